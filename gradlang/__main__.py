@@ -1,0 +1,7 @@
+"""`python -m gradlang`."""
+
+import sys
+
+from gradlang.cli import main
+
+sys.exit(main())

@@ -1,0 +1,245 @@
+"""The Python interface: `load`, `loads` and `Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradlang import pipeline
+from gradlang.check.program import Initializer, Leaf, Program
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
+from gradlang.pipeline import Goal
+from gradlang.runtime.bind import Binder
+from gradlang.runtime.call import GIVEN, Compiled, restore
+from gradlang.types import Shape
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from gradlang.prove.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What is known of an input, parameter or output: `shape` holds whole numbers and sizes (as text where symbolic)."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    default: Any = None
+    label: str | None = None
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+
+
+def _shape(shape: Shape) -> tuple[int | str, ...]:
+    return tuple(d if isinstance(d, int) else str(d) for d in shape)
+
+
+class Model:
+    """A program: its inputs, parameters and outputs, and the functions that are compiled from it.
+
+    A model is called like a function, with inputs as keywords or one dict, and gives the output, or a dict of outputs if
+    there are several. Parameters that are not given are made by their initialisers from `seed`."""
+
+    def __init__(self, program: Program, dtype: str = "float64", seed: int = 0) -> None:
+        if dtype not in ("float64", "float32"):
+            raise InputError([Diagnostic("G508", f"`{dtype}` is no number type", help="float64 or float32")])
+        self.program, self.dtype, self.seed = program, dtype, seed
+        self._compiled: dict[Goal, Compiled] = {}
+
+    # -------------------------------------------------------------- what it is
+    def _info(self, leaf: Leaf) -> Info:
+        default = None if isinstance(leaf.default, Initializer) else leaf.default
+        if isinstance(default, int) and not isinstance(default, bool):
+            default = float(default)
+        return Info(leaf.name, _shape(leaf.type.shape), leaf.type.dtype, default, leaf.label, None, leaf.range)
+
+    @property
+    def inputs(self) -> dict[str, Info]:
+        return {n: self._info(leaf) for n, leaf in self.program.leaves.items() if leaf.role == "input"}
+
+    @property
+    def params(self) -> dict[str, Info]:
+        return {n: self._info(leaf) for n, leaf in self.program.leaves.items() if leaf.role == "param"}
+
+    @property
+    def outputs(self) -> dict[str, Info]:
+        out = {}
+        for n in self.program.outputs:
+            type = self.program.nodes[self.program.values[n]].type
+            out[n] = Info(n, _shape(type.shape), type.dtype, label=self.program.labels.get(n))
+        return out
+
+    @cached_property
+    def graph(self) -> nx.MultiDiGraph[int]:
+        """The program as the user wrote it: a networkx MultiDiGraph, see `docs/graph.md`."""
+        from gradlang.graph.dag import dag_of
+
+        return dag_of(self.program)
+
+    # -------------------------------------------------------------- functions
+    def _names(self, names: str | Iterable[str] | None, what: str, known: Iterable[str]) -> tuple[str, ...]:
+        known = list(known)
+        chosen = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(names)
+        for n in chosen:
+            if n not in known:
+                raise InputError([Diagnostic("G509", f"no {what} is named `{n}`",
+                                             help=did_you_mean(n, known) or f"there are {', '.join(known)}")])
+        return chosen
+
+    def _one(self, of: str | None) -> str:
+        if of is None:
+            if len(self.program.outputs) != 1:
+                raise InputError([Diagnostic("G510", "this program has several outputs: name the one that is meant",
+                                             help="outputs are " + ", ".join(self.program.outputs))])
+            return self.program.outputs[0]
+        return self._names(of, "definition", self.program.values)[0]
+
+    def _wrt(self, wrt: str | Iterable[str] | None, of: str) -> tuple[str, ...]:
+        if wrt is None:
+            return tuple(self.program.differentiable())
+        names = self._names(wrt, "value", self.program.values)
+        for n in names:
+            leaf = self.program.leaves.get(n)
+            type = self.program.nodes[self.program.values[n]].type
+            if type.dtype != "real" or (leaf is not None and not leaf.differentiable):
+                why = "a constant" if leaf is not None and leaf.role == "const" else f"of type {type}"
+                raise InputError([Diagnostic("G402", f"there is no derivative with respect to `{n}`: it is {why}")])
+        return names
+
+    def compile(self, goal: Goal, backend: str = "auto") -> Compiled:
+        """The compiled function of a goal; compiled once."""
+        if backend not in ("auto", "numpy"):
+            raise InputError([Diagnostic("G511", f"there is no backend `{backend}`", help="auto or numpy")])
+        found = self._compiled.get(goal)
+        if found is None:
+            origin = Path(self.program.sources.files[0].path).name if self.program.sources.files else "a graph"
+            artifact = pipeline.compile_goal(self.program, goal, pipeline.standard(), origin)
+            leaves = self.program.callable_leaves()
+            names = {leaf.name for leaf in leaves}
+            extra = tuple((p.name, p.type) for p in artifact.params if p.name not in names)
+            found = restore(artifact, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
+            self._compiled[goal] = found
+        return found
+
+    def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
+        return self.function()(given, **values)
+
+    def function(self, of: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+        """The value of a definition, or a dict of several; without an argument, of all outputs."""
+        names = self.program.outputs if of is None else self._names(of, "definition", self.program.values)
+        return self.compile(Goal("value", tuple(names), (), self.dtype), backend)
+
+    def value_and_grad(self, of: str | None = None, wrt: str | Iterable[str] | None = None,
+                       backend: str = "auto") -> Compiled:
+        """A function that gives the scalar `of` and a dict of its gradients, in the order of `wrt` (default: every
+        differentiable leaf), each shaped like its leaf."""
+        name = self._one(of)
+        self._scalar(name)
+        return self.compile(Goal("grad", (name,), self._wrt(wrt, name), self.dtype), backend)
+
+    def _scalar(self, name: str) -> None:
+        type = self.program.nodes[self.program.values[name]].type
+        if type.shape or type.dtype != "real":
+            raise InputError([Diagnostic("G401", f"a gradient needs a scalar, but `{name}` is {type}",
+                                         help="use vjp or jvp, or sum it")])
+
+    def vjp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
+        """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several."""
+        return _Product(self._goal("vjp", of, wrt, backend), wrt if isinstance(wrt, str) else None, 1)
+
+    def jvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
+        """g(v, **inputs) -> (value, the Jacobian times v); v is an array for one name, a dict for several."""
+        made = self._goal("jvp", of, wrt, backend)
+        return _Product(made, None, len(made.binder.extra))
+
+    def hvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
+        """g(v, **inputs) -> (value, the Hessian times v)."""
+        self._scalar(self._one(of))
+        made = self._goal("hvp", of, wrt, backend)
+        return _Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
+
+    def _goal(self, kind: str, of: str | None, wrt: str | Iterable[str] | None, backend: str) -> Compiled:
+        name = self._one(of)
+        return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
+
+    def layer(self, of: str | None = None) -> Layer:
+        """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
+        return Layer(self, self._one(of))
+
+    def check(self) -> Report:
+        """The report of `gradlang check`."""
+        from gradlang.prove.report import check_model
+
+        return check_model(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Model, (self.program, self.dtype, self.seed)
+
+    def __repr__(self) -> str:
+        leaves = ", ".join(n for n, leaf in self.program.leaves.items() if leaf.role != "const")
+        return f"<gradlang model: {', '.join(self.program.outputs)} of {leaves}>"
+
+
+class _Product:
+    """A product with a Jacobian or Hessian: called as g(vector, **inputs)."""
+
+    def __init__(self, compiled: Compiled, single: str | None, vectors: int) -> None:
+        self.compiled, self.single = compiled, single
+        self.names = [n for n, _ in compiled.binder.extra][:vectors]
+
+    @property
+    def source(self) -> str:
+        return self.compiled.source
+
+    def __call__(self, vector: Any, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
+        inputs = {**(given if given is not GIVEN else {}), **values}
+        if isinstance(vector, Mapping):
+            wanted = [n.removeprefix("v_").rstrip("_") for n in self.names]
+            for n in vector:
+                if n not in wanted:
+                    raise self.compiled.binder.unknown(str(n))
+            inputs.update({k: vector[w] for k, w in zip(self.names, wanted, strict=True) if w in vector})
+        elif len(self.names) == 1:
+            inputs[self.names[0]] = vector
+        else:
+            raise InputError([Diagnostic("G512", "one vector is given for several names", help="give a dict: name -> vector")])
+        value, product = self.compiled(inputs)
+        return value, product[self.single] if self.single is not None else product
+
+
+class Layer:
+    """A definition as a layer: forward keeps its inputs, backward multiplies by the upstream derivative."""
+
+    def __init__(self, model: Model, of: str) -> None:
+        self.model, self.of = model, of
+        self._vjp = model.vjp(of)
+        self._inputs: dict[str, Any] | None = None
+
+    def forward(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
+        inputs = {**(given if given is not GIVEN else {}), **values}
+        out = self.model.function(self.of)(inputs)
+        self._inputs = inputs
+        return out
+
+    def backward(self, upstream: Any = 1.0) -> dict[str, Any]:
+        """The derivatives by every leaf, for the inputs of the last forward."""
+        if self._inputs is None:
+            raise InputError([Diagnostic("G513", "backward needs a forward before it")])
+        return self._vjp(upstream, self._inputs)[1]  # type: ignore[no-any-return]
+
+
+def load(path: str | Path, dtype: str = "float64", seed: int = 0) -> Model:
+    """The model of a file. Raises SourceError with every error of its text, InputError if it cannot be read."""
+    from gradlang.runtime.files import read_text
+
+    return Model(pipeline.load(read_text(str(path)), str(path), pipeline.standard()), dtype, seed)
+
+
+def loads(text: str, path: str = "<text>", dtype: str = "float64", seed: int = 0) -> Model:
+    """The model of a text."""
+    return Model(pipeline.load(text, path, pipeline.standard()), dtype, seed)

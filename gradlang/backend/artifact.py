@@ -1,0 +1,40 @@
+"""What a backend makes: source text, its entry, and what the caller must hand to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gradlang.source import Span
+from gradlang.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """An argument of the generated function: the user's name, the identifier, the type, a literal default or None."""
+
+    name: str
+    identifier: str
+    type: Type
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """How results are handed back: a name of an output, a tuple of such, or a dict (pairs of key and such)."""
+
+    kind: str  # one, pair, dict
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """`lines` maps a line of the source (from 1) to the span of the user's formula that it computes."""
+
+    language: str
+    entry: str
+    source: str
+    params: tuple[Param, ...]
+    sizes: tuple[str, ...]
+    lines: dict[int, Span]
+    fallback: str | None = None

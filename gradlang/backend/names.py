@@ -1,0 +1,43 @@
+"""User names to identifiers of generated code: never a keyword, never a name that the generated code uses itself."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterable
+
+PYTHON_RESERVED = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins)) | frozenset(
+    {"np", "math", "F", "self", "given", "inf", "nan", "unknown", "GIVEN"})
+GRAD_RESERVED = frozenset(
+    "input param const def return op rule import from as for in if else and or not true false grad jacobian hessian "
+    "output check minimize maximize wrt pi e inf nan".split())
+
+
+class Names:
+    """Hands out identifiers, each once."""
+
+    def __init__(self, reserved: Iterable[str], ascii_only: bool = False) -> None:
+        self.taken = set(reserved)
+        self.ascii_only = ascii_only
+        self.counter = 0
+
+    def user(self, name: str) -> str:
+        """An identifier as near to a user's name as possible."""
+        made = re.sub(r"\W", "_", name)
+        if self.ascii_only:
+            made = "".join(c if c.isascii() else f"u{ord(c):x}" for c in made)
+        if not made or not made.isidentifier():
+            made = "v_" + made
+        while made in self.taken or made.startswith("__"):
+            made = made.lstrip("_") + "_" if made.startswith("__") else made + "_"
+        self.taken.add(made)
+        return made
+
+    def fresh(self, stem: str = "t") -> str:
+        while True:
+            self.counter += 1
+            made = f"{stem}{self.counter}"
+            if made not in self.taken:
+                self.taken.add(made)
+                return made

@@ -1,0 +1,293 @@
+"""Array programs as readable NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradlang.backend.names import Names
+from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, Text, TapePrinter, number
+from gradlang.ir.tape import Instr, Tape
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable
+from gradlang.types import Dim, Mismatch, Shape, Size, broadcast
+
+HELPERS = {
+    "place": '''def place(x, shape, where):
+    """Zeros of a shape with x at some places."""
+    out = np.zeros(shape, np.asarray(x).dtype)
+    out[where] = x
+    return out
+''',
+    "scatter_add": '''def scatter_add(x, index, axis, n):
+    """Sums the entries of x that go to the same index of an axis of n entries."""
+    index = np.asarray(index)
+    x = np.moveaxis(x, range(axis, axis + index.ndim), range(index.ndim))
+    out = np.zeros((n,) + x.shape[index.ndim:], x.dtype)
+    np.add.at(out, index, x)
+    return np.moveaxis(out, 0, axis)
+''',
+    "scatter_along": '''def scatter_along(x, index, axis, n):
+    """Sums the entries of x that go to the same index along an axis of n entries."""
+    out = np.zeros(x.shape[:axis] + (n,) + x.shape[axis + 1:], x.dtype)
+    where = [np.arange(d).reshape([-1 if i == k else 1 for i in range(x.ndim)]) for k, d in enumerate(x.shape)]
+    where[axis] = index
+    np.add.at(out, tuple(where), x)
+    return out
+''',
+    "scan_affine": '''def scan_affine(a, b, axis):
+    """y[i] = a[i]*y[i-1] + b[i] along an axis, from 0."""
+    a, b = np.broadcast_arrays(a, b)
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    out = np.empty_like(b)
+    carry = np.zeros_like(b[0]) if len(b) else None
+    for i in range(len(b)):
+        carry = a[i] * carry + b[i]
+        out[i] = carry
+    return np.moveaxis(out, 0, axis)
+''',
+}
+
+
+def spelled(op: Op) -> bool:
+    """Whether this backend writes an op itself; otherwise its value is written."""
+    return "numpy" in op.spelling or op.value is None
+
+
+def dim_text(dim: Dim, sizes: dict[str, str]) -> str:
+    """A size as a Python expression over the identifiers of the named sizes."""
+    if isinstance(dim, int):
+        return str(dim)
+    text = ""
+    for names, factor in sorted(dim.terms, key=lambda t: (-len(t[0]), t[0])):
+        body = "*".join(sizes[n] for n in names)
+        size = abs(factor)
+        part = str(size) if not names else body if size == 1 else f"{size}*{body}"
+        text += (" - " if factor < 0 else " + ") + part if text else ("-" if factor < 0 else "") + part
+    return text
+
+
+class NumpyPrinter(TapePrinter):
+    def __init__(self, tape: Tape, names: Names, table: OpTable, params: dict[str, str], sizes: dict[str, str]) -> None:
+        super().__init__(tape, names)
+        self.table, self.params, self.sizes = table, params, sizes
+        self.helpers: set[str] = set()
+        for i in range(len(tape.instrs) - 1, -1, -1):  # a broadcast is left out of its uses: they use its argument
+            if tape.instrs[i].op == "broadcast_to":
+                self.uses[tape.instrs[i].args[0]] += max(self.uses[i] - 1, 0)
+        self.run()
+
+    def leaf(self, i: int, instr: Instr) -> Text:
+        if instr.op == "input":
+            return self.params[instr.attrs[0]], ATOM
+        value = instr.attrs[0]
+        if instr.op == "size":
+            text = dim_text(value, self.sizes)
+            return (f"F({text})", ATOM) if instr.type.dtype == "real" else (text, SUM if " " in text else ATOM)
+        if instr.op == "array":
+            kind = {"real": "F", "int": "np.int64", "bool": "np.bool_"}[instr.type.dtype]
+            return f"np.array({array_text(value)}, {kind})", ATOM
+        if isinstance(value, (bool, int)):
+            return repr(value), ATOM
+        if value in (float("inf"), float("-inf")):
+            return ("np.inf", ATOM) if value > 0 else ("-np.inf", UNARY)
+        return ("np.nan", ATOM) if value != value else number(value)
+
+    # -------------------------------------------------------------- operands
+    def operands(self, instr: Instr) -> list[int]:
+        """The arguments of a pointwise op, without the broadcasts that NumPy does by itself."""
+        instrs = self.tape.instrs
+        thin = [instrs[a].args[0] if instrs[a].op == "broadcast_to" else a for a in instr.args]
+        if thin == list(instr.args):
+            return thin
+        shape: Shape = ()
+        try:
+            for a in thin:
+                shape = broadcast(shape, instrs[a].type.shape)
+        except Mismatch:
+            return list(instr.args)
+        return thin if shape == instr.type.shape else list(instr.args)
+
+    def inlined(self, i: int, instr: Instr, text: str) -> bool:
+        # a broadcast that all its uses do without must leave no line behind
+        if instr.op == "broadcast_to" and instr.name is None and i not in self.output_names:
+            return True
+        return super().inlined(i, instr, text)
+
+    def shape(self, shape: Shape) -> str:
+        dims = [dim_text(d, self.sizes) for d in shape]
+        return "(" + ", ".join(dims) + ("," if len(dims) == 1 else "") + ")"
+
+    # -------------------------------------------------------------- instructions
+    def expression(self, i: int, instr: Instr) -> Text:
+        op = self.table[instr.op]
+        special = STRUCTURAL.get(instr.op)
+        if special is not None:
+            return special(self, instr)
+        args = self.operands(instr)
+        if instr.op in INFIX and "logical" not in op.flags:
+            return self.infix(instr.op, args[0], args[1])
+        if instr.op == "neg":
+            return self.negated(args[0])
+        if instr.op == "mark":
+            return self.text[args[0]]
+        return self.call(op.spelling.get("numpy", f"np.{instr.op}"), [self.at(a) for a in args])
+
+    def method(self, instr: Instr, name: str, *args: str) -> Text:
+        return f"{self.at(instr.args[0], ATOM)}.{name}({', '.join(a for a in args if a)})", ATOM
+
+    def helper(self, name: str, *args: str) -> Text:
+        self.helpers.add(name)
+        return f"{name}({', '.join(args)})", ATOM
+
+
+def array_text(value: Any) -> str:
+    """Nested tuples of numbers as nested lists."""
+    out: list[str] = []
+    stack: list[Any] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            out.append(item)
+        elif isinstance(item, tuple):
+            stack.append("]")
+            for k, x in enumerate(reversed(item)):
+                stack.append(x)
+                if k < len(item) - 1:
+                    stack.append(", ")
+            stack.append("[")
+        elif isinstance(item, float) and item != item:
+            out.append("np.nan")
+        elif isinstance(item, float) and abs(item) == float("inf"):
+            out.append("np.inf" if item > 0 else "-np.inf")
+        else:
+            out.append(repr(item))
+    return "".join(out)
+
+
+def _axis(axes: tuple[int, ...], rank: int) -> str:
+    return "" if len(axes) == rank else f"axis={axes[0] if len(axes) == 1 else axes}"
+
+
+def _reduce(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
+    def text(p: NumpyPrinter, instr: Instr) -> Text:
+        axes, keep = instr.attrs
+        rank = p.tape.instrs[instr.args[0]].type.rank
+        return p.method(instr, name, _axis(axes, rank), "keepdims=True" if keep else "")
+    return text
+
+
+def _broadcast(p: NumpyPrinter, instr: Instr) -> Text:
+    return p.call("np.broadcast_to", [p.at(instr.args[0]), p.shape(instr.type.shape)])
+
+
+def _sum_to(p: NumpyPrinter, instr: Instr) -> Text:
+    source, target = p.tape.instrs[instr.args[0]].type.shape, instr.type.shape
+    extra = len(source) - len(target)
+    thin = tuple(extra + k for k, d in enumerate(target) if d == 1 and source[extra + k] != 1)
+    axes = (*range(extra), *thin)
+    text = p.method(instr, "sum", _axis(axes, len(source)), "keepdims=True" if thin else "")[0]
+    return (f"{text}.reshape({p.shape(target)})" if thin and extra else text), ATOM
+
+
+def _reshape(p: NumpyPrinter, instr: Instr) -> Text:
+    source = p.tape.instrs[instr.args[0]]
+    if not source.type.shape:
+        return p.call("np.reshape", [p.at(instr.args[0]), p.shape(instr.type.shape)])
+    return p.method(instr, "reshape", p.shape(instr.type.shape))
+
+
+def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
+    (axes,) = instr.attrs
+    if axes == (1, 0):
+        return f"{p.at(instr.args[0], ATOM)}.T", ATOM
+    return p.call("np.transpose", [p.at(instr.args[0]), str(axes)])
+
+
+def _ranges(p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], steps: tuple[int, ...],
+            shape: tuple[Dim, ...]) -> str:
+    from gradlang.types import add, mul
+
+    parts = []
+    for start, length, step, dim in zip(starts, lengths, steps, shape, strict=True):
+        if start == 0 and length == dim and step == 1:
+            parts.append(":")
+            continue
+        last = add(start, mul(length, step))
+        if step < 0:
+            whole = isinstance(last, int) and last < 0
+            stop = "" if whole else dim_text(last, p.sizes)
+            parts.append("::-1" if whole and step == -1 and length == dim else
+                         f"{dim_text(start, p.sizes)}:{stop}:{step}")
+            continue
+        stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
+        begin = "" if start == 0 else dim_text(start, p.sizes)
+        parts.append(f"{begin}:{'' if last == dim and step == 1 else stop}" + (f":{step}" if step != 1 else ""))
+    return ", ".join(parts)
+
+
+def _slice(p: NumpyPrinter, instr: Instr) -> Text:
+    shape = p.tape.instrs[instr.args[0]].type.shape
+    return f"{p.at(instr.args[0], ATOM)}[{_ranges(p, *instr.attrs, shape)}]", ATOM
+
+
+def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
+    shape, starts, steps = instr.attrs
+    lengths = p.tape.instrs[instr.args[0]].type.shape
+    where = _ranges(p, starts, lengths, steps, shape)
+    return p.helper("place", p.at(instr.args[0]), p.shape(shape), f"np.s_[{where or '...'}]")
+
+
+def _take(p: NumpyPrinter, instr: Instr) -> Text:
+    (axis,) = instr.attrs
+    return p.call("np.take", [p.at(instr.args[0]), p.at(instr.args[1]), f"axis={axis}"])
+
+
+def _take_along(p: NumpyPrinter, instr: Instr) -> Text:
+    return p.call("np.take_along_axis", [p.at(a) for a in instr.args] + [f"axis={instr.attrs[0]}"])
+
+
+def _scatter(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
+    def text(p: NumpyPrinter, instr: Instr) -> Text:
+        axis, n = instr.attrs
+        return p.helper(name, p.at(instr.args[0]), p.at(instr.args[1]), str(axis), dim_text(n, p.sizes))
+    return text
+
+
+def _joined(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
+    def text(p: NumpyPrinter, instr: Instr) -> Text:
+        items = "[" + ", ".join(p.at(a) for a in instr.args) + "]"
+        return p.call(name, [items] + ([f"axis={instr.attrs[0]}"] if instr.attrs[0] else []))
+    return text
+
+
+def _einsum(p: NumpyPrinter, instr: Instr) -> Text:
+    args = [repr(instr.attrs[0]), *(p.at(a) for a in instr.args)]
+    return p.call("np.einsum", args + (["optimize=True"] if len(instr.args) > 1 else []))
+
+
+def _real(p: NumpyPrinter, instr: Instr) -> Text:
+    return p.method(instr, "astype", "F") if instr.type.shape else p.call("F", [p.at(instr.args[0])])
+
+
+def _argsort(p: NumpyPrinter, instr: Instr) -> Text:
+    return p.call("np.argsort", [p.at(instr.args[0]), f"axis={instr.attrs[0]}", 'kind="stable"'])
+
+
+def _on_axis(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
+    return lambda p, instr: p.call(name, [p.at(instr.args[0]), f"axis={instr.attrs[0]}"])
+
+
+STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
+    "broadcast_to": _broadcast, "sum_to": _sum_to, "reshape": _reshape, "transpose": _transpose, "slice": _slice,
+    "unslice": _unslice, "take": _take, "take_along": _take_along, "scatter_add": _scatter("scatter_add"),
+    "scatter_along": _scatter("scatter_along"), "concat": _joined("np.concatenate"), "stack": _joined("np.stack"),
+    "iota": lambda p, i: p.call("np.arange", [dim_text(i.attrs[0], p.sizes)]),
+    "sum": _reduce("sum"), "max": _reduce("max"), "min": _reduce("min"), "any": _reduce("any"), "all": _reduce("all"),
+    "product": lambda p, i: p.method(i, "prod", "axis=-1"), "argmax": _on_axis("np.argmax"),
+    "argmin": _on_axis("np.argmin"), "argsort": _argsort, "cumsum": _on_axis("np.cumsum"),
+    "scan_affine": lambda p, i: p.helper("scan_affine", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
+    "einsum": _einsum, "real": _real,
+}
+
+__all__ = ["HELPERS", "PRODUCT", "NumpyPrinter", "Size", "dim_text", "spelled"]

@@ -1,0 +1,189 @@
+"""Calls: functions of the program and of the library, array functions, ops of the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradlang.check import arrays, errors
+from gradlang.check.errors import Problem
+from gradlang.check.names import body_order
+from gradlang.check.program import POISON, Poison, Ref, Value
+from gradlang.check.scope import Env, Home
+from gradlang.ops.op import Op
+from gradlang.source import Span
+from gradlang.syntax import ast
+
+if TYPE_CHECKING:
+    from gradlang.check.elaborate import Elaborator
+
+COMING = {
+    **{f: "derivatives inside a formula are" for f in ("jvp", "vjp", "hvp")},
+    "solve": "implicit definitions (`solve`) are", "range": "comprehensions are",
+    **{f: f"`{f}` is" for f in (
+        "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d avg_pool2d "
+        "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf lognormal_lpdf "
+        "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
+        "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf").split()},
+}
+
+
+def function_names(e: Elaborator, home: Home) -> list[str]:
+    names = [*arrays.SPECIAL, *(n for n in e.table if "marker" not in e.table[n].flags)]
+    at: Home | None = home
+    while at is not None:
+        names += at.functions
+        at = at.parent
+    return names
+
+
+def call(node: ast.Call, env: Env, e: Elaborator) -> None:
+    if not isinstance(node.func, ast.Name):
+        what = "names of an imported file are" if isinstance(node.func, ast.Attribute) else "calls of a computed function are"
+        raise Problem(errors.later(what, node.span))
+    name = node.func.id
+    if env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table:
+        if name in COMING:
+            raise Problem(errors.later(COMING[name], node.func.span))
+        is_value = name in env.names or env.home.value(name) is not None
+        raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
+    e.then(_called, node, env, e)
+    for expr in (*(k.value for k in reversed(node.keywords)), *reversed(node.args)):
+        e.push(expr, env)
+
+
+def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
+    assert isinstance(node.func, ast.Name)
+    keywords = dict(zip((k.name for k in node.keywords), e.pop(len(node.keywords)), strict=True))
+    args = e.pop(len(node.args))
+    if any(isinstance(v, Poison) for v in (*args, *keywords.values())):
+        e.values.append(POISON)
+        return
+    if len(keywords) < len(node.keywords):
+        seen = [k.name for k in node.keywords]
+        raise Problem(errors.argument_twice(node.func.id, next(k for k in seen if seen.count(k) > 1), node.span))
+    name = node.func.id
+    found = env.home.function(name)
+    if found is not None:
+        enter(found[0], found[1], args, keywords, node, e)
+    elif name in arrays.SPECIAL:
+        special = arrays.SPECIAL[name]
+        bound = bind(name, special.params, special.required, args, keywords, node)
+        e.values.append(special.run(e, node.span, **bound))
+    elif name in ("max", "min") and len(args) > 1:
+        if keywords:
+            raise Problem(errors.unknown_keyword(name, next(iter(keywords)), node.span, ()))
+        out = args[0]
+        for a in args[1:]:
+            out = e.apply("maximum" if name == "max" else "minimum", (out, a), (), node.span)
+        e.values.append(out)
+    else:
+        e.values.append(apply_op(e.table[name], args, keywords, node, e))
+
+
+# ------------------------------------------------------------------ binding arguments to parameters
+def signature(name: str, params: tuple[str, ...], required: int) -> str:
+    shown = [p if i < required else f"{p}=..." for i, p in enumerate(params)]
+    return f"write `{name}({', '.join(shown)})`"
+
+
+def bind(name: str, params: tuple[str, ...], required: int, args: list[Value], keywords: dict[str, Value],
+         node: ast.Call) -> dict[str, Value]:
+    hint = signature(name, params, required)
+    if len(args) > len(params):
+        wanted = f"{len(params)} argument{'s' if len(params) != 1 else ''}"
+        wanted = wanted if required == len(params) else f"at most {wanted}"
+        raise Problem(errors.arity(name, len(args), wanted, node.span, hint))
+    bound = dict(zip(params, args, strict=False))
+    for k in node.keywords:
+        if k.name not in params:
+            raise Problem(errors.unknown_keyword(name, k.name, k.span, params))
+        if k.name in bound:
+            raise Problem(errors.argument_twice(name, k.name, k.span))
+        bound[k.name] = keywords[k.name]
+    for p in params[:required]:
+        if p not in bound:
+            raise Problem(errors.missing_argument(name, p, node.span, hint))
+    return bound
+
+
+def apply_op(op: Op, args: list[Value], keywords: dict[str, Value], node: ast.Call, e: Elaborator) -> Value:
+    bound = bind(op.name, op.params + op.attrs, len(op.params), args, keywords, node)
+    attrs = []
+    for name, default in zip(op.attrs, op.defaults, strict=True):
+        value = bound[name] if name in bound else default_of(default)
+        if isinstance(value, Ref):
+            raise Problem(errors.bad_constant(f"`{name}` must be known before the program runs", node.span,
+                                              "write a number, a size or a `const`"))
+        attrs.append(value)
+    if "variadic" in op.flags:
+        items = bound[op.params[0]]
+        if not isinstance(items, tuple) or not items:
+            raise Problem(errors.bad_constant(f"`{op.name}` takes a list of arrays", node.span, f"write `{op.name}([a, b])`"))
+        return e.apply(op.name, items, tuple(attrs), node.span)
+    return e.apply(op.name, [bound[p] for p in op.params], tuple(attrs), node.span)
+
+
+def default_of(expr: ast.Expr) -> Any:
+    match expr:
+        case ast.Number(value=value, exact=exact):
+            return value if exact is None else exact
+        case ast.Bool(value=value):
+            return value
+        case ast.Apply(op="neg", args=(arg,)):
+            return -default_of(arg)
+    return None
+
+
+# ------------------------------------------------------------------ functions are inlined
+def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, Value], node: ast.Call,
+          e: Elaborator) -> None:
+    name = fn.name.id
+    if any(n == name for n, _ in e.trail if not home.library):
+        raise Problem(errors.recursive(name, node.span))
+    params = tuple(p.name.id for p in fn.params)
+    required = sum(p.default is None for p in fn.params)
+    env = Env(home, bind(name, params, required, args, keywords, node))
+    for p in fn.params:
+        if p.default is not None and p.name.id not in env.names:
+            env.names[p.name.id] = e.eval(p.default, Env(home))
+    saved = (e.at, e.scope, len(e.trail))
+    if home.library:
+        e.at = e.at or node.span
+    else:
+        e.trail.append((name, node.span))
+    count = e.calls[(*e.scope, name)] = e.calls.get((*e.scope, name), 0) + 1
+    if not (home.library and name not in SHOWN):
+        e.scope = (*e.scope, name if count == 1 else f"{name}.{count}")
+    e.then(_return, fn, saved, e)
+    for result in reversed(fn.result):
+        e.push(result, env)
+    for define in reversed(body_order(fn)):
+        e.then(assign, define, env, e)
+        e.push(define.value, env)
+
+
+# Library functions that a picture shows as one box; the others are pieces of rules.
+SHOWN = frozenset("mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye".split())
+
+
+def assign(define: ast.Define, env: Env, e: Elaborator) -> None:
+    value = e.values.pop()
+    targets = [t.name for t in define.targets]
+    for t, v in zip(targets, unpack(value, targets, define.span), strict=True):
+        env.names[t.id] = v
+
+
+def unpack(value: Value, targets: list[ast.Name], span: Span) -> list[Value]:
+    if len(targets) == 1 or isinstance(value, Poison):
+        return [value] * len(targets)
+    if not isinstance(value, tuple) or len(value) != len(targets):
+        got = f"{len(value)} values" if isinstance(value, tuple) else "one value"
+        raise Problem(errors.bad_constant(f"{len(targets)} names are given for {got}", span))
+    return list(value)
+
+
+def _return(fn: ast.Function, saved: tuple[Span | None, tuple[str, ...], int], e: Elaborator) -> None:
+    results = e.pop(len(fn.result))
+    e.at, e.scope, depth = saved
+    del e.trail[depth:]
+    e.values.append(results[0] if len(results) == 1 else tuple(results))

@@ -1,0 +1,109 @@
+"""Which names a file defines, what each definition uses, and in which order they can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from gradlang.check import errors
+from gradlang.check.errors import Problem
+from gradlang.source import Span
+from gradlang.syntax import ast
+
+T = TypeVar("T")
+LITERAL_NAMES = frozenset({"pi", "e", "inf", "nan"})
+
+
+def names_in(exprs: Iterable[ast.Expr]) -> list[ast.Name]:
+    """The free names of expressions in the order of the text; heads of calls and the variables of `for` are not among them."""
+    out: list[ast.Name] = []
+    stack: list[tuple[ast.Expr, frozenset[str]]] = [(x, frozenset()) for x in reversed(list(exprs))]
+    while stack:
+        node, bound = stack.pop()
+        kind = node.__class__
+        if kind is ast.Name:
+            if node.id not in bound:  # type: ignore[union-attr]
+                out.append(node)  # type: ignore[arg-type]
+            continue
+        if kind is ast.Number:
+            continue
+        if kind is ast.Apply:
+            stack.extend((c, bound) for c in reversed(node.args))  # type: ignore[union-attr]
+            continue
+        if isinstance(node, ast.Comprehension):
+            inner = bound.union(*(ast.shadowed(c.targets) for c in node.clauses if isinstance(c, ast.For)))
+            stack.extend((c, inner) for c in reversed(ast.children(node)))
+            continue
+        if isinstance(node, ast.Index):
+            stack.extend((c, bound) for c in reversed(ast.children(node)) if not (isinstance(c, ast.Name) and c.id == "None"))
+            continue
+        kids = ast.children(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            kids = kids[1:]
+        stack.extend((c, bound) for c in reversed(kids))
+    return out
+
+
+def is_literal(expr: ast.Expr) -> bool:
+    """Whether an expression is made of numbers only (and the named constants), in lists or not."""
+    for node in ast.walk(expr):
+        if isinstance(node, ast.Name) and node.id in LITERAL_NAMES:
+            continue
+        if not isinstance(node, (ast.Number, ast.Array, ast.Bool)) and not (
+                isinstance(node, ast.Apply) and node.op in ("neg", "add", "sub", "mul", "div", "floordiv", "pow", "mod")):
+            return False
+    return not isinstance(expr, ast.Name) or expr.id in ("inf", "nan")
+
+
+def in_order(items: Iterable[T], uses: Callable[[T], Iterable[T]]) -> tuple[list[T], list[list[T]]]:
+    """Items so that each stands after what it uses, otherwise in the order given; and the cycles found, each once."""
+    order: list[T] = []
+    cycles: list[list[T]] = []
+    state: dict[T, int] = {}
+    for root in items:
+        if root in state:
+            continue
+        state[root] = 1
+        path, stack = [root], [iter(uses(root))]
+        while stack:
+            for item in stack[-1]:
+                seen = state.get(item)
+                if seen is None:
+                    state[item] = 1
+                    path.append(item)
+                    stack.append(iter(uses(item)))
+                    break
+                if seen == 1:
+                    cycles.append(path[path.index(item) :])
+            else:
+                stack.pop()
+                done = path.pop()
+                state[done] = 2
+                order.append(done)
+    return order, cycles
+
+
+def body_order(fn: ast.Function) -> list[ast.Define]:
+    """The definitions of a function's body, each after what it uses. Raises Problem for a cycle or a duplicate."""
+    if not fn.body:
+        return []
+    where: dict[str, tuple[ast.Define, Span]] = {}
+    parameters = {p.name.id: p.name.span for p in fn.params}
+    for line in fn.body:
+        if isinstance(line, ast.Loop):
+            raise Problem(errors.later("recurrences (`for` blocks) are", line.span))
+        for target in line.targets:
+            if target.index is not None or line.clauses:
+                raise Problem(errors.later("indexed definitions (`y[i] = ...`) are", target.span))
+            name = target.name
+            if name.id in where or name.id in parameters:
+                first = where[name.id][1] if name.id in where else parameters[name.id]
+                raise Problem(errors.duplicate(name.id, name.span, first))
+            where[name.id] = (line, name.span)
+    by_id = {id(line): line for line in fn.body if isinstance(line, ast.Define)}
+    uses = {k: [id(where[n.id][0]) for n in names_in([d.value]) if n.id in where] for k, d in by_id.items()}
+    order, cycles = in_order(by_id, uses.__getitem__)
+    if cycles:
+        names = [by_id[k].targets[0].name for k in cycles[0]]
+        raise Problem(errors.cycle([n.id for n in names], [n.span for n in names]))
+    return [by_id[k] for k in order]

@@ -1,0 +1,125 @@
+"""What checking makes of a text: a `Program`, the typed nodes of the formulas as the user wrote them.
+
+The program is the common ancestor of the networkx graph (`graph/dag.py`) and of the compiler's tape (`ir/`). Nodes stand
+in an order in which every argument comes before its use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradlang.diagnostics import Diagnostic
+from gradlang.source import Sources, Span
+from gradlang.types import Dim, Type
+
+LEAVES = ("input", "const", "array", "size")
+
+
+@dataclass(slots=True)
+class Node:
+    """One value. `attrs` are the settings of the op in the order of its entry; `scope` the calls that it was made in."""
+
+    op: str
+    args: tuple[int, ...]
+    attrs: tuple[Any, ...]
+    type: Type
+    span: Span
+    scope: tuple[str, ...] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Initializer:
+    """How a parameter is made: `normal(mean, std)`, `uniform(lo, hi)`, `he()`, `xavier()`, `zeros()`, `ones()`."""
+
+    kind: str
+    args: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An input, parameter or constant. `default` is a number, nested tuples of numbers, the node of a constant
+    expression (`default_node`), an Initializer, or None where the caller must give a value."""
+
+    name: str
+    role: str
+    type: Type
+    node: int
+    span: Span
+    default: Any = None
+    default_node: int | None = None
+    range: tuple[float, float] | None = None
+    label: str | None = None
+
+    @property
+    def differentiable(self) -> bool:
+        return self.type.dtype == "real" and self.role in ("input", "param")
+
+    @property
+    def required(self) -> bool:
+        return self.default is None and self.default_node is None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: kind (grad, output, minimize, maximize), the node, its name, and the leaves (None: all)."""
+
+    kind: str
+    node: int
+    name: str
+    wrt: tuple[str, ...] | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A `check` line: a condition node, or two sides to compare within `tol`; `given` overrides inputs."""
+
+    cond: int | None
+    left: int | None
+    right: int | None
+    tol: float | None
+    given: dict[str, Any]
+    span: Span
+
+
+@dataclass(slots=True)
+class Program:
+    sources: Sources
+    nodes: list[Node] = field(default_factory=list)
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)  # definitions and leaves: name -> node
+    labels: dict[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    promises: tuple[Promise, ...] = ()
+    sizes: dict[str, Span] = field(default_factory=dict)
+    warnings: list[Diagnostic] = field(default_factory=list)
+    requirements: list[tuple[Dim, int, Span]] = field(default_factory=list)  # (size, at least, where)
+
+    def differentiable(self) -> list[str]:
+        return [name for name, leaf in self.leaves.items() if leaf.differentiable]
+
+    def callable_leaves(self) -> list[Leaf]:
+        """Inputs and parameters in source order."""
+        return [leaf for leaf in self.leaves.values() if leaf.role in ("input", "param")]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value that is computed: its node and type."""
+
+    id: int
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """Stands for a value whose formula has an error that was already reported."""
+
+
+POISON = Poison()
+# What an expression may mean before it becomes a node: a number, a size, a truth value, none, a text, a list of these.
+Static = int | float | bool | Dim | str | None
+Value = Any  # Ref | Poison | Static | tuple[Value, ...]

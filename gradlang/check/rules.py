@@ -1,0 +1,77 @@
+"""The expressions of an op's entry (value, partials, adjoints), elaborated over given arguments."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from gradlang.check.elaborate import Elaborator, Sink
+from gradlang.check.program import Ref
+from gradlang.check.scope import Env, Home
+from gradlang.diagnostics import InternalError, SourceError
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable
+from gradlang.source import Source, Sources, Span
+from gradlang.syntax import ast
+from gradlang.syntax.grammar import grammar_text
+from gradlang.syntax.parse import parse
+from gradlang.types import Type
+
+
+@cache
+def library() -> Home:
+    """The functions of `std.grad`."""
+    source = Source("std.grad", grammar_text("std.grad"))
+    module, faults = parse(source)
+    if faults:
+        raise SourceError(faults, Sources([source]))
+    return Home({f.name.id: f for f in module.statements if isinstance(f, ast.Function)}, library=True)
+
+
+class Scratch:
+    """A sink that keeps nothing but types."""
+
+    def __init__(self, table: OpTable) -> None:
+        self.table = table
+        self.count = 0
+
+    def param(self, type: Type) -> Ref:
+        self.count += 1
+        return Ref(self.count, type)
+
+    def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
+        return self.param(type)
+
+    def leaf(self, op: str, attrs: tuple[Any, ...], type: Type, span: Span) -> Ref:
+        return self.param(type)
+
+
+def evaluate(op: Op, expr: ast.Expr, args: list[Ref], attrs: tuple[Any, ...], sink: Sink, result: Ref | None,
+             cotangent: Ref | None, span: Span, table: OpTable | None = None, scope: tuple[str, ...] = ()) -> Ref:
+    """The value of one expression of an entry. `result` is bound to the entry's result name, `cotangent` to `g`.
+
+    Raises InternalError if the entry does not fit its arguments: a fault of the table, not of the program."""
+    made = Elaborator(table or sink.table, sink)  # type: ignore[attr-defined]
+    made.at, made.scope = span, scope
+    env = Env(library(), dict(zip(op.params, args, strict=False)))
+    env.names.update(zip(op.attrs, attrs, strict=True))
+    if result is not None:
+        env.names[op.result] = result
+    if cotangent is not None:
+        env.names["g"] = cotangent
+    used = _names(expr)
+    for name, local in reversed(op.locals):
+        if name in used:
+            used |= _names(local)
+    for name, local in op.locals:
+        if name in used:
+            env.names[name] = made.eval(local, env)
+    out = made.eval(expr, env)
+    value = made.ref(out, span)
+    if made.problems or not isinstance(value, Ref):
+        raise InternalError(made.problems, Sources([op.source] if op.source else []))
+    return value
+
+
+def _names(expr: ast.Expr) -> set[str]:
+    return {n.id for n in ast.walk(expr) if isinstance(n, ast.Name)}

@@ -1,0 +1,54 @@
+"""Where names are looked up: the values of the current body, and the functions of the file that it stands in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gradlang.check.errors import Problem, unknown_name
+from gradlang.check.program import Value
+from gradlang.syntax import ast
+
+CONSTANTS: dict[str, Value] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
+
+
+@dataclass(slots=True)
+class Home:
+    """A file: its functions, and how its own values are found (None for a name that it does not have)."""
+
+    functions: dict[str, ast.Function]
+    value: Callable[[str], Value | None] = lambda name: None
+    known: Callable[[], list[str]] = list
+    library: bool = False
+    parent: Home | None = None
+
+    def function(self, name: str) -> tuple[ast.Function, Home] | None:
+        home: Home | None = self
+        while home is not None:
+            if name in home.functions:
+                return home.functions[name], home
+            home = home.parent
+        return None
+
+
+@dataclass(slots=True)
+class Env:
+    """The names of one body over its file."""
+
+    home: Home
+    names: dict[str, Value] = field(default_factory=dict)
+
+    def lookup(self, node: ast.Name) -> Value:
+        name = node.id
+        if name in self.names:
+            return self.names[name]
+        found = self.home.value(name)
+        if found is not None:
+            return found
+        if name in CONSTANTS:
+            return CONSTANTS[name]
+        if name == "None" or (name == "none" and self.home.library):
+            return None
+        raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS],
+                                   self.home.functions))

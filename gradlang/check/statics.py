@@ -1,0 +1,135 @@
+"""Arithmetic on what is known when a program is read: numbers, sizes, truth values, lists of these."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from gradlang import types
+from gradlang.check.program import Ref, Value
+from gradlang.types import Shape, Size
+
+UNKNOWN = object()
+
+_ON_NUMBERS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "floordiv": operator.floordiv,
+    "mod": operator.mod, "less": operator.lt, "less_equal": operator.le, "greater": operator.gt,
+    "greater_equal": operator.ge, "equal": operator.eq, "not_equal": operator.ne,
+}
+_ON_BOOLS: dict[str, Callable[..., bool]] = {
+    "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b, "logical_not": lambda a: not a}
+_ON_SIZES: dict[str, Callable[..., Any]] = {"add": types.add, "sub": types.sub, "mul": types.mul, "neg": types.neg}
+LARGEST = 2**53  # whole numbers up to here are floats exactly
+
+
+def real(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def fold(op: str, args: list[Value]) -> Any:
+    """The value of an operator over known operands, or UNKNOWN where a node has to compute it.
+
+    Whole numbers stay exact; anything IEEE arithmetic would turn into an infinity or a nan is left to the run."""
+    if any(a.__class__ is Ref for a in args):
+        return UNKNOWN
+    if all(isinstance(a, bool) for a in args):
+        return _ON_BOOLS[op](*args) if op in _ON_BOOLS else UNKNOWN
+    if all(map(is_number, args)):
+        return _numbers(op, args)
+    if any(isinstance(a, Size) for a in args) and all(isinstance(a, (int, Size)) and not isinstance(a, bool) for a in args):
+        return _sizes(op, args)
+    if op == "add" and all(isinstance(a, tuple) for a in args) and any(isinstance(i, Size) for a in args for i in a):
+        return args[0] + args[1]
+    if any(a is None for a in args) and op in ("equal", "not_equal"):
+        return (args[0] is args[1]) == (op == "equal")
+    return UNKNOWN
+
+
+def _numbers(op: str, args: list[Any]) -> Any:
+    try:
+        if op == "div":
+            a, b = args
+            if isinstance(a, int) and isinstance(b, int) and a % b == 0:
+                return a // b
+            out: Any = a / b
+        elif op == "pow":
+            a, b = args
+            if not isinstance(b, int):
+                out = math.pow(a, b)
+            elif isinstance(a, int) and (b < 0 or abs(a) ** min(b, 1100) > LARGEST):
+                out = math.pow(a, b)
+            else:
+                out = a**b
+        elif op in _ON_NUMBERS:
+            out = _ON_NUMBERS[op](*args)
+        else:
+            return UNKNOWN
+    except (ArithmeticError, ValueError):
+        return UNKNOWN
+    if isinstance(out, float) and not math.isfinite(out) and all(math.isfinite(a) for a in args):
+        return UNKNOWN
+    if isinstance(out, int) and not isinstance(out, bool) and abs(out) > LARGEST:
+        return real(out)
+    return out
+
+
+def _sizes(op: str, args: list[Any]) -> Any:
+    if op in _ON_SIZES:
+        return _ON_SIZES[op](*args)
+    if op in ("div", "floordiv"):
+        whole = types.exact_quotient(*args)
+        return UNKNOWN if whole is None else whole
+    if op in ("equal", "not_equal") and args[0] == args[1]:
+        return op == "equal"
+    return UNKNOWN
+
+
+def whole(value: Value) -> int | None:
+    """A whole exponent that is known now, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and (not value.is_integer() or abs(value) > LARGEST):
+        return None
+    return int(value) if abs(value) <= LARGEST else None
+
+
+def is_zero(value: Value) -> bool:
+    return is_number(value) and value == 0
+
+
+def static_shape(value: Value) -> Shape:
+    """The shape of a list, nested as it stands; of a node, its type's."""
+    shape: list[Any] = []
+    while isinstance(value, tuple):
+        shape.append(len(value))
+        if not value:
+            return tuple(shape)
+        value = value[0]
+    return (*shape, *(value.type.shape if isinstance(value, Ref) else ()))
+
+
+def nested(items: Value) -> tuple[Shape, str] | None:
+    """Shape and kind of nested lists that hold numbers only, else None."""
+    shape = static_shape(items)
+    kinds = set()
+    stack: list[Any] = [items]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(item)
+        elif isinstance(item, bool):
+            kinds.add("bool")
+        elif isinstance(item, (int, float)):
+            kinds.add("real")
+        else:
+            return None
+    return shape, types.join_dtype(kinds)

@@ -1,0 +1,84 @@
+"""`gradlang compile` and `gradlang fmt`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gradlang import pipeline
+from gradlang.cli.running import open_model
+from gradlang.diagnostics import Diagnostic, InputError
+from gradlang.ir.tape import Tape
+from gradlang.pipeline import Goal
+from gradlang.runtime.files import read_text
+
+
+def write(text: str, path: str | None) -> None:
+    """To a file, all or nothing, or to standard output."""
+    if path is None or path == "-":
+        sys.stdout.write(text)
+        return
+    target = Path(path)
+    try:
+        temporary = target.with_name(target.name + ".part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        raise InputError([Diagnostic("G520", f"cannot write {path}: {error.strerror or error}")]) from None
+
+
+def compile_(args: argparse.Namespace) -> int:
+    model = open_model(args)
+    name = model._one(args.of)
+    type = model.program.nodes[model.program.values[name]].type
+    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, name)
+    kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
+    goal = Goal(kind, (name,), wrt if kind == "grad" else (), args.dtype)
+    origin = Path(args.file).name if args.file != "-" else "<stdin>"
+    hook = dump_to(args.dump) if args.dump else None
+    if args.target == "grad":
+        text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin)
+    else:
+        text = pipeline.compile_goal(model.program, goal, pipeline.standard(), origin, hook).source
+    write(text, args.output)
+    return 0
+
+
+def dump_to(folder: str) -> pipeline.Hook:
+    """A hook that writes every stage to a numbered file."""
+    from gradlang.ir.text import text_of
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    count = 0
+
+    def hook(name: str, tape: Tape) -> None:
+        nonlocal count
+        path = Path(folder) / f"{count:02}_{name.replace(' ', '_')}.grad"
+        path.write_text(text_of(tape), encoding="utf-8")
+        count += 1
+
+    return hook
+
+
+def fmt(args: argparse.Namespace) -> int:
+    from gradlang.diagnostics import SourceError
+    from gradlang.source import Sources
+    from gradlang.syntax.format import format_text
+    from gradlang.syntax.parse import parse
+
+    text = read_text(args.file)
+    sources = Sources()
+    _, faults = parse(sources.add(args.file, text))
+    if faults:
+        raise SourceError(faults, sources)
+    made = format_text(text)
+    if args.check:
+        if made != text:
+            print(f"{args.file} is not formatted", file=sys.stderr)
+        return int(made != text)
+    if args.file == "-":
+        sys.stdout.write(made)
+    elif made != text:
+        write(made, args.file)
+    return 0

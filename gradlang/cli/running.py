@@ -1,0 +1,133 @@
+"""`gradlang run` and `gradlang check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gradlang import pipeline
+from gradlang.api import Model
+from gradlang.check import errors
+from gradlang.cli.show import json_value, table, value_text
+from gradlang.diagnostics import Diagnostic, InputError, render_all
+from gradlang.runtime.files import read_all, read_text
+from gradlang.runtime.values import literal
+
+
+def open_model(args: argparse.Namespace) -> Model:
+    name = "<stdin>" if args.file == "-" else args.file
+    program = pipeline.load(read_text(args.file), name, pipeline.standard())
+    return Model(program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0))
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The inputs of a command line: files first, then `name=value`."""
+    values: dict[str, Any] = read_all(args.data)
+    values.update(assignments(args.values, "an input"))
+    return values
+
+
+def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
+    out = {}
+    for word in words:
+        name, equal, text = word.partition("=")
+        if not equal or not name.strip():
+            raise InputError([Diagnostic("G514", f"`{word}` is not {what}", help="write `name=value`, for example `x=2` or `x=[1,2]`")])
+        out[name.strip()] = literal(text, name.strip())
+    return out
+
+
+def run(args: argparse.Namespace) -> int:
+    model = open_model(args)
+    values = given(args)
+    upstream = assignments(args.upstream, "an upstream derivative")
+    for name in upstream:
+        if name not in model.program.outputs:
+            raise InputError([Diagnostic("G509", f"no output is named `{name}`", help=f"outputs are {', '.join(model.program.outputs)}")])
+    known = {n: v for n, v in values.items()}
+    outputs = model.function(model.program.outputs)(known)
+    if len(model.program.outputs) == 1:
+        outputs = {model.program.outputs[0]: outputs}
+    gradients = {}
+    for name, wrt in requested(model, args.wrt, upstream):
+        if name in upstream:
+            gradients[name] = model.vjp(name, wrt)(upstream[name], values)[1]
+        else:
+            gradients[name] = model.value_and_grad(name, wrt)(values)[1]
+    if args.json:
+        print(json.dumps({"schema": 1, "outputs": {n: json_value(v) for n, v in outputs.items()},
+                          "gradients": {y: {x: json_value(g) for x, g in row.items()} for y, row in gradients.items()}},
+                         ensure_ascii=False, allow_nan=False))
+    else:
+        show(model, outputs, gradients, args.digits, upstream)
+    warn(model, outputs, gradients, values)
+    return 0
+
+
+def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """(output, leaves) for every gradient that is to be shown."""
+    program = model.program
+    chosen = [w.strip() for w in wrt.split(",")] if wrt else None
+    out: dict[str, list[str]] = {}
+    if program.asked:
+        for asked, name in zip(program.asked, program.outputs, strict=False):
+            if asked.kind != "output":
+                out[name] = list(chosen or asked.wrt or program.differentiable())
+    else:
+        for name in program.outputs:
+            type = program.nodes[program.values[name]].type
+            if not type.shape and type.dtype == "real":
+                out[name] = list(chosen or program.differentiable())
+    for name in upstream:
+        out.setdefault(name, list(chosen or program.differentiable()))
+    return [(y, xs) for y, xs in out.items() if xs]
+
+
+def show(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], digits: int | None,
+         upstream: dict[str, Any]) -> None:
+    for name, value in outputs.items():
+        label = model.program.labels.get(name)
+        print(f"{name} = {value_text(value, digits)}" + (f"    {label}" if label else ""))
+    for name, row in gradients.items():
+        above = f", times {value_text(upstream[name], digits)} from above" if name in upstream else ""
+        print(f"\ngradient of {name}{above}")
+        labels = {n: leaf.label or "" for n, leaf in model.program.leaves.items()}
+        print(table([(x, value_text(g, digits), labels.get(x, "")) for x, g in row.items()]))
+
+
+def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], values: dict[str, Any]) -> None:
+    """What a reader of the numbers should know: unreached inputs, where a nan or an infinity was born."""
+    from gradlang.view.birth import births, unreached
+
+    program = model.program
+    found = [errors.unreached(x, y, program.leaves[x].span) for y, xs in gradients.items() for x in unreached(program, y)
+             if x in xs and x in program.leaves]
+    everything = [*outputs.values(), *(g for row in gradients.values() for g in row.values())]
+    if any(not finite(v) for v in everything):
+        found += births(model, values)
+    if found:
+        print(render_all(found, program.sources), file=sys.stderr)
+
+
+def finite(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return value - value == 0
+    import numpy as np
+
+    return bool(np.all(np.isfinite(value)))
+
+
+def check(args: argparse.Namespace) -> int:
+    from gradlang.prove.report import check_model
+
+    model = open_model(args)
+    made = check_model(model, given(args))
+    if args.json:
+        print(json.dumps(made.as_json(), ensure_ascii=False))
+    else:
+        print(made.text(Path(args.file).name))
+    return 0 if made.ok else 1

@@ -1,0 +1,55 @@
+"""Programs to tapes: the values that are asked for, with everything they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gradlang.check.program import LEAVES, Node, Program, Ref
+from gradlang.ir.tape import Builder, Tape
+from gradlang.ops.table import OpTable
+
+
+def needed(nodes: Sequence[Node], wanted: Iterable[int]) -> list[int]:
+    """The nodes that `wanted` depend on, in order."""
+    seen = bytearray(len(nodes))
+    stack = [i for i in wanted]
+    for i in stack:
+        seen[i] = 1
+    while stack:
+        for a in nodes[stack.pop()].args:
+            if not seen[a]:
+                seen[a] = 1
+                stack.append(a)
+    return [i for i, s in enumerate(seen) if s]
+
+
+def write(program: Program, wanted: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()) -> dict[int, int]:
+    """Writes the nodes that `wanted` depend on into a builder; node -> instruction.
+
+    Values in `marked` are kept apart from equal values, so that a derivative with respect to them means them alone."""
+    made: dict[int, int] = {}
+    table, nodes = builder.table, program.nodes
+    for i in needed(nodes, wanted):
+        node = nodes[i]
+        if node.op in LEAVES:
+            at = builder.add(node.op, (), node.attrs, node.type, node.span, name=node.name)
+        else:
+            args = [builder.ref(made[a]) for a in node.args]
+            at = builder.emit(table[node.op], args, node.attrs, node.type, node.span, node.scope).id
+            if node.name is not None and builder.instrs[at].name is None:
+                builder.instrs[at].name = node.name
+        if i in marked and node.op not in LEAVES:
+            at = builder.add("mark", (at,), (node.name or i,), node.type, node.span, node.scope, node.name)
+        made[i] = at
+    return made
+
+
+def tape_of(program: Program, table: OpTable, outputs: Iterable[str] | None = None) -> Tape:
+    """The program's own values as a tape, without derivatives."""
+    builder = Builder(table)
+    names = list(program.outputs if outputs is None else outputs)
+    made = write(program, [program.values[n] for n in names], builder)
+    return builder.tape((n, made[program.values[n]]) for n in names)
+
+
+__all__ = ["Ref", "needed", "tape_of", "write"]

@@ -1,0 +1,86 @@
+"""What an entry of the table says about an op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gradlang.source import Source, Span
+from gradlang.syntax import ast
+
+FLAGS = {
+    "constant": "its derivative is zero",
+    "linear": "linear in each argument that has an adjoint",
+    "integral": "whole numbers in, whole numbers out",
+    "predicate": "its result is a truth value",
+    "logical": "truth values in, a truth value out",
+    "index": "its result is a whole number",
+    "choice": "its first argument is a condition",
+    "cast": "takes truth values and whole numbers, gives reals",
+    "marker": "keeps its value apart from equal ones",
+    "variadic": "takes a list of arrays",
+    "moves": "moves entries and keeps their kind",
+}
+KEYED = ("adjoint", "spelling")
+WORDS = ("value", "reference", "shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A box where an entry is tested: argument -> (low, high)."""
+
+    bounds: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kink:
+    """A point, and the partials that are agreed on there (None where the partial is left open)."""
+
+    point: dict[str, float]
+    partials: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One entry. `params` are the differentiable arguments, `attrs` the settings with their defaults, `result` the name
+    that rules use for the value. `locals` are named shared work, in order."""
+
+    name: str
+    params: tuple[str, ...]
+    attrs: tuple[str, ...]
+    defaults: tuple[ast.Expr, ...]
+    result: str
+    flags: frozenset[str] = frozenset()
+    locals: tuple[tuple[str, ast.Expr], ...] = ()
+    value: ast.Expr | None = None
+    partials: dict[str, ast.Expr] = field(default_factory=dict)
+    adjoints: dict[str, ast.Expr] = field(default_factory=dict)
+    spelling: dict[str, str] = field(default_factory=dict)
+    reference: ast.Expr | None = None
+    shape: str = ""
+    domains: tuple[Domain, ...] = ()
+    kinks: tuple[Kink, ...] = ()
+    span: Span = (0, 0)
+    source: Source | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def pointwise(self) -> bool:
+        return not self.shape and not self.adjoints
+
+    @property
+    def differentiable(self) -> bool:
+        return bool(self.partials or self.adjoints) or "variadic" in self.flags
+
+    @property
+    def kind(self) -> str:
+        if "constant" in self.flags or self.flags & {"predicate", "logical", "index"}:
+            return "constant"
+        if "linear" in self.flags:
+            return "linear"
+        return "pointwise" if self.pointwise else "array"
+
+    def text(self) -> str:
+        """The entry as it stands in its file."""
+        return self.source.slice(self.span).rstrip() if self.source else self.name

@@ -1,0 +1,149 @@
+"""Reads `ops.grad` and `rules.grad`: texts to `Op`s and `Rule`s.
+
+Entries are found by their first line and parsed when they are first asked for, so that a program pays for the ops that it
+uses. A table is a value: there is no registry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from gradlang.diagnostics import Diagnostic, SourceError
+from gradlang.ops.op import FLAGS, KEYED, WORDS, Domain, Kink, Op
+from gradlang.source import Source, Sources
+from gradlang.syntax import ast
+from gradlang.syntax.grammar import grammar_text
+from gradlang.syntax.parse import parse
+
+HEAD = re.compile(r"^op[ \t]+(\w+)", re.M)
+
+
+def number(expr: ast.Expr) -> float:
+    """The value of a literal of the table (`1e-3`, `-inf`)."""
+    match expr:
+        case ast.Number(value=value):
+            return value
+        case ast.Apply(op="neg", args=(arg,)):
+            return -number(arg)
+        case ast.Name(id="inf"):
+            return float("inf")
+        case ast.Name(id="nan"):
+            return float("nan")
+    raise ValueError("a number is expected in the table")
+
+
+def spelled(expr: ast.Expr) -> str:
+    """A dotted name, or one dotted name applied to another: `math.exp`, `float(math.floor)`."""
+    match expr:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, name=name):
+            return f"{spelled(value)}.{name}"
+        case ast.Call(func=func, args=(arg,)):
+            return f"{spelled(func)}({spelled(arg)})"
+    raise ValueError("a spelling is a dotted name")
+
+
+def entry(node: ast.Operator, source: Source) -> Op:
+    """An `Op` from the syntax of its entry."""
+    flags, local, partials, adjoints = set(), [], {}, {}
+    spelling: dict[str, str] = {}
+    single: dict[str, ast.Expr] = {}
+    domains, kinks = [], []
+    for line in node.lines:
+        first, value = line.key[0], line.values[0] if line.values else None
+        if line.kind == "flag" and first in FLAGS:
+            flags.add(first)
+        elif line.kind == "partial" and first == "d" and line.key[1].startswith("d"):
+            partials[line.key[1][1:]] = line.values[0]
+        elif line.kind == "keyed" and first in KEYED and value is not None:
+            if first == "adjoint":
+                adjoints[line.key[1]] = value
+            else:
+                spelling[line.key[1]] = spelled(value)
+        elif line.kind == "local" and value is not None:
+            if first in WORDS:
+                single[first] = value
+            else:
+                local.append((first, value))
+        elif line.kind == "domain" and first == "on":
+            numbers = list(map(number, line.values))
+            domains.append(Domain({n: (numbers[2 * i], numbers[2 * i + 1]) for i, n in enumerate(line.key[1:])}))
+        elif line.kind == "at" and first == "at":
+            kinks.append(Kink({n.id: number(e) for n, e in line.bindings}, tuple(map(number, line.values))))
+        else:
+            raise SourceError([Diagnostic("G130", f"`{' '.join(line.key)}` is no clause of an op", line.span,
+                                          help="clauses are: value, d/dx, adjoint, spelling, reference, shape, on, at, "
+                                          + ", ".join(sorted(FLAGS)))], Sources([source]))
+    attrs = [p for p in node.params if p.default is not None]
+    shape = single.get("shape")
+    return Op(
+        node.name.id, tuple(p.name.id for p in node.params if p.default is None), tuple(p.name.id for p in attrs),
+        tuple(p.default for p in attrs if p.default is not None), node.result.id, frozenset(flags), tuple(local),
+        single.get("value"), partials, adjoints, spelling, single.get("reference"),
+        shape.id if isinstance(shape, ast.Name) else "", tuple(domains), tuple(kinks), node.span, source)
+
+
+class OpTable(Mapping[str, Op]):
+    """name -> Op, over one or more texts of entries; a later text overrides an earlier one."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._where: dict[str, tuple[Source, int, int]] = {}
+        for source in sources:
+            heads = list(HEAD.finditer(source.text))
+            stops = [h.start() for h in heads[1:]] + [len(source.text)]
+            self._where.update({h[1]: (source, h.start(), stop) for h, stop in zip(heads, stops, strict=True)})
+        self._made: dict[str, Op] = {}
+
+    def __getitem__(self, name: str) -> Op:
+        made = self._made.get(name)
+        if made is None:
+            source, start, stop = self._where[name]
+            module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
+            if faults:
+                raise SourceError(faults, Sources([source]))
+            node = module.statements[0]
+            assert isinstance(node, ast.Operator)
+            made = self._made[name] = entry(node, source)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rewrite `left => right` of one class: exact (bit for bit), stable (at least as accurate), fast."""
+
+    kind: str
+    name: str
+    left: ast.Expr
+    right: ast.Expr
+    text: str
+
+
+@cache
+def builtin() -> OpTable:
+    return OpTable(Source("ops.grad", grammar_text("ops.grad")))
+
+
+def read_rules(source: Source) -> tuple[Rule, ...]:
+    module, faults = parse(source)
+    if faults:
+        raise SourceError(faults, Sources([source]))
+    return tuple(Rule(r.kind.id, r.name.id, r.left, r.right, source.slice(r.span))
+                 for r in module.statements if isinstance(r, ast.Rewrite))
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    return read_rules(Source("rules.grad", grammar_text("rules.grad")))

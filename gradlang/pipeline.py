@@ -1,0 +1,151 @@
+"""The compiler on one page: text -> Module -> Program -> Tape -> passes -> Artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradlang.backend import numpy as array_backend
+from gradlang.backend import python as scalar_backend
+from gradlang.backend.artifact import Artifact, Param, Returns
+from gradlang.backend.module import Job, generate, is_scalar
+from gradlang.check.check import check
+from gradlang.check.program import Program
+from gradlang.diagnostics import Diagnostic, SourceError
+from gradlang.ir.build import write
+from gradlang.ir.tape import Builder, Tape
+from gradlang.ir.verify import verify
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable, Rule, builtin, rules
+from gradlang.source import Sources, Span
+from gradlang.syntax.parse import parse
+from gradlang.transform.passes import passes
+from gradlang.types import Type
+
+Hook = Callable[[str, Tape], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What to compile: `value` of definitions, `grad`, `vjp`, `jvp` or `hvp` of one by others.
+
+    `of` and `wrt` are names of values of the program."""
+
+    kind: str
+    of: tuple[str, ...]
+    wrt: tuple[str, ...] = ()
+    dtype: str = "float64"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The tables that a compilation works with."""
+
+    table: OpTable
+    rules: tuple[Rule, ...]
+
+
+def standard() -> Language:
+    return Language(builtin(), rules())
+
+
+def read(text: str, path: str, language: Language) -> tuple[Program, list[Diagnostic]]:
+    """A text to its program and everything that is wrong with it."""
+    sources = Sources()
+    source = sources.add(path, text)
+    module, faults = parse(source)
+    program, problems = check(module, sources, language.table)
+    return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))
+
+
+def load(text: str, path: str, language: Language) -> Program:
+    """The program of a text. Raises SourceError with all errors of the text."""
+    program, problems = read(text, path, language)
+    if problems:
+        raise SourceError(problems, program.sources)
+    return program
+
+
+# ------------------------------------------------------------------ what is asked for, as a tape with derivative operators
+def unique(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
+    """The tape, how results are handed back, and the arguments that the goal adds (cotangents, vectors)."""
+    b = Builder(table)
+    nodes = [program.values[n] for n in (*goal.of, *goal.wrt)]
+    marked = frozenset(program.values[n] for n in goal.wrt)
+    made = write(program, nodes, b, marked)
+    at = {n: made[program.values[n]] for n in (*goal.of, *goal.wrt)}
+    taken: set[str] = set(program.values)
+    if goal.kind == "value":
+        one = len(goal.of) == 1
+        return b.tape((n, at[n]) for n in goal.of), Returns("one" if one else "dict", goal.of if one else tuple(
+            (n, n) for n in goal.of)), ()
+    (y,) = goal.of
+    outputs, pairs, extra = [(y, at[y])], [], []
+
+    def fresh(stem: str, type: Type) -> int:
+        name = unique(stem, taken)
+        extra.append((name, type))
+        return b.leaf("input", (name,), type, (0, 0)).id
+
+    def derived(op: str, args: tuple[int, ...], x: str) -> None:
+        name = unique(f"d_{y}_d_{x}", taken)
+        outputs.append((name, b.add(op, args, (), b.instrs[at[x]].type, b.instrs[at[y]].span, name=name)))
+        pairs.append((x, name))
+
+    if goal.kind == "grad":
+        for x in goal.wrt:
+            derived("grad", (at[y], at[x]), x)
+    elif goal.kind == "vjp":
+        seed = fresh(f"upstream_{y}", b.instrs[at[y]].type)
+        for x in goal.wrt:
+            derived("vjp", (at[y], seed, at[x]), x)
+    else:
+        vectors = [v for x in goal.wrt for v in (at[x], fresh(f"v_{x}", b.instrs[at[x]].type))]
+        if goal.kind == "jvp":
+            name = unique(f"tangent_{y}", taken)
+            outputs.append((name, b.add("jvp", (at[y], *vectors), (), b.instrs[at[y]].type, name=name)))
+            return b.tape(outputs), Returns("pair", (y, name)), tuple(extra)
+        for x in goal.wrt:
+            slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
+            derived("jvp", (slope, *vectors), x)
+    return b.tape(outputs), Returns("pair", (y, Returns("dict", tuple(pairs)))), tuple(extra)
+
+
+# ------------------------------------------------------------------ tape to source
+def optimized(tape: Tape, language: Language, spelled: Callable[[Op], bool], hook: Hook | None = None,
+              ) -> tuple[Tape, list[tuple[str, Span]]]:
+    """The tape after all passes of one backend, and the stable rewrites that fired."""
+    made = passes(language.table, language.rules, spelled)
+    if hook:
+        hook("goal", tape)
+    for p in made.pipeline:
+        tape = p.run(tape)
+        if hook:
+            verify(tape, language.table, p.name)
+            hook(p.name, tape)
+    return tape, made.rewritten()
+
+
+def compile_goal(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Artifact:
+    """Source code for a goal: plain floats if everything is scalar, NumPy otherwise."""
+    tape, returns, extra = goal_tape(program, goal, language.table)
+    leaves = program.callable_leaves()
+    params = (*(Param(name, "", type) for name, type in extra),
+              *(Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float)) else None)
+                for leaf in leaves))
+    scalar = goal.dtype == "float64" and is_scalar(tape, params)
+    spelled = scalar_backend.spelled if scalar else array_backend.spelled
+    tape, _ = optimized(tape, language, spelled, hook)
+    entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
+    return generate(Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype), language.table, scalar)
+
+
+def const_leaves(program: Program) -> list[str]:
+    return [n for n, leaf in program.leaves.items() if leaf.role == "const"]

@@ -1,0 +1,178 @@
+"""The values of a call: names to arrays of the right kind and shape, sizes bound, defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gradlang import types
+from gradlang.check.program import Initializer, Leaf, Program
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
+from gradlang.source import Span
+from gradlang.types import Dim, Size, Type, show_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def fail(code: str, message: str, program: Program, span: Span | None = None, help: str = "") -> InputError:
+    return InputError([Diagnostic(code, message, span, help=help)], program.sources)
+
+
+class Binder:
+    """Binds the values of a call for one compiled function. `extra` are arguments that are no leaves (name -> type)."""
+
+    def __init__(self, program: Program, leaves: tuple[Leaf, ...], extra: tuple[tuple[str, Type], ...] = (),
+                 dtype: str = "float64", seed: int = 0) -> None:
+        self.program, self.leaves, self.extra, self.dtype, self.seed = program, leaves, extra, dtype, seed
+        self.types = {**dict(extra), **{leaf.name: leaf.type for leaf in leaves}}
+        self.by_name = {leaf.name: leaf for leaf in leaves}
+
+    def unknown(self, name: str) -> InputError:
+        known = list(self.types)
+        elsewhere = name in self.program.values
+        if elsewhere:
+            role = self.program.leaves[name].role if name in self.program.leaves else ""
+            why = "is a constant" if role == "const" else "is a definition, not an input"
+            return fail("G502", f"`{name}` {why}: it cannot be given", self.program, None,
+                        f"inputs are {', '.join(known)}" if known else "")
+        return fail("G502", f"there is no input named `{name}`", self.program, None,
+                    did_you_mean(name, known) or (f"inputs are {', '.join(known)}" if known else "this program has no inputs"))
+
+    def scalar(self, name: str, value: Any) -> float:
+        """A number for a scalar argument."""
+        if type(value) is float:
+            return value
+        if isinstance(value, (bool, int, float)):
+            return float(value)
+        array = self.array(name, value)
+        if array.shape != ():
+            raise self.misfit(name, array.shape)
+        return float(array)
+
+    def span(self, name: str) -> Span | None:
+        return self.by_name[name].span if name in self.by_name else None
+
+    def misfit(self, name: str, got: tuple[int, ...], because: str = "") -> InputError:
+        wanted = self.types[name].shape
+        shown = show_shape(wanted) if wanted else "a scalar"
+        have = f"an array {show_shape(got)}" if got else "a single number"
+        return fail("G503", f"`{name}` must be {shown}, but {have} is given{because}", self.program, self.span(name))
+
+    def array(self, name: str, value: Any) -> NDArray[Any]:
+        """An array of the right kind; never the caller's own unless it fits as it is (generated code only reads it)."""
+        import numpy as np
+
+        kind = self.types[name].dtype
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError):
+            raise fail("G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)) from None
+        if array.dtype.kind not in "biuf":
+            shown = "text" if array.dtype.kind in "US" else "complex numbers" if array.dtype.kind == "c" else f"{type(value).__name__}"
+            raise fail("G504", f"`{name}` must be numbers, but {shown} is given", self.program, self.span(name))
+        if kind == "int":
+            if array.dtype.kind == "f" and not (array.size and np.all(array == np.floor(array))):
+                raise fail("G504", f"`{name}` must be whole numbers", self.program, self.span(name))
+            return array.astype(np.int64) if array.dtype != np.int64 else array
+        if kind == "bool":
+            return array.astype(np.bool_) if array.dtype != np.bool_ else array
+        return array if array.dtype == self.dtype else array.astype(self.dtype)
+
+    def bind(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, int]]:
+        """The arguments in the order of the generated function, and the sizes."""
+        for name in given:
+            if name not in self.types:
+                raise self.unknown(name)
+        arrays: dict[str, Any] = {n: self.array(n, given[n]) for n in self.types if n in given}
+        missing = [leaf.name for leaf in self.leaves if leaf.required and leaf.name not in given]
+        missing += [n for n, _ in self.extra if n not in given]
+        if missing:
+            names = ", ".join(f"`{n}`" for n in missing)
+            raise fail("G501", f"{'a value is' if len(missing) == 1 else 'values are'} missing for {names}", self.program,
+                       self.span(missing[0]), f"give it: `{missing[0]}=...`")
+        sizes: dict[str, int] = {}
+        self.sizes_of(arrays, sizes)
+        for leaf in self.leaves:
+            if leaf.name not in arrays:
+                arrays[leaf.name] = self.default(leaf, sizes)
+        self.sizes_of(arrays, sizes)
+        self.compare(arrays, sizes)
+        self.requirements(sizes)
+        return [arrays[n] for n in self.types], sizes
+
+    # -------------------------------------------------------------- sizes
+    def sizes_of(self, arrays: Mapping[str, NDArray[Any]], sizes: dict[str, int]) -> None:
+        for plain in (True, False):
+            for name, array in arrays.items():
+                shape = self.types[name].shape
+                if len(shape) != array.ndim:
+                    raise self.misfit(name, array.shape)
+                for dim, got in zip(shape, array.shape, strict=True):
+                    found = dim.linear() if isinstance(dim, Size) else None
+                    if found is None or found[0] in sizes or (plain and found[1:] != (1, 0)):
+                        continue
+                    size, rest = divmod(got - found[2], found[1])
+                    if rest or size < 0:
+                        raise self.misfit(name, array.shape)
+                    sizes[found[0]] = size
+
+    def compare(self, arrays: Mapping[str, NDArray[Any]], sizes: dict[str, int]) -> None:
+        for name, array in arrays.items():
+            wanted = tuple(self.value(d, sizes, name) for d in self.types[name].shape)
+            if wanted != array.shape:
+                known = ", ".join(f"{n} = {v}" for n, v in sizes.items()
+                                  if any(isinstance(d, Size) and n in d.names() for d in self.types[name].shape))
+                raise self.misfit(name, array.shape, f" ({known})" if known else "")
+
+    def value(self, dim: Dim, sizes: Mapping[str, int], name: str) -> int:
+        try:
+            return types.value(dim, sizes)
+        except KeyError as error:
+            raise fail("G505", f"the size `{error.args[0]}` is not known: no array that is given has it", self.program,
+                       self.program.sizes.get(error.args[0]) or self.span(name),
+                       f"write `const {error.args[0]} = ...` or give an array with this size") from None
+
+    def requirements(self, sizes: Mapping[str, int]) -> None:
+        for dim, low, span in self.program.requirements:
+            if all(n in sizes for n in (dim.names() if isinstance(dim, Size) else ())) and types.value(dim, sizes) < low:
+                known = ", ".join(f"{n} = {v}" for n, v in sizes.items() if isinstance(dim, Size) and n in dim.names())
+                raise fail("G506", f"this index is outside the array, for {known}", self.program, span)
+
+    # -------------------------------------------------------------- defaults
+    def default(self, leaf: Leaf, sizes: dict[str, int]) -> NDArray[Any]:
+        import numpy as np
+
+        dtype = {"real": self.dtype, "int": "int64", "bool": "bool"}[leaf.type.dtype]
+        if isinstance(leaf.default, Initializer):
+            shape = tuple(self.value(d, sizes, leaf.name) for d in leaf.type.shape)
+            return initialize(leaf.default, leaf.name, shape, self.seed).astype(dtype)
+        if leaf.default_node is not None:
+            from gradlang.ir.evaluate import value_of
+
+            made = np.asarray(value_of(self.program, leaf.default_node, sizes), dtype)
+        else:
+            made = np.asarray(leaf.default, dtype)
+        if made.ndim < leaf.type.rank:
+            made = np.broadcast_to(made, tuple(self.value(d, sizes, leaf.name) for d in leaf.type.shape))
+        return made
+
+
+def initialize(how: Initializer, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
+    """The values of a parameter. Each parameter has a stream of its own, so their order does not matter.
+
+    `he` is normal(0, sqrt(2/fan_in)) (He et al., 2015), `xavier` normal(0, sqrt(1/fan_in)) as in "Deep Learning from
+    Scratch" (Glorot and Bengio, 2010); fan_in is the first size."""
+    import zlib
+
+    import numpy as np
+
+    stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    fan_in = max(shape[0] if shape else 1, 1)
+    if how.kind == "uniform":
+        return stream.uniform(how.args[0], how.args[1], shape)
+    if how.kind in ("zeros", "ones"):
+        return np.full(shape, float(how.kind == "ones"))
+    mean, std = how.args if how.kind == "normal" else (0.0, (2 / fan_in) ** 0.5 if how.kind == "he" else fan_in**-0.5)
+    return mean + std * stream.standard_normal(shape)

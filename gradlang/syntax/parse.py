@@ -1,0 +1,142 @@
+"""Text to `Module`, statement by statement.
+
+lark parses each distinct sequence of token kinds once; the tree it gives is kept as a postfix program, and every other
+statement of the same shape runs that program over its own tokens. A file of 100,000 similar lines costs a few parses.
+A statement with a fault leaves the others whole; if it swallowed lines (an unclosed bracket), it is cut again where the
+next line plainly starts a statement.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from lark.exceptions import UnexpectedToken
+from lark.lexer import Token
+from lark.tree import Tree
+
+from gradlang.diagnostics import Diagnostic
+from gradlang.source import Source
+from gradlang.syntax import ast, messages
+from gradlang.syntax.build import BUILDERS, Build, Text
+from gradlang.syntax.grammar import parser
+from gradlang.syntax.tokens import Run, cut
+
+# One step of a postfix program: a token's index, None for an absent part, or (builder, arity, first and last token).
+Step = int | None | tuple[Build, int, int, int]
+KEPT = 4096  # shapes of statements; the longest texts are rarely seen twice
+LONG = 2000
+
+
+def _program(tree: Any) -> tuple[Step, ...]:
+    out: list[Step] = []
+    stack: list[tuple[Any, bool]] = [(tree, False)]
+    while stack:
+        node, done = stack.pop()
+        if isinstance(node, Token):
+            out.append(node.start_pos)
+        elif node is None:
+            out.append(None)
+        elif done:
+            meta = node.meta
+            first, last = (0, 0) if meta.empty else (meta.start_pos, meta.end_pos)
+            out.append((BUILDERS[node.data], len(node.children), first, last))
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node.children))
+    return tuple(out)
+
+
+def _parse(kinds: tuple[str, ...]) -> tuple[Step, ...]:
+    tree = parser().parse(kinds, start="statement")  # type: ignore[arg-type]
+    assert isinstance(tree, Tree)
+    return _program(tree)
+
+
+_shape = cache(_parse)
+
+
+def _run(program: tuple[Step, ...], run: Run, base: int) -> Any:
+    stack: list[Any] = []
+    texts, starts, ends = run.texts, run.starts, run.ends
+    for step in program:
+        if step.__class__ is int:
+            text = Text(texts[step])  # type: ignore[index]
+            text.span = (starts[step] + base, ends[step] + base)  # type: ignore[index]
+            stack.append(text)
+        elif step is None:
+            stack.append(None)
+        else:
+            build, arity, first, last = step  # type: ignore[misc]
+            children = stack[len(stack) - arity:] if arity else []
+            if arity:
+                del stack[len(stack) - arity:]
+            stack.append(build(children, (starts[first] + base, ends[last] + base)))
+    return stack[-1]
+
+
+def _stop(run: Run, error: UnexpectedToken, base: int) -> messages.Stop:
+    token = error.token
+    i = token.start_pos if token.type != "$END" and token.start_pos is not None else len(run.kinds) - 1
+    opened: list[tuple[str, tuple[int, int]]] = []
+    for text, start, end in zip(run.texts[:i], run.starts, run.ends, strict=False):
+        if text in ("(", "["):
+            opened.append((text, (start + base, end + base)))
+        elif text in (")", "]") and opened:
+            opened.pop()
+    before = i - 1
+    while before >= 0 and run.kinds[before] in ("_DEDENT",):
+        before -= 1
+    seen = (run.kinds[before], run.texts[before], (run.starts[before] + base, run.ends[before] + base)) if before >= 0 else ("", "", (0, 0))
+    return messages.Stop(run.kinds[i], run.texts[i], (run.starts[i] + base, run.ends[i] + base), *seen,
+                         frozenset(error.accepts or ()), tuple(run.texts[: i + 1]), opened[-1] if opened else None)
+
+
+class Parser:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.statements: list[Any] = []
+        self.faults: list[Diagnostic] = []
+        self.broken: set[str] = set()
+
+    def take(self, run: Run, recovering: bool) -> None:
+        base = self.source.base
+        kinds = tuple(run.kinds)
+        try:
+            if "ERROR" in kinds:
+                return None if self.recover(run, recovering) else self.break_(run)
+            program = _shape(kinds) if len(kinds) < LONG else _parse(kinds)
+            self.statements.append(_run(program, run, base))
+        except UnexpectedToken as error:
+            if not self.recover(run, recovering):
+                self.faults.append(messages.explain(_stop(run, error, base)))
+                self.break_(run)
+        except messages.Fault as fault:
+            self.faults.append(fault.diagnostic)
+            self.break_(run)
+
+    def recover(self, run: Run, recovering: bool) -> bool:
+        """Whether a faulty run fell into several statements when cut where the next line plainly starts one."""
+        pieces = [] if recovering else cut(self.source.text, run.starts[0], run.ends[-1], recover=True).runs
+        if len(pieces) < 2:
+            return False
+        for piece in pieces:
+            self.take(piece, recovering=True)
+        return True
+
+    def break_(self, run: Run) -> None:
+        """Remember the names that a faulty statement would have defined, so that their uses are no errors."""
+        stop = next((i for i, k in enumerate(run.kinds) if k in ("EQUAL", "COLON", "_NL")), len(run.kinds))
+        self.broken.update(t for t, k in zip(run.texts[:stop], run.kinds, strict=False) if k == "NAME")
+
+
+def parse(source: Source) -> tuple[ast.Module, list[Diagnostic]]:
+    """The statements of a text and all its syntax errors, at most one a statement."""
+    pieces = cut(source.text)
+    made = Parser(source)
+    base = source.base
+    for run in pieces.runs:
+        made.take(run, recovering=False)
+    moved = [Diagnostic(d.code, d.message, (d.span[0] + base, d.span[1] + base) if d.span else None, d.label, d.labels,
+                        d.notes, d.help, d.severity, d.fix) for d in pieces.faults]
+    return ast.Module(tuple(made.statements), frozenset(made.broken)), moved + made.faults

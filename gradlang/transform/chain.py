@@ -1,0 +1,108 @@
+"""The chain rule's product of a tangent or cotangent with a partial, and sums of such products.
+
+Exact zeros are absent, not stored: a partial that is plainly 0 contributes nothing, and the branch that a choice does not
+take contributes an exact zero. A cotangent that holds such zeros is `masked`: from there on a product with a partial is a
+`zmul`, in which an exact zero wins over an infinite or undefined partial.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradlang.check.rules import evaluate
+from gradlang.ir.tape import Builder, Instr
+from gradlang.ops.op import Op
+from gradlang.source import Span
+from gradlang.transform.partials import Templates
+
+KEEPS_MASK = ("sum", "cumsum", "stack", "concat")
+
+
+class Chain:
+    def __init__(self, builder: Builder, templates: Templates) -> None:
+        self.b, self.templates = builder, templates
+        self.masked: set[int] = set()
+
+    def partial(self, op: Op, instr: Instr, at: int, param: str) -> int:
+        expr = op.partials[param]
+        return self.templates.write(self.b, op, "d/d" + param, expr, instr.attrs, [*instr.args, at], True,
+                                    instr.type, instr.span, instr.scope)
+
+    def adjoint(self, op: Op, instr: Instr, at: int, param: str, cotangent: int) -> int:
+        """The contribution of an op with adjoint rules to one of its arguments."""
+        b = self.b
+        args = [b.ref(a) for a in instr.args]
+        made = evaluate(op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span,
+                        scope=instr.scope).id
+        out = b.instrs[made]
+        if out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0)):
+            self.masked.add(made)
+        if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):
+            self.masked.add(made)
+        return made
+
+    def scale(self, g: int, p: int, span: Span, scope: tuple[str, ...]) -> int | None:
+        """g * p, or None where it is an exact zero."""
+        b = self.b
+        at = b.instrs[p]
+        if at.op == "const":
+            if at.attrs[0] == 0:
+                return None
+            if at.attrs[0] == 1:
+                return g
+            if at.attrs[0] == -1:
+                return self.mask(g, self.make("neg", (g,), g, span, scope))
+        elif at.op == "neg":
+            inner = self.scale(g, at.args[0], span, scope)
+            return None if inner is None else self.mask(inner, self.make("neg", (inner,), g, span, scope))
+        elif at.op == "where":
+            return self.choose(g, at, p, span, scope)
+        elif at.op == "div" and b.instrs[at.args[0]].op == "const" and g not in self.masked:
+            top = self.scale(g, at.args[0], span, scope)
+            return None if top is None else self.make("div", (top, at.args[1]), g, span, scope)
+        return self.product(g, p, span, scope)
+
+    def product(self, g: int, p: int, span: Span, scope: tuple[str, ...]) -> int:
+        if g in self.masked and self.b.instrs[p].op != "const":
+            made = self.make("zmul", (g, p), g, span, scope)
+        else:
+            made = self.make("mul", (g, p), g, span, scope)
+        return self.mask(g, made)
+
+    def choose(self, g: int, at: Instr, p: int, span: Span, scope: tuple[str, ...]) -> int | None:
+        """A partial that is 0 on one side of a choice selects the cotangent instead of multiplying it."""
+        c, then, other = at.args
+        if not (self.b.is_const(then, 0) or self.b.is_const(other, 0)):
+            return self.product(g, p, span, scope)
+        sides = [self.scale(g, side, span, scope) for side in (then, other)]
+        if sides[0] is None and sides[1] is None:
+            return None
+        zero = self.b.const(0.0)
+        made = self.make("where", (c, *(zero if s is None else s for s in sides)), g, span, scope)
+        self.masked.add(made)
+        return made
+
+    def mask(self, source: int, made: int) -> int:
+        if source in self.masked:
+            self.masked.add(made)
+        return made
+
+    def make(self, op: str, args: tuple[int, ...], like: int, span: Span, scope: tuple[str, ...]) -> int:
+        """A pointwise op over arguments of which some have the full shape."""
+        b = self.b
+        shape: Any = ()
+        for a in args:
+            shape = b.instrs[a].type.shape or shape
+        type = b.instrs[like].type
+        if type.shape != shape:
+            return b.apply(op, args, (), span, scope)
+        return b.pointwise(b.table[op], list(args), (), type, span, scope).id
+
+    def plus(self, a: int | None, c: int | None, span: Span) -> int | None:
+        """The sum of two contributions, of which either may be absent."""
+        if a is None or c is None:
+            return c if a is None else a
+        made = self.b.apply("add", (a, c), (), span)
+        if a in self.masked and c in self.masked:
+            self.masked.add(made)
+        return made

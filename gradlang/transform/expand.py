@@ -1,0 +1,32 @@
+"""Replaces ops that a backend does not spell by their values, until only spelled ops are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gradlang.check.rules import evaluate
+from gradlang.diagnostics import internal
+from gradlang.ir.rebuild import rebuild
+from gradlang.ir.tape import Builder, Instr, Tape
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable
+from gradlang.transform.partials import Templates
+
+ROUNDS = 40  # entries that refer to one another in a circle would never end
+
+
+def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool]) -> Tape:
+    def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+        op = table[instr.op] if instr.op in table else None
+        if op is None or op.value is None or spelled(op):
+            return None
+        if op.pointwise:
+            return templates.write(b, op, "value", op.value, instr.attrs, list(args), False, instr.type, instr.span, instr.scope)
+        refs = [b.ref(a) for a in args]
+        return evaluate(op, op.value, refs, instr.attrs, b, None, None, instr.span, scope=instr.scope).id
+
+    for _ in range(ROUNDS):
+        if all(i.op not in table or table[i.op].value is None or spelled(table[i.op]) for i in tape.instrs):
+            return tape
+        tape = rebuild(tape, table, replace)
+    raise internal("the values of some ops refer to one another in a circle")

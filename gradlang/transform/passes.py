@@ -1,0 +1,65 @@
+"""A pass is a record; a pipeline is a tuple of passes; what must stand before what is data with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradlang.ir.rebuild import rebuild
+from gradlang.ir.tape import Tape
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable, Rule
+from gradlang.source import Span
+from gradlang.transform.differentiate import differentiate
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
+from gradlang.transform.rewrite import Rewriter
+from gradlang.transform.simplify import simplify, unmark
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    name: str
+    doc: str
+    run: Callable[[Tape], Tape]
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """The passes of one compilation, over one table and for one backend."""
+
+    pipeline: tuple[Pass, ...]
+    stable: Rewriter
+
+    def rewritten(self) -> list[tuple[str, Span]]:
+        """Which stable rewrites fired, and where."""
+        return list(dict.fromkeys(self.stable.used))
+
+
+def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False) -> Passes:
+    templates = Templates(table)
+    stable = Rewriter(rules, ("stable",), table)
+    exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
+    simple = Pass("simplify", "exact rewrites and constant folding", lambda t: simplify(t, table, exact))
+    return Passes((
+        Pass("stable", "formulas that lose digits become ops that do not",
+             lambda t: rebuild(rebuild(t, table, stable.apply), table, stable.apply)),
+        Pass("differentiate", "derivative operators become ordinary instructions",
+             lambda t: differentiate(t, table, templates)),
+        Pass("unmark", "values that were kept apart for a derivative may merge again", lambda t: unmark(t, table)),
+        simple,
+        Pass("expand", "ops that the backend does not spell become their values",
+             lambda t: expand(t, table, templates, spelled)),
+        Pass("simplify again", "exact rewrites and constant folding", simple.run),
+        Pass("cse", "equal instructions become one, unused ones go", lambda t: rebuild(t, table)),
+    ), stable)
+
+
+# (before, after, reason), held by a test over every pipeline.
+ORDER = (
+    ("stable", "differentiate", "the derivative of a formula that overflows overflows, whatever is done to it later"),
+    ("differentiate", "unmark", "a mark says what a derivative is taken by"),
+    ("differentiate", "expand", "the rules of an entry are better than the derivative of its value"),
+    ("expand", "simplify again", "values of entries hold constants and choices that are now known"),
+    ("simplify again", "cse", "simplification makes equal instructions"),
+)

@@ -1,0 +1,142 @@
+"""Rewrite rules as data: patterns over tapes, read from `rules.grad`.
+
+In a rule a name stands for any value, a number for that constant, `axis`, `keepdims` and the like for settings. The right
+side is an ordinary expression, elaborated over what the left side matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gradlang.check.elaborate import Elaborator
+from gradlang.check.program import Ref
+from gradlang.check.rules import library
+from gradlang.check.scope import Env
+from gradlang.check.statics import whole
+from gradlang.diagnostics import internal
+from gradlang.ir.tape import Builder, Instr
+from gradlang.ops.table import OpTable, Rule, number
+from gradlang.source import Span
+from gradlang.syntax import ast
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """An op over patterns; a setting is a Var or a fixed value."""
+
+    op: str
+    args: tuple[Any, ...]
+    attrs: tuple[Any, ...] = ()
+
+
+Side = Var | Const | Pattern
+
+
+def pattern(expr: ast.Expr, table: OpTable) -> Side:
+    """The pattern of a rule's left side."""
+    match expr:
+        case ast.Name(id=name):
+            return Var(name)
+        case ast.Number(value=value):
+            return Const(value)
+        case ast.Apply(op="neg", args=(ast.Number(value=value),)):
+            return Const(-value)
+        case ast.Apply(op="pow", args=(base, ast.Number() as exponent)) if (n := whole(exponent.value)) is not None:
+            return Pattern("powi", (pattern(base, table),), (n,))
+        case ast.Apply(op=op, args=args):
+            return Pattern(op, tuple(pattern(a, table) for a in args))
+        case ast.Compare(ops=(op,), args=args):
+            return Pattern(op, tuple(pattern(a, table) for a in args))
+        case ast.IfElse(then=then, cond=cond, other=other):
+            return Pattern("where", tuple(pattern(a, table) for a in (cond, then, other)))
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            given = {k.name: k.value for k in keywords}
+            attrs = tuple(_setting(given.get(a)) for a in table[name].attrs)
+            return Pattern(name, tuple(pattern(a, table) for a in args), attrs)
+    raise ValueError(f"a rule cannot start from {type(expr).__name__}")
+
+
+def _setting(expr: ast.Expr | None) -> Any:
+    if expr is None:
+        return Var("_")
+    return Var(expr.id) if isinstance(expr, ast.Name) else number(expr)
+
+
+def match(b: Builder, side: Side, i: int, found: dict[str, Any]) -> bool:
+    """Whether instruction i has the form of a pattern; fills `found` with what its names stand for.
+
+    Patterns are as deep as the rules of the table, so this recursion is bounded by them."""
+    at = b.instrs[i]
+    if isinstance(side, Var):
+        return found.setdefault(side.name, i) == i
+    if isinstance(side, Const):
+        u = b.uniform(i)
+        return u is not None and b.instrs[u].op == "const" and _same(b.instrs[u].attrs[0], side.value)
+    if at.op != side.op or len(at.args) != len(side.args):
+        return False
+    return (all(_setting_matches(p, v, found) for p, v in zip(side.attrs, at.attrs, strict=True))
+            and all(match(b, p, a, found) for p, a in zip(side.args, at.args, strict=True)))
+
+
+def _same(a: Any, b: float) -> bool:
+    return not isinstance(a, bool) and a == b and str(float(a)) == str(float(b))
+
+
+def _setting_matches(side: Any, value: Any, found: dict[str, Any]) -> bool:
+    if isinstance(side, Var):
+        return bool(side.name == "_" or found.setdefault("=" + side.name, value) == value)
+    return bool(side == value)
+
+
+class Rewriter:
+    """The rules of some classes, found by the op at the top of their left side."""
+
+    def __init__(self, rules: Iterable[Rule], kinds: tuple[str, ...], table: OpTable) -> None:
+        self.table = table
+        self.by_op: dict[str, list[tuple[Pattern, Rule]]] = {}
+        for rule in rules:
+            if rule.kind in kinds:
+                side = pattern(rule.left, table)
+                assert isinstance(side, Pattern)
+                self.by_op.setdefault(side.op, []).append((side, rule))
+        self.used: list[tuple[str, Span]] = []
+
+    def apply(self, b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+        """The instruction that takes the place of `instr` over `args`, or None if no rule fits."""
+        rules = self.by_op.get(instr.op)
+        if rules is None:
+            return None
+        for side, rule in rules:
+            found: dict[str, Any] = {}
+            if all(_setting_matches(p, v, found) for p, v in zip(side.attrs, instr.attrs, strict=True)) \
+                    and all(match(b, p, a, found) for p, a in zip(side.args, args, strict=True)):
+                made = self.write(b, rule, found, instr)
+                if made is not None:
+                    self.used.append((rule.name, instr.span))
+                    return made
+        return None
+
+    def write(self, b: Builder, rule: Rule, found: dict[str, Any], instr: Instr) -> int | None:
+        e = Elaborator(self.table, b)
+        e.at, e.scope = instr.span, instr.scope
+        env = Env(library(), {k.removeprefix("="): v if k.startswith("=") else b.ref(v) for k, v in found.items()})
+        value = e.ref(e.eval(rule.right, env), instr.span)
+        if e.problems or not isinstance(value, Ref):
+            raise internal(f"the rule {rule.name} does not fit: {e.problems[0].message if e.problems else 'no value'}")
+        if value.type != instr.type:
+            if value.type.dtype != instr.type.dtype:
+                return None
+            return b.broadcast(value.id, instr.type.shape, instr.span, instr.scope)
+        return value.id

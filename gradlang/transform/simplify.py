@@ -1,0 +1,85 @@
+"""Exact simplification: rules that hold bit for bit, and constant folding in IEEE arithmetic.
+
+Folding is done for operations that IEEE 754 rounds correctly, so that the number is the one that any backend would get.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradlang.ir.rebuild import rebuild
+from gradlang.ir.tape import Builder, Instr, Tape
+from gradlang.ops.table import OpTable
+from gradlang.transform.rewrite import Rewriter
+from gradlang.types import BOOL, SCALAR
+
+FOLD: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
+    "neg": lambda a: -a, "abs": abs, "sqrt": math.sqrt, "less": lambda a, b: a < b, "less_equal": lambda a, b: a <= b,
+    "greater": lambda a, b: a > b, "greater_equal": lambda a, b: a >= b, "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b, "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b,
+    "logical_not": lambda a: not a, "real": float, "zmul": lambda g, p: 0.0 if g == 0 else g * p,
+    "relu": lambda x: x if x > 0 else 0.0, "maximum": max, "minimum": min,
+}
+
+
+def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+    """The constant that an operation on constants gives, if it is a finite number."""
+    if instr.op == "where":
+        c = b.instrs[args[0]]
+        if c.op == "const":
+            return b.broadcast(args[1] if c.attrs[0] else args[2], instr.type.shape, instr.span, instr.scope)
+        return None
+    run = FOLD.get(instr.op)
+    if run is None or not args or instr.type.shape or any(b.instrs[a].op != "const" for a in args):
+        return None
+    try:
+        value = run(*(b.instrs[a].attrs[0] for a in args))
+    except (ArithmeticError, ValueError):
+        return None
+    if instr.type.dtype == "bool":
+        return b.add("const", (), (bool(value),), BOOL, instr.span)
+    if instr.type.dtype != "real" or not math.isfinite(value):
+        return None
+    return b.add("const", (), (float(value),), SCALAR, instr.span)
+
+
+def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+    """A sum over an array of one repeated constant is a product with the number of its entries."""
+    if instr.op not in ("sum", "sum_to"):
+        return None
+    u = b.uniform(args[0])
+    if u is None or b.instrs[u].op != "const":
+        return None
+    shape = b.instrs[args[0]].type.shape
+    total: Any = 1
+    if instr.op == "sum":
+        from gradlang.types import product
+
+        total = product(shape[a] for a in instr.attrs[0])
+        if b.instrs[u].attrs[0] in (0.0, 1.0) and isinstance(total, int):
+            return b.broadcast(b.const(b.instrs[u].attrs[0] * total), instr.type.shape, instr.span, instr.scope)
+    return None
+
+
+def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
+    def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+        made = fold(b, instr, args)
+        if made is None:
+            made = rewriter.apply(b, instr, args)
+        if made is None:
+            made = reduce_uniform(b, instr, args)
+        if made is None and args and instr.op in table and instr.op != "mark":
+            op = table[instr.op]
+            if "moves" in op.flags or op.name in ("sum_to", "sum") or (instr.type.shape and op.pointwise):
+                made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id
+        return made
+
+    return rebuild(tape, table, replace)
+
+
+def unmark(tape: Tape, table: OpTable) -> Tape:
+    """Without the marks that kept equal values apart for a derivative."""
+    return rebuild(tape, table, lambda b, instr, args: args[0] if instr.op == "mark" else None)

@@ -1,0 +1,63 @@
+"""Reverse mode: the adjoints of values, one sweep from a result back to what it depends on.
+
+Baydin et al., "Automatic differentiation in machine learning: a survey", JMLR 18 (2018), section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradlang.ir.tape import Instr
+from gradlang.ops.op import Op
+from gradlang.transform.chain import Chain
+from gradlang.transform.variadic import VARIADIC
+
+
+def active_between(instrs: list[Instr], sources: Iterable[int], end: int) -> bytearray:
+    """Which instructions up to `end` depend on a source through real values."""
+    active = bytearray(end + 1)
+    start = end + 1
+    for s in sources:
+        if s <= end:
+            active[s] = 1
+            start = min(start, s)
+    for i in range(start, end + 1):
+        instr = instrs[i]
+        if not active[i] and instr.type.dtype == "real" and any(active[a] for a in instr.args):
+            active[i] = 1
+    return active
+
+
+def vjp(chain: Chain, y: int, seed: int, wrt: list[int]) -> dict[int, int | None]:
+    """The adjoint of each of `wrt` for the cotangent `seed` of y; None where y does not depend on it."""
+    b = chain.b
+    active = active_between(b.instrs, wrt, y)
+    adjoints: dict[int, int | None] = {y: seed} if active[y] else {}
+    for i in range(y, -1, -1):
+        g = adjoints.get(i)
+        if g is None or not active[i]:
+            continue
+        instr = b.instrs[i]
+        op = b.table[instr.op] if instr.args else None
+        if op is None or not op.differentiable:
+            continue
+        for position, contribution in contributions(chain, op, instr, i, g, active):
+            a = instr.args[position]
+            adjoints[a] = chain.plus(adjoints.get(a), contribution, b.instrs[a].span)
+    return {w: adjoints.get(w) for w in wrt}
+
+
+def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int,
+                  active: bytearray) -> Iterable[tuple[int, int | None]]:
+    """(position, contribution) for every argument that matters."""
+    if "variadic" in op.flags:
+        yield from VARIADIC[op.name].adjoints(chain, instr, g, active)
+        return
+    for position, param in enumerate(op.params):
+        a = instr.args[position]
+        if not active[a]:
+            continue
+        if param in op.partials:
+            yield position, chain.scale(g, chain.partial(op, instr, at, param), instr.span, instr.scope)
+        elif param in op.adjoints:
+            yield position, chain.adjoint(op, instr, at, param, g)
