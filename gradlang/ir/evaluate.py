@@ -56,8 +56,7 @@ class Machine:
         if op == "where":
             return np.where(*args) if self.functions is None else _where(*args)
         if self.functions is not None and op in self.functions:
-            made = self.functions[op](*args)
-            return made
+            return self.functions[op](*args, attrs=instr.attrs)
         spelling = self.table[op].spelling.get("numpy", f"np.{SPELLED.get(op, op)}").removeprefix("np.")
         return getattr(np, spelling)(*args)
 

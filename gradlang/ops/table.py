@@ -133,7 +133,7 @@ class Rule:
 
 @cache
 def builtin() -> OpTable:
-    return OpTable(Source("ops.grad", grammar_text("ops.grad")))
+    return OpTable(*(Source(name, grammar_text(name)) for name in ("ops.grad", "special.grad")))
 
 
 def read_rules(source: Source) -> tuple[Rule, ...]:

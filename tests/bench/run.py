@@ -1,0 +1,63 @@
+"""python tests/bench/run.py [W1 W2 text start memory ...] [--quick] [--json FILE]: the benchmarks as a Markdown table."""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import importlib  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+from timing import Bench, markdown  # noqa: E402
+
+WORKLOADS = {"W1": "w1_shopping", "W2": "w2_network", "text": "text_cold", "start": "start_up", "memory": "peak_memory"}
+
+
+def versions() -> str:
+    """What was compared with what."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"Python {platform.python_version()}"]
+    for package in ("gradlang", "numpy", "jax", "torch", "casadi", "lark"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the rounds and no large cases")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
+    args = parser.parse_args()
+    unknown = [w for w in args.workloads if w not in WORKLOADS]
+    if unknown:
+        parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
+    bench = Bench(args.quick)
+    for name in args.workloads or WORKLOADS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        importlib.import_module(WORKLOADS[name]).run(bench)
+    print(versions() + "\n\n" + markdown(bench.rows))
+    for note in bench.notes:
+        print("\n" + note)
+    if args.json:
+        rows = [dataclasses.asdict(r) for r in bench.rows]
+        Path(args.json).write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""W2: a two-layer network, 784-50-10, with softmax cross entropy: the loss and the gradients of its four parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from timing import Bench, equal
+
+import gradlang as gl
+
+TEXT = """X : [N, 784]
+t : [N, 10]
+param W1 : [784, 50] = normal(0, 0.01)
+param b1 : [50] = zeros()
+param W2 : [50, 10] = normal(0, 0.01)
+param b2 : [10] = zeros()
+z = ACTIVATION(affine(X, W1, b1))
+loss = cross_entropy(affine(z, W2, b2), t)
+"""
+Arrays = dict[str, np.ndarray]
+Call = Callable[[], Any]
+
+
+def data(batch: int, dtype: str) -> Arrays:
+    r = np.random.default_rng(7)
+    t = np.eye(10)[r.integers(0, 10, batch)]
+    made = {"X": r.random((batch, 784)), "t": t, "W1": r.normal(0, 0.01, (784, 50)), "b1": r.normal(0, 0.1, 50),
+            "W2": r.normal(0, 0.1, (50, 10)), "b2": r.normal(0, 0.1, 10)}
+    return {k: np.ascontiguousarray(v, dtype) for k, v in made.items()}
+
+
+def by_hand(X: Any, t: Any, W1: Any, b1: Any, W2: Any, b2: Any, activation: str) -> tuple[float, Arrays]:
+    """Backpropagation in plain NumPy: no gradient of X, every temporary reused, the softmax shared by loss and gradient."""
+    n = len(X)
+    z = X @ W1
+    z += b1
+    if activation == "relu":
+        np.maximum(z, 0, out=z)
+    else:
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        z += 1
+        np.reciprocal(z, out=z)
+    s = z @ W2
+    s += b2
+    s -= s.max(axis=1, keepdims=True)
+    p = np.exp(s)
+    total = p.sum(axis=1, keepdims=True)
+    loss = (np.log(total).sum() - np.vdot(s, t)) / n
+    p /= total
+    p -= t
+    p /= n
+    dW2 = z.T @ p
+    db2 = p.sum(axis=0)
+    dz = p @ W2.T
+    if activation == "relu":
+        dz *= z > 0
+    else:
+        dz *= z
+        np.subtract(1, z, out=z)
+        dz *= z
+    return float(loss), {"W1": X.T @ dz, "b1": dz.sum(axis=0), "W2": dW2, "b2": db2}
+
+
+def products(d: Arrays) -> Call:
+    """The five matrix products alone: no implementation on this BLAS is faster."""
+    X, W1, W2 = d["X"], d["W1"], d["W2"]
+    z = X @ W1
+    s = z @ W2
+
+    def call() -> None:
+        X @ W1
+        z @ W2
+        z.T @ s
+        s @ W2.T
+        X.T @ z
+    return call
+
+
+def jax(d: Arrays, activation: str) -> Call | None:
+    try:
+        import jax as j
+        import jax.numpy as jnp
+    except ImportError:
+        return None
+    j.config.update("jax_enable_x64", True)
+    act = {"relu": j.nn.relu, "sigmoid": j.nn.sigmoid}[activation]
+
+    def loss(p: Any, X: Any, t: Any) -> Any:
+        s = act(X @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+        return -jnp.mean(jnp.sum(t * j.nn.log_softmax(s), axis=1))
+
+    g = j.jit(j.value_and_grad(loss))
+    X, t = j.device_put(d["X"]), j.device_put(d["t"])
+    p = {k: j.device_put(v) for k, v in d.items() if k not in ("X", "t")}
+    return lambda: j.block_until_ready(g(p, X, t))
+
+
+def torch(d: Arrays, activation: str) -> Call | None:
+    try:
+        import torch as th
+    except ImportError:
+        return None
+    th.set_num_threads(1)
+    act = {"relu": th.relu, "sigmoid": th.sigmoid}[activation]
+    v = {k: th.tensor(a, requires_grad=k not in ("X", "t")) for k, a in d.items()}
+    params = [v[k] for k in ("W1", "b1", "W2", "b2")]
+
+    def call() -> Any:
+        s = act(v["X"] @ v["W1"] + v["b1"]) @ v["W2"] + v["b2"]
+        loss = th.nn.functional.cross_entropy(s, v["t"])
+        slopes = th.autograd.grad(loss, params)
+        return loss.item(), {k: g.numpy() for k, g in zip(("W1", "b1", "W2", "b2"), slopes, strict=True)}
+    return call
+
+
+def run(bench: Bench) -> None:
+    for activation in ("relu", "sigmoid"):
+        for dtype in ("float64", "float32"):
+            model = gl.loads(TEXT.replace("ACTIVATION", activation), dtype=dtype)
+            f = model.value_and_grad("loss", wrt=["W1", "b1", "W2", "b2"])
+            for batch in (100,) if bench.quick else (100, 1000):
+                case(bench, f, data(batch, dtype), activation, dtype, batch)
+
+
+def case(bench: Bench, f: Any, d: Arrays, activation: str, dtype: str, batch: int) -> None:
+    positions = [d[p.name] for p in f.artifact.params]
+    contestants: dict[str, Call | None] = {
+        "gradlang": lambda: f(d),
+        "gradlang f.raw": lambda: f.raw(*positions),
+        "NumPy by hand": lambda: by_hand(**d, activation=activation),
+        "jax.jit": jax(d, activation),
+        "torch": torch(d, activation),
+    }
+    there = {k: c for k, c in contestants.items() if c}
+    wanted = by_hand(**{k: v.astype("float64") for k, v in d.items()}, activation=activation)
+    for name, call in there.items():
+        equal(f"{name} {activation} {dtype} {batch}", call(), wanted, 1e-9 if dtype == "float64" else 2e-5)
+    there["five products alone"] = products(d)
+    bench.compare("W2", f"{activation}, batch {batch}, {dtype}", there, seconds=2.0 if batch == 100 else 3.0)
