@@ -374,7 +374,7 @@ def program(inputs: str, formula: str, symbolic: bool, head: str) -> gl.Model:
     if head:
         shape = gl.loads(text).outputs["y"].shape
         text += "\ninput w" + (f" : [{', '.join(map(str, shape))}]" if shape else "") + "\n"
-        text += f"loss = {'sum' if shape else ''}(w*{head}(y))"
+        text += f"loss = {'sum' if shape else ''}({'y' if head == 'plain' else f'w*{head}(y)'})"
     return gl.loads(text)
 
 
@@ -438,6 +438,19 @@ def test_gradient(case: Case, symbolic: bool) -> None:
 
 
 @pytest.mark.parametrize(("case", "symbolic"), BOTH)
+def test_gradient_of_the_plain_sum(case: Case, symbolic: bool) -> None:
+    """Here the cotangent is one number everywhere, which is never stored as an array."""
+    inputs = data(case)
+    shape = np.shape(case.ref(*inputs.values()))
+    model = program(case.inputs, case.formula, symbolic, "plain")
+    grads = model.value_and_grad("loss")(inputs, w=np.zeros(shape))[1]
+    assert np.array_equal(grads.pop("w"), np.zeros(shape))
+    for n in grads:
+        close(grads[n], reference(case, inputs, np.ones(shape), n), 1e-9, 1e-10)
+    assert set(grads) == {n for n, (kind, _) in leaves(case).items() if not kind}
+
+
+@pytest.mark.parametrize(("case", "symbolic"), BOTH)
 def test_forward_is_reverse(case: Case, symbolic: bool) -> None:
     """u . (J v) by forward mode is (u J) . v by reverse mode, and both are linear in their vector."""
     inputs = data(case)
@@ -458,10 +471,11 @@ def test_forward_is_reverse(case: Case, symbolic: bool) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
-def test_second_order(case: Case) -> None:
-    """The Hessian of a curved function of y is symmetric, and is the difference of its gradients."""
+@pytest.mark.parametrize("head", ["sin", "plain"])
+def test_second_order(case: Case, head: str) -> None:
+    """The Hessian of a function of y is symmetric, and is the difference of its gradients."""
     inputs = data(case)
-    model = program(case.inputs, case.formula, symbolics(case)[0], "sin")
+    model = program(case.inputs, case.formula, symbolics(case)[0], head)
     reals = [n for n, (kind, _) in leaves(case).items() if not kind]
     rest = {**inputs, "w": weights(np.shape(case.ref(*inputs.values())))}
     first, second = ({n: weights(inputs[n].shape, 10 * s + k) for k, n in enumerate(reals)} for s in (1, 2))

@@ -64,20 +64,7 @@ glued = st.one_of(
     st.lists(st.sampled_from(TOKENS), max_size=25).map("".join),
     st.lists(st.sampled_from(LINES), max_size=8).map("".join),
     st.lists(st.one_of(st.sampled_from(LINES), st.lists(st.sampled_from(TOKENS), max_size=6).map(" ".join)), max_size=8).map("".join),
-    # Formulas that the grammar takes, with operands that may not fit.
-    st.recursive(
-        st.sampled_from(["x", "v", "A", "i", "m", "k", "2", "-1", "0", "0.5", "1e9", "N", "true", "None", "[1, 2]", "[]", "[x, 2]", '"ij"']),
-        lambda inner: st.one_of(
-            st.tuples(inner, st.sampled_from("+ - * / // % @ ** < <= == != and or".split()), inner).map(" ".join).map("({})".format),
-            st.tuples(inner, inner).map(lambda p: f"{p[0]}[{p[1]}]"), st.tuples(inner, inner).map(lambda p: f"{p[0]}[{p[1]}:]"),
-            st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
-            st.lists(inner, min_size=1, max_size=3).map(lambda p: f"[{', '.join(p)}]"),
-            st.tuples(st.deferred(lambda: functions), st.lists(inner, min_size=1, max_size=3)).map(
-                lambda p: f"{p[0]}({', '.join(p[1])})"),
-            st.tuples(st.deferred(lambda: functions), inner, st.sampled_from(["axis", "keepdims", "ord", "shape"]), inner).map(
-                lambda p: f"{p[0]}({p[1]}, {p[2]}={p[3]})")),
-        max_leaves=6).map(
-            "x = 1.5\nv = [1, 2, 3]\nA = [[1, 2], [3, 4]]\ninput i : int\ninput m : bool[3]\nconst k = 2\ninput u : [N]\ny = {}\n".format))
+)
 
 
 def _functions() -> list[str]:
@@ -90,6 +77,30 @@ def _functions() -> list[str]:
 
 
 functions = st.sampled_from(_functions())
+operands = st.sampled_from(
+    ["x", "v", "A", "i", "j", "m", "k", "u", "2", "-1", "0", "1", "0.5", "1e9", "N", "true", "None", "inf", "[1, 2]", "[]", "[[]]",
+     "[x, 2]", "[0, 1]", "(x > 0)", '"ij->i"', '"ij,j"'])
+
+
+def combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    operator = st.sampled_from("+ - * / // % @ ** < <= == != and or".split())
+    keyword = st.sampled_from(["axis", "keepdims", "ord", "shape", "n", "ddof", "num", "fill_value", "value"])
+    return st.one_of(
+        st.tuples(inner, operator, inner).map(" ".join).map("({})".format),
+        st.tuples(inner, inner).map(lambda p: f"{p[0]}[{p[1]}]"),
+        st.tuples(inner, inner, inner).map(lambda p: f"{p[0]}[{p[1]}:{p[2]}]"),
+        st.tuples(inner, inner).map(lambda p: f"{p[0]}[:, {p[1]}]"),
+        st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
+        st.lists(inner, min_size=1, max_size=3).map(lambda p: f"[{', '.join(p)}]"),
+        inner.map("{}.T".format), inner.map("(-{})".format),
+        st.tuples(functions, st.lists(inner, min_size=1, max_size=3)).map(lambda p: f"{p[0]}({', '.join(p[1])})"),
+        st.tuples(functions, inner, keyword, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]}={p[3]})"))
+
+
+# Formulas that the grammar takes, with operands that may not fit.
+formulas = st.recursive(operands, combined, max_leaves=6).map(
+    "x = 1.5\nv = [1, 2, 3]\nA = [[1, 2], [3, 4]]\ninput i : int\ninput j : int[3]\ninput m : bool[3]\nconst k = 2\n"
+    "input u : [N]\ny = {}\n".format)
 
 
 @st.composite
@@ -178,6 +189,12 @@ def test_arbitrary_text(text: str) -> None:
 @settings(max_examples=600, **QUIET)
 @given(glued)
 def test_glued_tokens_and_lines(text: str) -> None:
+    survives(text)
+
+
+@settings(max_examples=600, **QUIET)
+@given(formulas)
+def test_formulas_that_may_not_fit(text: str) -> None:
     survives(text)
 
 

@@ -6,8 +6,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from timing import Bench, shown
@@ -28,8 +30,17 @@ COMMANDS = {
 }
 
 
+@cache
+def bytecode() -> tempfile.TemporaryDirectory[str]:
+    """A place for compiled modules, as an installed package has them; the source tree stays clean."""
+    return tempfile.TemporaryDirectory(prefix="bench-pyc-")
+
+
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    made = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "PYTHONPYCACHEPREFIX": bytecode().name}
+    made.pop("PYTHONDONTWRITEBYTECODE", None)
+    return made
 
 
 def launch(words: list[str]) -> subprocess.CompletedProcess[str]:
