@@ -6,7 +6,7 @@
 """
 
 from gradlang._version import __version__
-from gradlang.api import Model, load, loads
+from gradlang.api import Model, from_graph, load, loads
 from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError, SourceError
 
-__all__ = ["Diagnostic", "GradlangError", "InputError", "InternalError", "Model", "SourceError", "__version__", "load", "loads"]
+__all__ = ["Diagnostic", "GradlangError", "InputError", "InternalError", "Model", "SourceError", "__version__", "from_graph", "load", "loads"]

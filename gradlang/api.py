@@ -233,6 +233,13 @@ class Layer:
         return self._vjp(upstream, self._inputs)[1]  # type: ignore[no-any-return]
 
 
+def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 0) -> Model:
+    """The model of a networkx graph (see `Model.graph`). Raises SourceError with every reason why it is none."""
+    from gradlang.graph.dag import program_of
+
+    return Model(program_of(graph), dtype, seed)
+
+
 def load(path: str | Path, dtype: str = "float64", seed: int = 0) -> Model:
     """The model of a file. Raises SourceError with every error of its text, InputError if it cannot be read."""
     from gradlang.runtime.files import read_text

@@ -138,6 +138,11 @@ PRODUCTS = [
     row("gram", A, "y = x.T @ x", lambda x: x.T @ x),
     row("square-thrice", "x : [D, D]", "y = x @ x @ x", lambda x: x @ x @ x),
     row("chain", "a : [N, D]; b : [D, K]; c : [K]", "y = a @ b @ c", lambda a, b, c: a @ b @ c),
+    row("stretched-matmul", "s : [1, 1]; x : [N, D]", "y = broadcast_to(s, [N, N]) @ x", lambda s, x: np.full((4, 4), s[0, 0]) @ x),
+    row("stretched-row-matmul", "v : [N]; x : [N, N]", "y = broadcast_to(v, [N, N]) @ x",
+        lambda v, x: np.broadcast_to(v, (4, 4)) @ x),
+    row("matmul-stretched", "x : [N, D]; v : [D]", "y = x @ broadcast_to(v, [D, D])", lambda x, v: x @ np.broadcast_to(v, (3, 3))),
+    row("ones-matmul", "x : [N, N]", "y = ones([N, N]) @ x + x @ ones([N, N])", lambda x: np.ones((4, 4)) @ x + x @ np.ones((4, 4))),
     row("matmul-of-transposes", "a : [D, N]; b : [K, D]", "y = a.T @ b.T", lambda a, b: a.T @ b.T),
 ]
 

@@ -10,7 +10,7 @@ from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, Text, TapePr
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Mismatch, Shape, Size, broadcast
+from gradlang.types import Dim, Shape, Size
 
 HELPERS = {
     "place": '''def place(x, shape, where):
@@ -72,9 +72,7 @@ class NumpyPrinter(TapePrinter):
         super().__init__(tape, names)
         self.table, self.params, self.sizes = table, params, sizes
         self.helpers: set[str] = set()
-        for i in range(len(tape.instrs) - 1, -1, -1):  # a broadcast is left out of its uses: they use its argument
-            if tape.instrs[i].op == "broadcast_to":
-                self.uses[tape.instrs[i].args[0]] += max(self.uses[i] - 1, 0)
+        self.skip_broadcasts()
         self.run()
 
     def leaf(self, i: int, instr: Instr) -> Text:
@@ -92,27 +90,6 @@ class NumpyPrinter(TapePrinter):
         if value in (float("inf"), float("-inf")):
             return ("np.inf", ATOM) if value > 0 else ("-np.inf", UNARY)
         return ("np.nan", ATOM) if value != value else number(value)
-
-    # -------------------------------------------------------------- operands
-    def operands(self, instr: Instr) -> list[int]:
-        """The arguments of a pointwise op, without the broadcasts that NumPy does by itself."""
-        instrs = self.tape.instrs
-        thin = [instrs[a].args[0] if instrs[a].op == "broadcast_to" else a for a in instr.args]
-        if thin == list(instr.args):
-            return thin
-        shape: Shape = ()
-        try:
-            for a in thin:
-                shape = broadcast(shape, instrs[a].type.shape)
-        except Mismatch:
-            return list(instr.args)
-        return thin if shape == instr.type.shape else list(instr.args)
-
-    def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        # a broadcast that all its uses do without must leave no line behind
-        if instr.op == "broadcast_to" and instr.name is None and i not in self.output_names:
-            return True
-        return super().inlined(i, instr, text)
 
     def shape(self, shape: Shape) -> str:
         dims = [dim_text(d, self.sizes) for d in shape]

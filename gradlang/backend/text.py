@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from gradlang.backend.names import Names
 from gradlang.ir.tape import Instr, Tape
 from gradlang.source import Span
+from gradlang.types import Mismatch, Shape, broadcast
 
 LONGEST = 72  # characters of an expression that is written inside another one
 DEEPEST = 12
@@ -41,6 +42,7 @@ class TapePrinter(ABC):
         for instr in tape.instrs:
             for a in instr.args:
                 self.uses[a] += 1
+        self.skipping = False
         self.results = {i for _, i in tape.outputs}
         self.output_names: dict[int, str] = {}
         for name, i in tape.outputs:
@@ -61,7 +63,32 @@ class TapePrinter(ABC):
     def assign(self, name: str, text: str, instr: Instr) -> str:
         return f"{name} = {text}"
 
+    # -------------------------------------------------------------- operands that broadcast by themselves
+    def skip_broadcasts(self) -> None:
+        """A broadcast is left out of its uses: they use its argument."""
+        self.skipping = True
+        for i in range(len(self.tape.instrs) - 1, -1, -1):
+            if self.tape.instrs[i].op == "broadcast_to":
+                self.uses[self.tape.instrs[i].args[0]] += max(self.uses[i] - 1, 0)
+
+    def operands(self, instr: Instr) -> list[int]:
+        """The arguments of a pointwise op, without the broadcasts that happen by themselves."""
+        instrs = self.tape.instrs
+        thin = [instrs[a].args[0] if instrs[a].op == "broadcast_to" else a for a in instr.args]
+        if not self.skipping or thin == list(instr.args):
+            return list(instr.args)
+        shape: Shape = ()
+        try:
+            for a in thin:
+                shape = broadcast(shape, instrs[a].type.shape)
+        except Mismatch:
+            return list(instr.args)
+        return thin if shape == instr.type.shape else list(instr.args)
+
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
+        # a broadcast that all its uses do without must leave no line behind
+        if self.skipping and instr.op == "broadcast_to" and instr.name is None and i not in self.results:
+            return True
         return (self.uses[i] <= 1 and instr.name is None and i not in self.output_names and i not in self.results
                 and len(text) <= LONGEST and self.depth[i] <= DEEPEST)
 

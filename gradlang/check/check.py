@@ -177,7 +177,7 @@ class Checker:
         if isinstance(ref, Ref):
             node = self.program.nodes[ref.id]
             if node.name is not None:  # a second name for the same value gets a node of its own
-                ref = self.sink.emit(self.table["mark"], [ref], (name.id,), ref.type, d.span, ())
+                ref = self.sink.emit(self.table["mark"], [ref], (len(self.program.nodes),), ref.type, d.span, ())
                 node = self.program.nodes[ref.id]
             node.name = name.id
             self.program.values[name.id] = ref.id

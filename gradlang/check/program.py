@@ -6,6 +6,7 @@ in an order in which every argument comes before its use.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,3 +124,17 @@ POISON = Poison()
 # What an expression may mean before it becomes a node: a number, a size, a truth value, none, a text, a list of these.
 Static = int | float | bool | Dim | str | None
 Value = Any  # Ref | Poison | Static | tuple[Value, ...]
+
+
+def needed(nodes: Sequence[Node], wanted: Iterable[int]) -> list[int]:
+    """The nodes that `wanted` depend on, in order."""
+    seen = bytearray(len(nodes))
+    stack = [i for i in wanted]
+    for i in stack:
+        seen[i] = 1
+    while stack:
+        for a in nodes[stack.pop()].args:
+            if not seen[a]:
+                seen[a] = 1
+                stack.append(a)
+    return [i for i, s in enumerate(seen) if s]

@@ -38,7 +38,7 @@ def compile_(args: argparse.Namespace) -> int:
     origin = Path(args.file).name if args.file != "-" else "<stdin>"
     hook = dump_to(args.dump) if args.dump else None
     if args.target == "grad":
-        text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin)
+        text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, pipeline.standard(), origin, hook).source
     write(text, args.output)
@@ -47,7 +47,8 @@ def compile_(args: argparse.Namespace) -> int:
 
 def dump_to(folder: str) -> pipeline.Hook:
     """A hook that writes every stage to a numbered file."""
-    from gradlang.ir.text import text_of
+    from gradlang.backend.grad import program_text
+    from gradlang.ops.table import builtin
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     count = 0
@@ -55,7 +56,7 @@ def dump_to(folder: str) -> pipeline.Hook:
     def hook(name: str, tape: Tape) -> None:
         nonlocal count
         path = Path(folder) / f"{count:02}_{name.replace(' ', '_')}.grad"
-        path.write_text(text_of(tape), encoding="utf-8")
+        path.write_text(program_text(tape, builtin(), {}, [name]), encoding="utf-8")
         count += 1
 
     return hook

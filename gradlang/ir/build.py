@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from gradlang.check.program import LEAVES, Node, Program, Ref
+from gradlang.check.program import LEAVES, Program, Ref, needed
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.table import OpTable
-
-
-def needed(nodes: Sequence[Node], wanted: Iterable[int]) -> list[int]:
-    """The nodes that `wanted` depend on, in order."""
-    seen = bytearray(len(nodes))
-    stack = [i for i in wanted]
-    for i in stack:
-        seen[i] = 1
-    while stack:
-        for a in nodes[stack.pop()].args:
-            if not seen[a]:
-                seen[a] = 1
-                stack.append(a)
-    return [i for i, s in enumerate(seen) if s]
 
 
 def write(program: Program, wanted: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()) -> dict[int, int]:
@@ -39,7 +25,7 @@ def write(program: Program, wanted: Iterable[int], builder: Builder, marked: fro
             if node.name is not None and builder.instrs[at].name is None:
                 builder.instrs[at].name = node.name
         if i in marked and node.op not in LEAVES:
-            at = builder.add("mark", (at,), (node.name or i,), node.type, node.span, node.scope, node.name)
+            at = builder.add("mark", (at,), (i,), node.type, node.span, node.scope, node.name)
         made[i] = at
     return made
 

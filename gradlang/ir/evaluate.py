@@ -28,9 +28,9 @@ def value_of(program: Program, node: int, sizes: Mapping[str, int]) -> Any:
 
 
 def evaluate(tape: Tape, table: OpTable, inputs: Mapping[str, Any], sizes: Mapping[str, int],
-             functions: Functions | None = None, number: Callable[[float], Any] = float) -> dict[str, Any]:
+             functions: Functions | None = None, number: Callable[[float], Any] = float, dtype: Any = None) -> dict[str, Any]:
     """The outputs of a tape whose ops are all primitive. `number` turns a constant into the number type in use."""
-    machine = Machine(table, inputs, sizes, functions, number)
+    machine = Machine(table, inputs, sizes, functions, number, dtype)
     values: list[Any] = []
     with np.errstate(all="ignore"):
         for instr in tape.instrs:
@@ -40,9 +40,9 @@ def evaluate(tape: Tape, table: OpTable, inputs: Mapping[str, Any], sizes: Mappi
 
 class Machine:
     def __init__(self, table: OpTable, inputs: Mapping[str, Any], sizes: Mapping[str, int], functions: Functions | None,
-                 number: Callable[[float], Any]) -> None:
+                 number: Callable[[float], Any], dtype: Any = None) -> None:
         self.table, self.inputs, self.sizes, self.functions, self.number = table, inputs, sizes, functions, number
-        self.dtype: Any = np.float64 if functions is None else object
+        self.dtype: Any = dtype or (np.float64 if functions is None else object)
 
     def dims(self, shape: Any) -> tuple[int, ...]:
         return tuple(types.value(d, self.sizes) for d in (shape if isinstance(shape, tuple) else (shape,)))
@@ -80,7 +80,7 @@ def _const(m: Machine, instr: Instr) -> Any:
 def _array(m: Machine, instr: Instr) -> Any:
     made = np.array(instr.attrs[0], {"real": np.float64, "int": np.int64, "bool": np.bool_}[instr.type.dtype])
     if m.functions is None or instr.type.dtype != "real":
-        return made
+        return made.astype(m.dtype) if instr.type.dtype == "real" else made
     return np.array([m.number(x) for x in made.ravel()] + [None], object)[:-1].reshape(made.shape)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check.program import Program
+from gradlang.check.program import Program, needed
 from gradlang.diagnostics import Diagnostic
-from gradlang.ir.build import needed
 
 if TYPE_CHECKING:
     from gradlang.api import Model

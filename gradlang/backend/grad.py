@@ -1,0 +1,142 @@
+"""Tapes as programs of the language itself: the text form of a tape, and gradient files (`--target grad`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gradlang.backend.names import GRAD_RESERVED, Names
+from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, Text, TapePrinter, number
+from gradlang.ir.tape import Instr, Tape
+from gradlang.ops.table import OpTable
+from gradlang.types import Dim, Size, Type
+
+KEPT = frozenset({"name"})
+
+
+def value_text(value: Any) -> str:
+    """A setting or a literal as the language writes it."""
+    if value is None:
+        return "None"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    if isinstance(value, float):
+        return number(value)[0] if abs(value) != float("inf") else ("inf" if value > 0 else "-inf")
+    return str(value)
+
+
+def type_text(type: Type) -> str:
+    dims = "[" + ", ".join(map(str, type.shape)) + "]"
+    if type.dtype == "real":
+        return dims
+    return type.dtype + (dims if type.shape else "")
+
+
+class GradPrinter(TapePrinter):
+    """Expressions of the language. With `inline` false every instruction has a line of its own."""
+
+    def __init__(self, tape: Tape, names: Names, table: OpTable, inline: bool) -> None:
+        super().__init__(tape, names)
+        self.table, self.inline = table, inline
+        self.params = {i.attrs[0]: names.user(i.attrs[0]) for i in tape.instrs if i.op == "input"}
+        if inline:
+            self.skip_broadcasts()
+        self.run()
+
+    def inlined(self, i: int, instr: Instr, text: str) -> bool:
+        return self.inline and super().inlined(i, instr, text)
+
+    def leaf(self, i: int, instr: Instr) -> Text:
+        if instr.op == "input":
+            return self.params[instr.attrs[0]], ATOM
+        value = instr.attrs[0]
+        if instr.op == "size" or isinstance(value, Size):
+            text = str(value)
+            return text, SUM if " " in text or "*" in text else ATOM
+        if isinstance(value, float) and abs(value) == float("inf"):
+            return ("inf", ATOM) if value > 0 else ("-inf", UNARY)
+        return number(value) if isinstance(value, float) else (value_text(value), ATOM)
+
+    def expression(self, i: int, instr: Instr) -> Text:
+        name, op = instr.op, self.table[instr.op]
+        args = self.operands(instr) if op.pointwise else list(instr.args)
+        if name in INFIX:
+            return self.infix(name, args[0], args[1])
+        if name == "neg":
+            return self.negated(args[0])
+        if name == "logical_not":
+            return "not " + self.at(args[0], NOT), NOT
+        if name == "where":
+            return self.ternary(self.at(args[0], OR), self.at(args[1], OR), self.at(args[2], TERNARY))
+        if name == "powi":
+            exponent = value_text(instr.attrs[0])
+            return f"{self.at(args[0], ATOM)}**{exponent}", POWER
+        if name == "pow":
+            return f"{self.at(args[0], ATOM)}**{self.at(args[1], UNARY)}", POWER
+        if name == "transpose" and instr.attrs[0] == tuple(reversed(range(instr.type.rank))):
+            return f"{self.at(args[0], ATOM)}.T", ATOM
+        shown = [self.at(a) for a in args]
+        if name == "einsum":
+            return self.call("einsum", [f'"{instr.attrs[0]}"', *shown])
+        if "variadic" in op.flags:
+            shown = ["[" + ", ".join(shown) + "]"]
+        settings = [f"{a}={value_text(v)}" for a, v in zip(op.attrs, instr.attrs, strict=True)]
+        return self.call(name, [*shown, *settings])
+
+
+@dataclass(frozen=True, slots=True)
+class LeafText:
+    """How an input is declared: its role, and its default as text."""
+
+    role: str = "input"
+    default: str | None = None
+    label: str | None = None
+
+
+def program_text(tape: Tape, table: OpTable, leaves: Mapping[str, LeafText], header: Iterable[str] = (),
+                 inline: bool = False) -> str:
+    """A tape as a program that means the same."""
+    sizes = sorted({n for i in tape.instrs for n in _size_names(i)})
+    names = Names(GRAD_RESERVED | set(sizes) | set(table))
+    printer = GradPrinter(tape, names, table, inline)
+    lines = [f"# {h}" for h in header]
+    for instr in tape.instrs:
+        if instr.op == "input":
+            leaf = leaves.get(instr.attrs[0], LeafText())
+            typed = "" if not instr.type.shape and instr.type.dtype == "real" else " : " + type_text(instr.type)
+            lines.append(f"{leaf.role} {printer.params[instr.attrs[0]]}{typed}"
+                         + (f" = {leaf.default}" if leaf.default is not None else "")
+                         + (f' "{leaf.label}"' if leaf.label else ""))
+    if lines:
+        lines.append("")
+    lines += [text for text, _ in printer.lines]
+    shown = []
+    for name, i in tape.outputs:
+        text, precedence = printer.text[i]
+        instr = tape.instrs[i]
+        if precedence == ATOM and text == name and instr.op not in ("const", "size"):
+            shown.append(text)
+            continue
+        mine = names.user(name)
+        lines.append(f"{'const ' if instr.op in ('const', 'array') else ''}{mine} = {text}")
+        shown.append(mine)
+    lines += ["", "output " + ", ".join(shown)] if shown else []
+    return "\n".join(lines) + "\n"
+
+
+def _size_names(instr: Instr) -> set[str]:
+    out: set[str] = set()
+    stack: list[Any] = [*instr.type.shape, *instr.attrs]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Size):
+            out |= item.names()
+        elif isinstance(item, tuple) and instr.op != "array":
+            stack.extend(item)
+    return out
+
+
+__all__ = ["Dim", "LeafText", "program_text"]
