@@ -118,11 +118,12 @@ class Model:
         found = self._compiled.get(goal)
         if found is None:
             origin = Path(self.program.sources.files[0].path).name if self.program.sources.files else "a graph"
-            artifact = pipeline.compile_goal(self.program, goal, pipeline.standard(), origin)
+            with pipeline.uncollected():
+                job = pipeline.plan(self.program, goal, pipeline.standard(), origin)
             leaves = self.program.callable_leaves()
             names = {leaf.name for leaf in leaves}
-            extra = tuple((p.name, p.type) for p in artifact.params if p.name not in names)
-            found = restore(artifact, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
+            extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
+            found = restore(job, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
             self._compiled[goal] = found
         return found
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gradlang._version import __version__
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
-from gradlang.backend.artifact import Artifact, Param, Returns
+from gradlang.backend.artifact import Artifact, Job, Param, Returns
 from gradlang.backend.grad import LeafText, program_text, value_text
-from gradlang.backend.module import Job, generate, is_scalar
+from gradlang.backend.module import generate, is_scalar
 from gradlang.check.check import check
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, SourceError
@@ -51,12 +53,25 @@ def standard() -> Language:
     return Language(builtin(), rules())
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk again and again over a growing program that is all alive."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
 def read(text: str, path: str, language: Language) -> tuple[Program, list[Diagnostic]]:
     """A text to its program and everything that is wrong with it."""
     sources = Sources()
     source = sources.add(path, text)
-    module, faults = parse(source)
-    program, problems = check(module, sources, language.table)
+    with uncollected():
+        module, faults = parse(source)
+        program, problems = check(module, sources, language.table)
     return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))
 
 
@@ -127,8 +142,12 @@ def optimized(tape: Tape, language: Language, spelled: Callable[[Op], bool], hoo
     made = passes(language.table, language.rules, spelled)
     if hook:
         hook("goal", tape)
+    changed = True
     for p in made.pipeline:
-        tape = p.run(tape)
+        before = tape
+        if changed or not p.after_change:
+            tape = p.run(tape)
+        changed = tape is not before
         if hook:
             verify(tape, language.table, p.name)
             hook(p.name, tape)
@@ -137,6 +156,12 @@ def optimized(tape: Tape, language: Language, spelled: Callable[[Op], bool], hoo
 
 def compile_goal(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Artifact:
     """Source code for a goal: plain floats if everything is scalar, NumPy otherwise."""
+    with uncollected():
+        return generate(plan(program, goal, language, origin, hook), language.table)
+
+
+def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
+    """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives."""
     tape, returns, extra = goal_tape(program, goal, language.table)
     leaves = program.callable_leaves()
     params = (*(Param(name, "", type) for name, type in extra),
@@ -146,7 +171,7 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
     tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
-    return generate(Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype), language.table, scalar)
+    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar)
 
 
 def gradient_file(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> str:

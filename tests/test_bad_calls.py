@@ -16,9 +16,9 @@ import pytest
 from conftest import GOLDEN, Golden
 
 import gradlang as gl
+from gradlang.api import Model, load, loads
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, InternalError
-from gradlang.api import Model, load, loads
 
 SHOPPING = "apple = 100\nn = 2\norange = 150\nm = 3\ntax = 1.1\nprice = (apple*n + orange*m) * tax\n"
 REGRESSION = ("input x : [N, D]\ninput t : [N]\nparam w : [D] = zeros()\nconst scale = 2\n"
@@ -132,6 +132,7 @@ def files(folder: Path) -> None:
     (folder / "shopping.grad").write_text(SHOPPING, encoding="utf-8")
     (folder / "regression.grad").write_text(REGRESSION, encoding="utf-8")
     (folder / "pick.grad").write_text(PICK, encoding="utf-8")
+    (folder / "const.grad").write_text("const k = 3\nx = 2\ny = k*x\n", encoding="utf-8")
     (folder / "broken.grad").write_text("x = 2\ny = x +\nz = x $ 1\n", encoding="utf-8")
     (folder / "wide.grad").write_text(ALL.replace("귤*3", "귱*3"), encoding="utf-8")
     (folder / "binary.grad").write_bytes(bytes(range(256)) * 4)
@@ -149,7 +150,7 @@ def files(folder: Path) -> None:
     (folder / "rows.csv").write_text("x,t\n1,2\n3\n", encoding="utf-8")
     (folder / "words.csv").write_text("x,t\n1,2\n3,four\n", encoding="utf-8")
     (folder / "empty.csv").write_text("", encoding="utf-8")
-    (folder / "header.csv").write_text("apple,n\n", encoding="utf-8")
+    (folder / "header.csv").write_text("t\n", encoding="utf-8")
     (folder / "binary.csv").write_bytes(b"\xff\xfe\x00\x80\n")
     (folder / "data.txt").write_text("1 2 3\n", encoding="utf-8")
 
@@ -198,14 +199,14 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "csv_short_line": (1, "run regression.grad --data rows.csv"),
     "csv_word": (1, "run regression.grad --data words.csv"),
     "csv_empty": (1, "run regression.grad --data empty.csv"),
-    "csv_without_rows": (1, "run shopping.grad --data header.csv"),
+    "csv_without_rows": (1, "run regression.grad x=[[1,2]] --data header.csv"),
     "csv_binary": (1, "run regression.grad --data binary.csv"),
     "upstream_unknown": (1, "run shopping.grad --upstream prise=1.3"),
     "upstream_without_value": (1, "run shopping.grad --upstream price"),
     "upstream_not_a_number": (1, "run shopping.grad --upstream price=x"),
     "upstream_wrong_shape": (1, "run regression.grad --data good.npz --upstream y=[1,2]"),
     "wrt_unknown": (1, "run shopping.grad --wrt aple"),
-    "wrt_constant": (1, "run regression.grad --data good.npz --wrt scale"),
+    "wrt_constant": (1, "run const.grad --wrt k"),
     "wrt_int": (1, "run pick.grad k=1 m=[true,true,true] --wrt k"),
     "wrt_empty": (1, "run shopping.grad --wrt apple,,n"),
     "compile_unknown_output": (1, "compile shopping.grad --of prise"),
@@ -213,7 +214,6 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "compile_to_missing_folder": (1, "compile shopping.grad -o nothing/model.py"),
     "compile_to_directory": (1, "compile shopping.grad -o folder.grad"),
     "unknown_op": (1, "ops sigmod"),
-    "fmt_broken": (1, "fmt broken.grad"),
 }
 
 

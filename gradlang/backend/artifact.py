@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gradlang.ir.tape import Tape
 from gradlang.source import Span
 from gradlang.types import Type
 
@@ -37,4 +38,17 @@ class Artifact:
     params: tuple[Param, ...]
     sizes: tuple[str, ...]
     lines: dict[int, Span]
-    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to generate: a tape in the ops of the backend, the leaves it may take (identifiers are not chosen yet), and how
+    results are handed back."""
+
+    tape: Tape
+    params: tuple[Param, ...]
+    returns: Returns
+    entry: str
+    origin: str
+    dtype: str = "float64"
+    scalar: bool = False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gradlang._version import __version__
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
-from gradlang.backend.artifact import Artifact, Param, Returns
+from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import HELPERS, NumpyPrinter
 from gradlang.backend.python import PythonPrinter
@@ -22,29 +21,18 @@ SILENT = frozenset({"input", "const", "array", "size", "add", "sub", "mul", "neg
                     "transpose", "slice", "unslice", "concat", "stack", "sum_to", "iota", "real", "where"})
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to generate: a tape in the ops of the backend, the leaves it may take, and how results are handed back."""
-
-    tape: Tape
-    params: tuple[Param, ...]  # identifiers are not chosen yet
-    returns: Returns
-    entry: str
-    origin: str
-    dtype: str = "float64"
-
-
 def is_scalar(tape: Tape, params: Iterable[Param]) -> bool:
     """Whether plain Python floats do: no arrays, no sizes, no whole numbers."""
     return (all(not i.type.shape and i.type.dtype != "int" and i.op not in ("size", "array") for i in tape.instrs)
             and all(not p.type.shape and p.type.dtype == "real" for p in params))
 
 
-def generate(job: Job, table: OpTable, scalar: bool) -> Artifact:
+def generate(job: Job, table: OpTable) -> Artifact:
+    """The source of a module. Python floats if the job is scalar, NumPy otherwise."""
     names = Names(PYTHON_RESERVED | frozenset(HELPERS))
     entry = names.user(job.entry)
     params = tuple(Param(p.name, names.user(p.name), p.type, p.default) for p in job.params)
-    if scalar:
+    if job.scalar:
         return _scalar_module(job, table, names, entry, params)
     return _array_module(job, table, names, entry, params)
 
@@ -103,7 +91,7 @@ def _scalar_module(job: Job, table: OpTable, names: Names, entry: str, params: t
     out.put("")
     out.put("")
     out.put(_signature(entry, params, literal=True))
-    results = {name: _scalar_result(fast.text[i][0], job.tape.instrs[i].type.dtype) for name, i in job.tape.outputs}
+    results = {name: fast.text[i][0] for name, i in job.tape.outputs}
     indent = 1
     if ieee:
         out.put("try:", 1)
@@ -114,11 +102,7 @@ def _scalar_module(job: Job, table: OpTable, names: Names, entry: str, params: t
         out.put("except (ArithmeticError, ValueError):  # an infinity or a nan: IEEE arithmetic goes on where Python stops", 1)
         out.put(f"return {ieee}({', '.join(p.identifier for p in params)})", 2)
         _ieee(job, table, names, ieee, params, out)
-    return Artifact("python", entry, "\n".join(out.out) + "\n", params, (), out.spans, ieee)
-
-
-def _scalar_result(text: str, dtype: str) -> str:
-    return text
+    return Artifact("python", entry, "\n".join(out.out) + "\n", params, (), out.spans)
 
 
 def _ieee(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Param, ...], out: Lines) -> None:

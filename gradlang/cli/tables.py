@@ -21,7 +21,7 @@ def ops(args: argparse.Namespace) -> int:
         print(json.dumps(made.as_json()) if args.json else made.text())
         return 0 if made.ok else 1
     if args.kinks:
-        rows = [(op, kink) for op in table.values() for kink in op.kinks]
+        rows = [(op, kink) for op in table.entries() for kink in op.kinks]
         if args.json:
             print(json.dumps([{"op": op.name, "at": k.point, "partials": [str(p) for p in k.partials]} for op, k in rows]))
             return 0
@@ -33,10 +33,10 @@ def ops(args: argparse.Namespace) -> int:
     if args.name:
         return _one(args.name, args.json)
     if args.json:
-        print(json.dumps([_as_json(op) for op in table.values()]))
+        print(json.dumps([_as_json(op) for op in table.entries()]))
         return 0
     kinds: dict[str, list[str]] = {}
-    for op in table.values():
+    for op in table.entries():
         kinds.setdefault(op.kind, []).append(op.name)
     kinds["functions"] = [*library().functions, *SPECIAL]
     for kind in ("pointwise", "constant", "linear", "array", "functions"):

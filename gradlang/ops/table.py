@@ -7,7 +7,7 @@ uses. A table is a value: there is no registry.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,27 +87,27 @@ def entry(node: ast.Operator, source: Source) -> Op:
         shape.id if isinstance(shape, ast.Name) else "", tuple(domains), tuple(kinks), node.span, source)
 
 
-class OpTable(Mapping[str, Op]):
-    """name -> Op, over one or more texts of entries; a later text overrides an earlier one."""
+class OpTable(dict[str, Op]):
+    """name -> Op, over one or more texts of entries; a later text overrides an earlier one.
+
+    Iteration goes over all names, in the order of the texts; an entry is parsed when it is first asked for."""
 
     def __init__(self, *sources: Source) -> None:
+        super().__init__()
         self._where: dict[str, tuple[Source, int, int]] = {}
         for source in sources:
             heads = list(HEAD.finditer(source.text))
             stops = [h.start() for h in heads[1:]] + [len(source.text)]
             self._where.update({h[1]: (source, h.start(), stop) for h, stop in zip(heads, stops, strict=True)})
-        self._made: dict[str, Op] = {}
 
-    def __getitem__(self, name: str) -> Op:
-        made = self._made.get(name)
-        if made is None:
-            source, start, stop = self._where[name]
-            module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
-            if faults:
-                raise SourceError(faults, Sources([source]))
-            node = module.statements[0]
-            assert isinstance(node, ast.Operator)
-            made = self._made[name] = entry(node, source)
+    def __missing__(self, name: str) -> Op:
+        source, start, stop = self._where[name]
+        module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
+        if faults:
+            raise SourceError(faults, Sources([source]))
+        node = module.statements[0]
+        assert isinstance(node, ast.Operator)
+        made = self[name] = entry(node, source)
         return made
 
     def __iter__(self) -> Iterator[str]:
@@ -118,6 +118,10 @@ class OpTable(Mapping[str, Op]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._where
+
+    def entries(self) -> list[Op]:
+        """Every entry, in the order of the texts."""
+        return [self[name] for name in self]
 
 
 @dataclass(frozen=True, slots=True)

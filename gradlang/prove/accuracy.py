@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlang.backend.artifact import Param, Returns
+from gradlang.backend.artifact import Job, Param, Returns
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
-from gradlang.backend.module import Job, generate
+from gradlang.backend.module import generate
 from gradlang.check.calls import default_of
 from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder
@@ -120,8 +120,8 @@ def compiled(op: Op, attrs: tuple[Any, ...], language: Language, scalar: bool) -
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
     tape, _ = optimized(b.tape(outputs), Language(language.table, ()), spelled)
     returns = Returns("dict", tuple((n, n) for n, _ in outputs))
-    job = Job(tape, tuple(Param(p, "", shape) for p in params), returns, "entry", "the table")
-    return load(generate(job, language.table, scalar))
+    job = Job(tape, tuple(Param(p, "", shape) for p in params), returns, "entry", "the table", scalar=scalar)
+    return load(generate(job, language.table))
 
 
 def call(run: Run, op: Op, point: tuple[float, ...], g: float, tangents: dict[str, float], scalar: bool) -> dict[str, float]:

@@ -34,19 +34,13 @@ class OneChanged(OpTable):
     """A table in which one entry is another."""
 
     def __init__(self, table: OpTable, op: Op) -> None:
-        self._table, self._op = table, op
+        super().__init__()
+        self._table, self._where = table, table._where
+        self[op.name] = op
 
-    def __getitem__(self, name: str) -> Op:
-        return self._op if name == self._op.name else self._table[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table)
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._table
+    def __missing__(self, name: str) -> Op:
+        made = self[name] = self._table[name]
+        return made
 
 
 def variants(expr: ast.Expr) -> Iterator[tuple[str, ast.Expr]]:

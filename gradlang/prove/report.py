@@ -196,7 +196,7 @@ class Higher:
     def slopes(self, name: str, entry: tuple[int, ...]) -> tuple[float, float, float]:
         """The central difference and the one-sided ones."""
         x = float(np.asarray(self.inputs[name])[entry]) if np.ndim(self.inputs[name]) else float(self.inputs[name])
-        step = self.step * self.number(max(abs(x), 1e-3))
+        step = self.step * self.number(max(abs(x), 0.1))
         up, here, down = (self.at(name, entry, d) for d in (step, None, -step))
         return float((up - down) / (2 * step)), float((here - down) / step), float((up - here) / step)
 

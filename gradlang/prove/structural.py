@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlang.backend import numpy as array_backend
-from gradlang.backend.artifact import Param, Returns
-from gradlang.backend.module import Job, generate
+from gradlang.backend.artifact import Job, Param, Returns
+from gradlang.backend.module import generate
 from gradlang.check.calls import default_of
 from gradlang.check.infer import infer
 from gradlang.check.program import Ref
@@ -135,7 +135,7 @@ class Check:
         params = tuple(Param(n, "", Type(tuple(map(int, v.shape)), "int" if v.dtype.kind == "i" else "real"))
                        for n, v in self.data.items())
         made = load(generate(Job(tape, params, Returns("dict", tuple((n, n) for n in names)), "f", "the table"),
-                             self.language.table, False))
+                             self.language.table))
         out = made(*(v if v.shape or v.dtype.kind == "i" else v[()] for v in self.data.values()))
         assert isinstance(out, dict)
         return out

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gradlang.backend.artifact import Artifact
+from gradlang.backend.artifact import Artifact, Job
+from gradlang.backend.module import generate
+from gradlang.ops.table import builtin
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.load import load
+from gradlang.runtime.steps import Steps
 
+LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 GIVEN: Any = object()  # marks that no dict of values is given
 
 
@@ -17,17 +21,22 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "artifact", "backend", "binder", "convert", "raw")
-    artifact: Artifact
-    binder: Binder
-    raw: Callable[..., Any]
-    backend: str
-    convert: str
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "raw")
 
-    def __init__(self, artifact: Artifact, binder: Binder) -> None:
-        self.artifact, self.binder = artifact, binder
-        self.raw = load(artifact)
-        self.backend = artifact.language
+    def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
+        self.job, self.binder, self._artifact = job, binder, artifact
+        self.raw: Callable[..., Any] = Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
+
+    @property
+    def backend(self) -> str:
+        """`python` (floats), `numpy`, or `steps` for scalar programs that are too large to be worth compiling."""
+        return "steps" if isinstance(self.raw, Steps) else self.artifact.language
+
+    @property
+    def artifact(self) -> Artifact:
+        if self._artifact is None:
+            self._artifact = generate(self.job, builtin())
+        return self._artifact
 
     @property
     def source(self) -> str:
@@ -43,7 +52,7 @@ class Compiled:
             if not isinstance(given, Mapping):
                 raise fail("G507", "inputs are given by name, or as one dict", self.binder.program, None, "for example `f(x=1.0)`")
             values = {**given, **values}
-        if self.backend == "python":
+        if self.job.scalar:
             return self.raw(*self.scalars(values))
         args, _ = self.binder.bind(values)
         args = [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
@@ -54,7 +63,7 @@ class Compiled:
 
     def scalars(self, values: Mapping[str, Any]) -> list[float]:
         out = []
-        for p in self.artifact.params:
+        for p in self.job.params:
             if p.name in values:
                 out.append(self.binder.scalar(p.name, values[p.name]))
             elif p.default is not None:
@@ -68,22 +77,23 @@ class Compiled:
         return out
 
     def __reduce__(self) -> tuple[object, ...]:
-        return restore, (self.artifact, self.binder)
+        return restore, (self.job, self.binder)
 
     def __repr__(self) -> str:
-        names = ", ".join(p.name for p in self.artifact.params)
-        return f"<gradlang {self.artifact.entry}({names}), {self.backend}>"
+        names = ", ".join(p.name for p in self.job.params)
+        return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def restore(artifact: Artifact, binder: Binder) -> Compiled:
-    """A compiled function whose call does as little as it can: scalar programs take floats straight to the formula."""
-    if artifact.language != "python" or not artifact.params:
-        return Compiled(artifact, binder)
-    names = [p.identifier for p in artifact.params]
-    if [p.name for p in artifact.params] != names:
-        return Compiled(artifact, binder)
+def restore(job: Job, binder: Binder) -> Compiled:
+    """A compiled function. A scalar program takes floats straight to the formula; a very large one runs step by step."""
+    if job.scalar and len(job.tape) > LARGE:
+        return Compiled(job, binder)
+    artifact = generate(job, builtin())
+    plain = job.scalar and artifact.params and all(p.name == p.identifier for p in artifact.params)
+    if not plain:
+        return Compiled(job, binder, artifact)
     made = type("Compiled", (Compiled,), {"__slots__": (), "__call__": direct_call(artifact)})
-    return made(artifact, binder)  # type: ignore[no-any-return]
+    return made(job, binder, artifact)  # type: ignore[no-any-return]
 
 
 def direct_call(artifact: Artifact) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ lined up stays lined up. Formatting twice changes nothing more.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gradlang.diagnostics import text_width
 from gradlang.syntax.tokens import CONTINUES, lexicon
@@ -35,7 +35,7 @@ class Line:
     equal_column: int | None  # of the defining `=`
     label_column: int | None
     continuation: bool
-    columns: dict[str, str] = field(default_factory=dict)
+    equal_index: int | None = None
 
 
 def read_lines(text: str) -> list[Line]:
@@ -56,7 +56,7 @@ def read_lines(text: str) -> list[Line]:
                 at = stop
                 continue
             if word == "=" and depth == 0 and line.equal_column is None:
-                line.equal_column = text_width(raw[:start])
+                line.equal_column, line.equal_index = text_width(raw[:start]), len(line.pieces)
             if m.lastindex == 6 and depth == 0 and line.pieces and line.label_column is None:
                 line.label_column = text_width(raw[:start])
             line.pieces.append(Piece(word, start > at, {1: "name", 2: "number", 3: "sign", 6: "label", 7: "unit"}.get(m.lastindex, "stray")))
@@ -68,10 +68,10 @@ def read_lines(text: str) -> list[Line]:
     return lines
 
 
-def joined(pieces: list[Piece], depth: int, first: int = 0, stop: int | None = None) -> str:
-    """The text of some pieces of a line. `depth` is the number of brackets open before the line."""
+def joined(pieces: list[Piece], depth: int, first: int = 0, stop: int | None = None, before: Piece | None = None) -> str:
+    """The text of some pieces of a line. `depth` is the number of brackets open before the line, `before` the last piece of
+    the line that it continues."""
     out = ""
-    before: Piece | None = None
     unary = False
     for k, piece in enumerate(pieces[:stop]):
         text = piece.text
@@ -121,7 +121,9 @@ def format_text(text: str) -> str:
     lines = read_lines(text)
     levels = [0]
     depth = 0
+    last: Piece | None = None
     rows: list[tuple[Line, str, str, str]] = []
+    placed: list[int] = []
     for line in lines:
         level = line.indent
         if line.pieces and not line.continuation:
@@ -132,16 +134,19 @@ def format_text(text: str) -> str:
         if not line.continuation and line.pieces:
             level = INDENT * (len(levels) - 1)
         elif not line.pieces and line.comment is not None and not line.continuation:
-            level = INDENT * max(0, sum(w < line.indent for w in levels[1:]) + (line.indent in levels[1:]))
-        equal = next((k for k, p in enumerate(line.pieces) if p.text == "=" and line.equal_column is not None), None)
+            level = -1  # that of the code around it, which is known later
+        equal = line.equal_index
         label = next((k for k, p in enumerate(line.pieces) if p.kind == "label" and line.label_column is not None and k), None)
         cut = equal if equal is not None and not line.continuation and depth == 0 else 0
         head = joined(line.pieces, depth, 0, cut) if cut else ""
-        body = joined(line.pieces, depth, cut, label)
+        body = joined(line.pieces, depth, cut, label, last if line.continuation else None)
+        last = line.pieces[-1] if line.pieces else last
         tail = joined(line.pieces, depth, label) if label is not None else ""
         rows.append((line, " " * level + head, body, tail))
+        placed.append(level)
         for p in line.pieces:
             depth += (p.text in OPENING and p.kind == "sign") - (p.text in CLOSING and p.kind == "sign" and depth > 0)
+    _place_comments(rows, placed)
     texts = [(head + " " + body if head.strip() else head + body) for _, head, body, _ in rows]
     texts = _aligned(texts, [(r[0].equal_column if r[1].strip() else None) for r in rows],
                      lambda k, width: rows[k][1] + " " * (width - text_width(rows[k][1])) + " " + rows[k][2],
@@ -155,6 +160,20 @@ def format_text(text: str) -> str:
                     lambda k, width: _commented(with_labels[k], rows[k][0], width), [text_width(t) for t in with_labels])
     made = re.sub(r"\n{4,}", "\n\n\n", "\n".join(line.rstrip() for line in done)).strip("\n") + "\n"
     return made if _same_tokens(text, made) else text
+
+
+def _place_comments(rows: list[tuple[Line, str, str, str]], placed: list[int]) -> None:
+    """A comment on a line of its own stands as deep as the code below it, or above it, that it was written level with."""
+    for k, level in enumerate(placed):
+        if level >= 0:
+            continue
+        line = rows[k][0]
+        near = [j for j in (*range(k + 1, len(rows)), *range(k - 1, -1, -1)) if rows[j][0].pieces and not rows[j][0].continuation]
+        below = next((j for j in near if j > k), None)
+        above = next((j for j in near if j < k), None)
+        same = [j for j in (below, above) if j is not None and rows[j][0].indent == line.indent]
+        deep = placed[same[0]] if same else max((placed[j] for j in (below, above) if j is not None), default=0) if line.indent else 0
+        rows[k] = (line, " " * deep, rows[k][2], rows[k][3])
 
 
 def _commented(text: str, line: Line, width: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gradlang.ir.rebuild import rebuild
-from gradlang.ir.tape import Tape
+from gradlang.ir.tape import Tape, constant_key
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.source import Span
@@ -17,11 +17,15 @@ from gradlang.transform.rewrite import Rewriter
 from gradlang.transform.simplify import simplify, unmark
 
 
+ROUNDS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     name: str
     doc: str
     run: Callable[[Tape], Tape]
+    after_change: bool = False  # nothing to do where the pass before it changed nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,23 @@ class Passes:
         return list(dict.fromkeys(self.stable.used))
 
 
+def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
+    """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
+    for _ in range(ROUNDS):
+        if not rewriter.may_apply_to(tape):
+            return tape
+        before = len(rewriter.used)
+        tape = rebuild(tape, table, rewriter.apply)
+        if len(rewriter.used) == before:
+            return tape
+    return tape
+
+
+def merge_equal(tape: Tape, table: OpTable) -> Tape:
+    seen = {(i.op, i.args, constant_key(i.attrs) if i.op in ("const", "array") else i.attrs, i.type) for i in tape.instrs}
+    return tape if len(seen) == len(tape.instrs) else rebuild(tape, table)
+
+
 def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False) -> Passes:
     templates = Templates(table)
     stable = Rewriter(rules, ("stable",), table)
@@ -43,15 +64,15 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
     simple = Pass("simplify", "exact rewrites and constant folding", lambda t: simplify(t, table, exact))
     return Passes((
         Pass("stable", "formulas that lose digits become ops that do not",
-             lambda t: rebuild(rebuild(t, table, stable.apply), table, stable.apply)),
+             lambda t: to_the_end(t, table, stable)),
         Pass("differentiate", "derivative operators become ordinary instructions",
              lambda t: differentiate(t, table, templates)),
         Pass("unmark", "values that were kept apart for a derivative may merge again", lambda t: unmark(t, table)),
         simple,
         Pass("expand", "ops that the backend does not spell become their values",
              lambda t: expand(t, table, templates, spelled)),
-        Pass("simplify again", "exact rewrites and constant folding", simple.run),
-        Pass("cse", "equal instructions become one, unused ones go", lambda t: rebuild(t, table)),
+        Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True),
+        Pass("cse", "equal instructions become one, unused ones go", lambda t: merge_equal(t, table)),
     ), stable)
 
 

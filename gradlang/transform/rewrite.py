@@ -6,7 +6,7 @@ side is an ordinary expression, elaborated over what the left side matched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from gradlang.check.rules import library
 from gradlang.check.scope import Env
 from gradlang.check.statics import whole
 from gradlang.diagnostics import internal
-from gradlang.ir.tape import Builder, Instr
+from gradlang.ir.tape import UNIFORM, Builder, Instr, Tape
 from gradlang.ops.table import OpTable, Rule, number
 from gradlang.source import Span
 from gradlang.syntax import ast
@@ -100,25 +100,65 @@ def _setting_matches(side: Any, value: Any, found: dict[str, Any]) -> bool:
     return bool(side == value)
 
 
+ANYTHING = "anything"
+
+
+Hint = tuple[frozenset[str], frozenset[float]]
+
+
+def _needed(side: Pattern) -> Hint:
+    """Ops and constants of which at least one stands directly under every match of a pattern."""
+    ops: set[str] = set()
+    constants: set[float] = set()
+    for arg in side.args:
+        if isinstance(arg, Const):
+            ops |= {*UNIFORM}
+            constants.add(arg.value)
+        elif isinstance(arg, Pattern):
+            ops.add(arg.op)
+    return frozenset(ops or {ANYTHING}), frozenset(constants)
+
+
 class Rewriter:
     """The rules of some classes, found by the op at the top of their left side."""
 
     def __init__(self, rules: Iterable[Rule], kinds: tuple[str, ...], table: OpTable) -> None:
         self.table = table
         self.by_op: dict[str, list[tuple[Pattern, Rule]]] = {}
+        self.hints: dict[str, Hint] = {}
         for rule in rules:
             if rule.kind in kinds:
                 side = pattern(rule.left, table)
                 assert isinstance(side, Pattern)
                 self.by_op.setdefault(side.op, []).append((side, rule))
+        for op, found in self.by_op.items():
+            needed = [_needed(side) for side, _ in found]
+            self.hints[op] = (frozenset().union(*(ops for ops, _ in needed)), frozenset().union(*(c for _, c in needed)))
         self.used: list[tuple[str, Span]] = []
+
+    def may_apply(self, instrs: Sequence[Instr], op: str, args: tuple[int, ...]) -> bool:
+        """Whether the arguments of an op are such that some rule might fit: a quick look, made for every instruction."""
+        hint = self.hints.get(op)
+        if hint is None:
+            return False
+        ops, constants = hint
+        if ANYTHING in ops:
+            return True
+        for a in args:
+            at = instrs[a]
+            if at.op in ops or (at.op == "const" and at.attrs[0] in constants):
+                return True
+        return False
+
+    def may_apply_to(self, tape: Tape) -> bool:
+        instrs = tape.instrs
+        return any(i.op in self.hints and self.may_apply(instrs, i.op, i.args) for i in instrs)
 
     def apply(self, b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         """The instruction that takes the place of `instr` over `args`, or None if no rule fits."""
-        rules = self.by_op.get(instr.op)
-        if rules is None:
+        if not self.may_apply(b.instrs, instr.op, args):
             return None
-        for side, rule in rules:
+        for side, rule in self.by_op[instr.op]:
             found: dict[str, Any] = {}
             if all(_setting_matches(p, v, found) for p, v in zip(side.attrs, instr.attrs, strict=True)) \
                     and all(match(b, p, a, found) for p, a in zip(side.args, args, strict=True)):

@@ -25,6 +25,9 @@ FOLD: dict[str, Callable[..., Any]] = {
 }
 
 
+MOVED = frozenset({"sum_to", "sum", "reshape", "slice", "broadcast_to"})
+
+
 def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
     """The constant that an operation on constants gives, if it is a finite number."""
     if instr.op == "where":
@@ -32,8 +35,12 @@ def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         if c.op == "const":
             return b.broadcast(args[1] if c.attrs[0] else args[2], instr.type.shape, instr.span, instr.scope)
         return None
+    instrs = b.instrs
+    for a in args:
+        if instrs[a].op != "const":
+            return None
     run = FOLD.get(instr.op)
-    if run is None or not args or instr.type.shape or any(b.instrs[a].op != "const" for a in args):
+    if run is None or instr.type.shape:
         return None
     try:
         value = run(*(b.instrs[a].attrs[0] for a in args))
@@ -48,8 +55,6 @@ def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
 
 def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
     """A sum over an array of one repeated constant is a product with the number of its entries."""
-    if instr.op not in ("sum", "sum_to"):
-        return None
     u = b.uniform(args[0])
     if u is None or b.instrs[u].op != "const":
         return None
@@ -66,14 +71,16 @@ def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | Non
 
 def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+        if not args:
+            return None
         made = fold(b, instr, args)
         if made is None:
             made = rewriter.apply(b, instr, args)
-        if made is None:
+        if made is None and instr.op in ("sum", "sum_to"):
             made = reduce_uniform(b, instr, args)
-        if made is None and args and instr.op in table and instr.op != "mark":
+        if made is None and (instr.type.shape or instr.op in MOVED) and instr.op != "mark":
             op = table[instr.op]
-            if "moves" in op.flags or op.name in ("sum_to", "sum") or (instr.type.shape and op.pointwise):
+            if "moves" in op.flags or instr.op in MOVED or op.pointwise:
                 made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id
         return made
 
@@ -82,4 +89,6 @@ def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
 
 def unmark(tape: Tape, table: OpTable) -> Tape:
     """Without the marks that kept equal values apart for a derivative."""
+    if all(i.op != "mark" for i in tape.instrs):
+        return tape
     return rebuild(tape, table, lambda b, instr, args: args[0] if instr.op == "mark" else None)

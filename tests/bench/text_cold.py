@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -12,19 +13,17 @@ from timing import Bench, equal
 import gradlang as gl
 
 
-def gradlang(text: str) -> tuple[float, dict[str, float]]:
-    return gl.loads(text).value_and_grad("y")()
-
-
-def stages(text: str) -> dict[str, float]:
-    """Seconds of reading, of compiling and of the first call."""
+def gradlang(text: str) -> dict[str, float]:
+    """Seconds of the whole way, and of its parts."""
     start = time.perf_counter()
     model = gl.loads(text)
     read = time.perf_counter()
     f = model.value_and_grad("y")
     made = time.perf_counter()
     f()
-    return {"read": read - start, "compile": made - read, "first call": time.perf_counter() - made}
+    end = time.perf_counter()
+    return {"gradlang": end - start, "- of which read": read - start, "- of which compile": made - read,
+            "- of which first call": end - made}
 
 
 def python_tape(text: str) -> tuple[float, dict[str, float]]:
@@ -58,33 +57,31 @@ def run(bench: Bench) -> None:
     cases = {"chain, 1e3 lines": programs.chain(1_000), "W5, 1e3 lines": programs.dag(1_000)}
     if not bench.quick:
         cases |= {"chain, 1e4 lines": programs.chain(10_000), "W5, 1e4 lines": programs.dag(10_000)}
-    for case, text in cases.items():
-        contestants: dict[str, Any] = {"gradlang": gradlang, "tape in Python": python_tape, "value only, Python": plain_python,
-                                       "casadi SX": casadi}
-        wanted = python_tape(text)
-        equal(f"gradlang, {case}", gradlang(text), wanted)
-        if (other := casadi(text)) is not None:
-            equal(f"casadi, {case}", other, wanted)
-        else:
-            del contestants["casadi SX"]
-        rounds = 3 if len(text) > 100_000 else 9
-        samples: dict[str, list[float]] = {name: [] for name in contestants}
-        parts: dict[str, list[float]] = {}
-        for _ in range(rounds):
-            for name, call in contestants.items():
-                start = time.perf_counter()
-                call(text)
-                samples[name].append(time.perf_counter() - start)
-            for name, seconds in stages(text).items():
-                parts.setdefault(name, []).append(seconds)
-        medians = {name: sorted(s)[len(s) // 2] for name, s in samples.items()}
-        for name, m in medians.items():
-            bench.add("text", case, name, m, m / medians["gradlang"])
-        for name, s in parts.items():
-            m = sorted(s)[len(s) // 2]
-            bench.add("text", case, f"- of which {name}", m, m / medians["gradlang"])
-        f = gl.loads(text).value_and_grad("y")
-        tape = Tape()
-        tape.run(text)
-        calls = {"gradlang": f, "tape in Python, sweep back only": tape.backward}
-        bench.compare("text", f"{case}: one more call", calls, seconds=1)
+    for name, text in cases.items():
+        case(bench, name, text)
+
+
+def case(bench: Bench, case: str, text: str) -> None:
+    others: dict[str, Any] = {"tape in Python": python_tape, "value only, Python": plain_python, "casadi SX": casadi}
+    wanted = python_tape(text)
+    f = gl.loads(text).value_and_grad("y")
+    equal(f"gradlang, {case}", f(), wanted)
+    if (other := casadi(text)) is None:
+        del others["casadi SX"]
+    else:
+        equal(f"casadi, {case}", other, wanted)
+    samples: dict[str, list[float]] = {}
+    for _ in range(3 if len(text) > 100_000 else 9):
+        for name, seconds in gradlang(text).items():
+            samples.setdefault(name, []).append(seconds)
+        for name, call in others.items():
+            start = time.perf_counter()
+            call(text)
+            samples.setdefault(name, []).append(time.perf_counter() - start)
+    medians = {name: statistics.median(s) for name, s in samples.items()}
+    for name, m in medians.items():
+        bench.add("text", case, name, m, m / medians["gradlang"])
+    tape = Tape()
+    tape.run(text)
+    calls = {"gradlang": f, "tape in Python, sweep back only": tape.backward}
+    bench.compare("text", f"{case}: one more call", calls, seconds=1)
