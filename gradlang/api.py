@@ -87,15 +87,27 @@ class Model:
         chosen = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(names)
         for n in chosen:
             if n not in known:
-                raise InputError([Diagnostic("G509", f"no {what} is named `{n}`",
-                                             help=did_you_mean(n, known) or f"there are {', '.join(known)}")])
+                raise InputError(
+                    [
+                        Diagnostic(
+                            "G509", f"no {what} is named `{n}`", help=did_you_mean(n, known) or f"there are {', '.join(known)}"
+                        )
+                    ]
+                )
         return chosen
 
     def _one(self, of: str | None) -> str:
         if of is None:
             if len(self.program.outputs) != 1:
-                raise InputError([Diagnostic("G510", "this program has several outputs: name the one that is meant",
-                                             help="outputs are " + ", ".join(self.program.outputs))])
+                raise InputError(
+                    [
+                        Diagnostic(
+                            "G510",
+                            "this program has several outputs: name the one that is meant",
+                            help="outputs are " + ", ".join(self.program.outputs),
+                        )
+                    ]
+                )
             return self.program.outputs[0]
         return self._names(of, "definition", self.program.values)[0]
 
@@ -135,8 +147,7 @@ class Model:
         names = self.program.outputs if of is None else self._names(of, "definition", self.program.values)
         return self.compile(Goal("value", tuple(names), (), self.dtype), backend)
 
-    def value_and_grad(self, of: str | None = None, wrt: str | Iterable[str] | None = None,
-                       backend: str = "auto") -> Compiled:
+    def value_and_grad(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
         """A function that gives the scalar `of` and a dict of its gradients, in the order of `wrt` (default: every
         differentiable leaf), each shaped like its leaf."""
         name = self._one(of)
@@ -146,8 +157,9 @@ class Model:
     def _scalar(self, name: str) -> None:
         type = self.program.nodes[self.program.values[name]].type
         if type.shape or type.dtype != "real":
-            raise InputError([Diagnostic("G401", f"a gradient needs a scalar, but `{name}` is {type}",
-                                         help="use vjp or jvp, or sum it")])
+            raise InputError(
+                [Diagnostic("G401", f"a gradient needs a scalar, but `{name}` is {type}", help="use vjp or jvp, or sum it")]
+            )
 
     def vjp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
         """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several."""

@@ -75,8 +75,9 @@ def text_width(text: str) -> int:
 
 
 def _printable(text: str) -> str:
-    return "".join("    " if c == "\t" else c if char_width(c) else ("" if unicodedata.category(c) in ("Cc", "Cf") else c)
-                   for c in text)
+    return "".join(
+        "    " if c == "\t" else c if char_width(c) else ("" if unicodedata.category(c) in ("Cc", "Cf") else c) for c in text
+    )
 
 
 def _mark(line: str, start: int, end: int, sign: str, text: str) -> tuple[str, str]:
@@ -150,9 +151,14 @@ def render_all(diagnostics: Sequence[Diagnostic], sources: Sources) -> str:
 def as_json(diagnostic: Diagnostic, sources: Sources) -> dict[str, object]:
     """A diagnostic as a plain dict (the layout of a Language Server `Diagnostic`, columns in UTF-16 units)."""
     return {
-        "code": diagnostic.code, "severity": diagnostic.severity, "message": diagnostic.message, "source": "gradlang",
+        "code": diagnostic.code,
+        "severity": diagnostic.severity,
+        "message": diagnostic.message,
+        "source": "gradlang",
         "path": sources.of(diagnostic.span[0]).path if diagnostic.span and sources.files else None,
-        "range": _range(diagnostic.span, sources), "help": diagnostic.help, "notes": list(diagnostic.notes),
+        "range": _range(diagnostic.span, sources),
+        "help": diagnostic.help,
+        "notes": list(diagnostic.notes),
         "relatedInformation": [{"range": _range(s, sources), "message": t} for s, t in diagnostic.labels],
     }
 
@@ -189,7 +195,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     limit = max(1, len(word) // 3)
     scored = sorted(
         (0 if k.lower() == word.lower() else edit_distance(word.lower(), k.lower()), k)
-        for k in set(known) if k != word and abs(len(k) - len(word)) <= limit
+        for k in set(known)
+        if k != word and abs(len(k) - len(word)) <= limit
     )
     near = [k for d, k in scored if d <= limit and d == scored[0][0]][:2]
     if not near or (len(word) == 1 and len(near[0]) == 1 and near[0].lower() != word.lower()):

@@ -101,8 +101,11 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
     taken: set[str] = set(program.values)
     if goal.kind == "value":
         one = len(goal.of) == 1
-        return b.tape((n, at[n]) for n in goal.of), Returns("one" if one else "dict", goal.of if one else tuple(
-            (n, n) for n in goal.of)), ()
+        return (
+            b.tape((n, at[n]) for n in goal.of),
+            Returns("one" if one else "dict", goal.of if one else tuple((n, n) for n in goal.of)),
+            (),
+        )
     (y,) = goal.of
     outputs, pairs, extra = [(y, at[y])], [], []
 
@@ -136,8 +139,12 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
 
 
 # ------------------------------------------------------------------ tape to source
-def optimized(tape: Tape, language: Language, spelled: Callable[[Op], bool], hook: Hook | None = None,
-              ) -> tuple[Tape, list[tuple[str, Span]]]:
+def optimized(
+    tape: Tape,
+    language: Language,
+    spelled: Callable[[Op], bool],
+    hook: Hook | None = None,
+) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
     made = passes(language.table, language.rules, spelled)
     if hook:
@@ -164,9 +171,10 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives."""
     tape, returns, extra = goal_tape(program, goal, language.table)
     leaves = program.callable_leaves()
-    params = (*(Param(name, "", type) for name, type in extra),
-              *(Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float)) else None)
-                for leaf in leaves))
+    params = (
+        *(Param(name, "", type) for name, type in extra),
+        *(Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float)) else None) for leaf in leaves),
+    )
     scalar = goal.dtype == "float64" and is_scalar(tape, params)
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
     tape, _ = optimized(tape, language, spelled, hook)

@@ -92,7 +92,7 @@ def exact_quotient(a: Dim, b: Dim) -> Dim | None:
     """a / b where that is a polynomial with whole coefficients and b a single term, else None."""
     divisor = _terms(b)
     if len(divisor) != 1:
-        return (1 if a == b else None)
+        return 1 if a == b else None
     ((names, factor),) = divisor.items()
     out: dict[Monomial, int] = {}
     for m, c in _terms(a).items():

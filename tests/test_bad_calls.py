@@ -214,6 +214,12 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "compile_to_missing_folder": (1, "compile shopping.grad -o nothing/model.py"),
     "compile_to_directory": (1, "compile shopping.grad -o folder.grad"),
     "unknown_op": (1, "ops sigmod"),
+    "format_of_a_broken_program": (1, "fmt broken.grad"),
+    "format_of_a_missing_file": (1, "fmt nothing.grad"),
+    "check_unknown_input": (1, "check shopping.grad aple=1"),
+    "check_wrong_shape": (1, "check regression.grad x=[1,2] t=[1,2]"),
+    "check_conflicting_sizes": (1, "check regression.grad --data sizes.npz"),
+    "gradient_file_of_several_outputs": (1, "compile pick.grad --target grad --wrt k"),
 }
 
 

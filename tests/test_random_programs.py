@@ -120,19 +120,28 @@ def _sqrt(a: Any) -> Any:
 
 EXP, LOG, DIV, ABS, MAX, MIN, LESS, CHOOSE = map(each, (_exp, _log, _div, _abs, _max, _min, _less, _choose))
 UNARY: dict[str, Callable[..., Any]] = {
-    "-{0}": lambda a: -a, "({0})**2": lambda a: a * a, "({0})**3": lambda a: a * a * a, "tanh({0})": each(_tanh), "sin({0})": each(_sin),
-    "exp({0})": EXP, "sqrt(abs({0}) + 1)": each(_root), "sigmoid({0})": each(_sigmoid), "relu({0})": each(_relu), "abs({0})": ABS,
-    "softplus({0})": each(_softplus), "log(1 + exp({0}))": each(_softplus), "log(1 + abs({0}))": LOG, "clip({0}, -1, 2)": each(_clip),
-    "1/(1 + exp(-({0})))": each(_sigmoid), "({0})*2 - 1": lambda a: a * 2 - 1, "max({0}, 0)": each(_relu), "sqrt(({0})**2)": ABS,
+    "-{0}": lambda a: -a, "({0})**2": lambda a: a * a, "({0})**3": lambda a: a * a * a, "tanh({0})": each(_tanh),
+    "sin({0})": each(_sin),
+    "exp({0})": EXP, "sqrt(abs({0}) + 1)": each(_root), "sigmoid({0})": each(_sigmoid), "relu({0})": each(_relu),
+    "abs({0})": ABS,
+    "softplus({0})": each(_softplus), "log(1 + exp({0}))": each(_softplus), "log(1 + abs({0}))": LOG,
+    "clip({0}, -1, 2)": each(_clip),
+    "1/(1 + exp(-({0})))": each(_sigmoid), "({0})*2 - 1": lambda a: a * 2 - 1, "max({0}, 0)": each(_relu),
+    "sqrt(({0})**2)": ABS,
     "exp({0}) - 1": lambda a: EXP(a) - 1}
 BINARY: dict[str, Callable[..., Any]] = {
-    "{0} + {1}": lambda a, b: a + b, "{0} - {1}": lambda a, b: a - b, "{0}*{1}": lambda a, b: a * b, "{0}/{1}": DIV, "max({0}, {1})": MAX,
-    "min({0}, {1})": MIN, "{0} - -{1}": lambda a, b: a + b, "hypot({0}, 1 + ({1})**2)": lambda a, b: each(_sqrt)(a * a + (1 + b * b) ** 2),
+    "{0} + {1}": lambda a, b: a + b, "{0} - {1}": lambda a, b: a - b, "{0}*{1}": lambda a, b: a * b, "{0}/{1}": DIV,
+    "max({0}, {1})": MAX,
+    "min({0}, {1})": MIN, "{0} - -{1}": lambda a, b: a + b, "hypot({0}, 1 + ({1})**2)": lambda a,
+    b: each(_sqrt)(a * a + (1 + b * b) ** 2),
     "atan2({0}, 1 + abs({1}))": lambda a, b: np.frompyfunc(mp.atan2, 2, 1)(a, 1 + ABS(b)), "log(exp({0}) + exp({1}))":
-    lambda a, b: np.frompyfunc(mp.log, 1, 1)(EXP(a) + EXP(b)), "(1 + ({0})**2)**tanh({1})": lambda a, b: (1 + a * a) ** each(_tanh)(b)}
+    lambda a, b: np.frompyfunc(mp.log, 1, 1)(EXP(a) + EXP(b)), "(1 + ({0})**2)**tanh({1})": lambda a,
+    b: (1 + a * a) ** each(_tanh)(b)}
 CHOICE: dict[str, Callable[..., Any]] = {
-    "({2} if {0} < {1} else {3})": lambda a, b, c, d: CHOOSE(LESS(a, b), c, d), "where({0} > {1}, {2}, {3})": lambda a, b, c, d: CHOOSE(LESS(b, a), c, d),
-    "({2} if {0} < 0.5 or not {1} < 0.25 else {3})": lambda a, b, c, d: CHOOSE(np.logical_or(LESS(a, mp.mpf(0.5)), ~np.asarray(LESS(b, mp.mpf(0.25)), bool)), c, d)}
+    "({2} if {0} < {1} else {3})": lambda a, b, c, d: CHOOSE(LESS(a, b), c, d), "where({0} > {1}, {2}, {3})": lambda a, b, c,
+    d: CHOOSE(LESS(b, a), c, d),
+    "({2} if {0} < 0.5 or not {1} < 0.25 else {3})": lambda a, b, c,
+    d: CHOOSE(np.logical_or(LESS(a, mp.mpf(0.5)), ~np.asarray(LESS(b, mp.mpf(0.25)), bool)), c, d)}
 
 
 def _total(a: Any, axis: Any = None) -> Any:
@@ -168,25 +177,41 @@ def _spread(a: Any, axis: Any = None) -> Any:
     return _norm(d, axis) / mp.sqrt(d.size / (1 if axis is None else a.shape[1 - axis]))
 
 
-# result shape -> (argument shapes, text, meaning)
+# result shape -> (argument shapes, text, meaning); the sizes of those in LITERAL are numbers, which are no sizes by name
+LITERAL = ("stack(", "[[2, 0, 0]]", "({0})[-2:]")
 ARRAY: dict[Shape, list[tuple[tuple[Shape, ...], str, Callable[..., Any]]]] = {
-    S: [((V,), "sum({0})", _total), ((A,), "sum({0})", _total), ((A,), "mean({0})", lambda a: np.sum(a) / 6), ((V,), "max({0})", _largest),
-        ((U,), "prod({0})", np.prod), ((V,), "prod({0})", np.prod), ((V,), "norm({0})", _norm), ((A,), "logsumexp({0})", _lse), ((V, V), "dot({0}, {1})", np.dot),
-        ((U, A, V), "{0} @ {1} @ {2}", lambda a, b, c: a @ b @ c), ((V,), "({0})[1]", lambda a: a[1]), ((A,), "({0})[-1, 0]", lambda a: a[-1, 0]),
-        ((V,), "std({0})", _spread), ((A, A), 'einsum("ij,ij->", {0}, {1})', lambda a, b: np.sum(a * b)), ((A,), "min({0})", lambda a: -_largest(-a)),
+    S: [((V,), "sum({0})", _total), ((A,), "sum({0})", _total), ((A,), "mean({0})", lambda a: np.sum(a) / 6),
+        ((V,), "max({0})", _largest),
+        ((U,), "prod({0})", np.prod), ((V,), "prod({0})", np.prod), ((V,), "norm({0})", _norm), ((A,), "logsumexp({0})", _lse),
+        ((V, V), "dot({0}, {1})", np.dot),
+        ((U, A, V), "{0} @ {1} @ {2}", lambda a, b, c: a @ b @ c), ((V,), "({0})[1]", lambda a: a[1]),
+        ((A,), "({0})[-1, 0]", lambda a: a[-1, 0]),
+        ((V,), "std({0})", _spread), ((A, A), 'einsum("ij,ij->", {0}, {1})', lambda a, b: np.sum(a * b)),
+        ((A,), "min({0})", lambda a: -_largest(-a)),
         ((V,), "sum(({0})[1:]*({0})[:-1])", lambda a: np.sum(a[1:] * a[:-1]))],
-    V: [((A,), "sum({0}, axis=0)", lambda a: np.sum(a, 0)), ((A,), "max({0}, axis=0)", lambda a: _largest(a, 0)), ((V,), "({0})[::-1]", lambda a: a[::-1]),
-        ((V,), "cumsum({0}, axis=0)", np.cumsum), ((V,), "softmax({0})", _soft), ((A,), "({0})[0]", lambda a: a[0]), ((U, A), "{0} @ {1}", lambda a, b: a @ b),
-        ((V,), "roll({0}, 1)", lambda a: np.roll(a, 1)), ((V,), "concat([({0})[:1], ({0})[1:]*2])", lambda a: np.concatenate([a[:1], a[1:] * 2])),
-        ((V,), "({0})[[2, 0, 0]]", lambda a: a[[2, 0, 0]]), ((V,), "cumprod({0}, axis=0)", np.cumprod), ((A,), "std({0}, axis=0)", lambda a: _spread(a, 0)),
-        ((S, S, S), "stack([{0}, {1}, {2}])", lambda a, b, c: np.array([a, b, c], object)), ((A,), "mean({0}, axis=0)", lambda a: np.sum(a, 0) / 2)],
-    U: [((A, V), "{0} @ {1}", lambda a, b: a @ b), ((A,), "sum({0}, axis=1)", lambda a: np.sum(a, 1)), ((A,), "logsumexp({0}, axis=-1)", lambda a: _lse(a, -1)),
-        ((A,), "norm({0}, axis=1)", lambda a: _norm(a, 1)), ((A,), "({0})[:, 1]", lambda a: a[:, 1]), ((U,), "flip({0})", lambda a: a[::-1]),
-        ((A,), "prod({0}, axis=1)", lambda a: np.prod(a, axis=1)), ((V,), "({0})[1:]", lambda a: a[1:])],
-    A: [((U, V), "outer({0}, {1})", np.outer), ((U, V), "({0})[:, None] + {1}", lambda a, b: a[:, None] + b), ((A,), "softmax({0})", _soft),
-        ((A,), "({0})[::-1]", lambda a: a[::-1]), ((A, A, A), "{0} @ (({1}).T @ ({2}))", lambda a, b, c: a @ (b.T @ c)), ((V,), "stack([{0}, 2*{0}])", lambda a: np.stack([a, 2 * a])),
-        ((A,), "({0}) - mean({0}, axis=1, keepdims=true)", lambda a: a - np.sum(a, axis=1, keepdims=True) / 3), ((A,), "cumsum({0}, axis=1)", lambda a: np.cumsum(a, 1)),
-        ((V,), "broadcast_to({0}, [M, N])", lambda a: np.broadcast_to(a, (2, 3))), ((A,), "roll({0}, -1, axis=1)", lambda a: np.roll(a, -1, 1))]}
+    V: [((A,), "sum({0}, axis=0)", lambda a: np.sum(a, 0)), ((A,), "max({0}, axis=0)", lambda a: _largest(a, 0)),
+        ((V,), "({0})[::-1]", lambda a: a[::-1]),
+        ((V,), "cumsum({0}, axis=0)", np.cumsum), ((V,), "softmax({0})", _soft), ((A,), "({0})[0]", lambda a: a[0]),
+        ((U, A), "{0} @ {1}", lambda a, b: a @ b),
+        ((V,), "roll({0}, 1)", lambda a: np.roll(a, 1)), ((V,), "concat([({0})[:1], ({0})[1:]*2])",
+                                                          lambda a: np.concatenate([a[:1], a[1:] * 2])),
+        ((V,), "({0})[[2, 0, 0]]", lambda a: a[[2, 0, 0]]), ((V,), "cumprod({0}, axis=0)", np.cumprod),
+        ((A,), "std({0}, axis=0)", lambda a: _spread(a, 0)),
+        ((S, S, S), "stack([{0}, {1}, {2}])", lambda a, b, c: np.array([a, b, c], object)),
+        ((A,), "mean({0}, axis=0)", lambda a: np.sum(a, 0) / 2)],
+    U: [((A, V), "{0} @ {1}", lambda a, b: a @ b), ((A,), "sum({0}, axis=1)", lambda a: np.sum(a, 1)),
+        ((A,), "logsumexp({0}, axis=-1)", lambda a: _lse(a, -1)),
+        ((A,), "norm({0}, axis=1)", lambda a: _norm(a, 1)), ((A,), "({0})[:, 1]", lambda a: a[:, 1]),
+        ((U,), "flip({0})", lambda a: a[::-1]),
+        ((A,), "prod({0}, axis=1)", lambda a: np.prod(a, axis=1)), ((V,), "({0})[-2:]", lambda a: a[-2:])],
+    A: [((U, V), "outer({0}, {1})", np.outer), ((U, V), "({0})[:, None] + {1}", lambda a, b: a[:, None] + b),
+        ((A,), "softmax({0})", _soft),
+        ((A,), "({0})[::-1]", lambda a: a[::-1]), ((A, A, A), "{0} @ (({1}).T @ ({2}))", lambda a, b, c: a @ (b.T @ c)),
+        ((V,), "stack([{0}, 2*{0}])", lambda a: np.stack([a, 2 * a])),
+        ((A,), "({0}) - mean({0}, axis=1, keepdims=true)", lambda a: a - np.sum(a, axis=1, keepdims=True) / 3),
+        ((A,), "cumsum({0}, axis=1)", lambda a: np.cumsum(a, 1)),
+        ((V,), "broadcast_to({0}, [M, N])", lambda a: np.broadcast_to(a, (2, 3))),
+        ((A,), "roll({0}, -1, axis=1)", lambda a: np.roll(a, -1, 1))]}
 NARROWER = {S: [S], V: [V, S], U: [U, S], A: [A, V, S]}
 
 
@@ -196,13 +221,14 @@ class Program:
     inputs: dict[str, Shape]
     lines: list[tuple[str, Node]]
     shapes: dict[str, Shape]
+    symbolic: bool
 
-    def text(self, symbolic: bool = True) -> str:
+    def text(self) -> str:
         def dims(shape: Shape) -> str:
             return f" : [{', '.join(shape)}]" if shape else ""
         head = [f"input {n}{dims(s)}" for n, s in self.inputs.items()]
         out = "\n".join(head + [f"{n} = {show(node)}" for n, node in self.lines]) + "\n"
-        for letter, size in {} if symbolic else SIZES.items():
+        for letter, size in () if self.symbolic else SIZES.items():
             out = out.replace(f"[{letter}", f"[{size}").replace(f", {letter}]", f", {size}]")
         return out
 
@@ -235,6 +261,7 @@ def programs(draw: Any, arrays: bool) -> Program:
     if arrays:
         inputs = {"a": S, "x": V, "z": V, "u": U, "w": A}
     shapes: dict[str, Shape] = dict(inputs)
+    symbolic = arrays and draw(st.booleans())
 
     def number() -> Node:
         k = draw(st.sampled_from([0.5, 2.0, -1.5, 3.0, 0.1, 1.0]))
@@ -242,7 +269,8 @@ def programs(draw: Any, arrays: bool) -> Program:
 
     def formula(shape: Shape, depth: int) -> Any:
         named = [n for n, s in shapes.items() if s == shape]
-        kinds = ["name", "unary", "binary", "binary", "choice"] + (["array", "array"] if arrays else []) + (["number"] if not shape else [])
+        kinds = ["name", "unary", "binary", "binary", "choice"] + (["array",
+                                                                    "array"] if arrays else []) + (["number"] if not shape else [])
         kind = draw(st.sampled_from(kinds)) if depth else "name"
         if kind == "name":
             return draw(st.sampled_from(named))
@@ -259,7 +287,7 @@ def programs(draw: Any, arrays: bool) -> Program:
             text = draw(st.sampled_from(list(CHOICE)))
             four = [draw(st.sampled_from(NARROWER[shape])) for _ in range(3)]
             return Node(text, CHOICE[text], (*(formula(s, depth - 1) for s in four), formula(shape, depth - 1)))
-        args, text, run = draw(st.sampled_from(ARRAY[shape]))
+        args, text, run = draw(st.sampled_from([f for f in ARRAY[shape] if not (symbolic and any(t in f[1] for t in LITERAL))]))
         return Node(text, run, tuple(formula(s, depth - 1) for s in args))
 
     lines: list[tuple[str, Node]] = []
@@ -271,12 +299,13 @@ def programs(draw: Any, arrays: bool) -> Program:
     ends = [n for n, _ in lines[-3:]]
     total = [f"sum({n}*{n})" if shapes[n] else n for n in ends]
     lines.append(("y", Node(" + ".join(total), lambda *v: sum((np.sum(e * e) if np.ndim(e) else e) for e in v), tuple(ends))))
-    return Program(inputs, lines, shapes)
+    return Program(inputs, lines, shapes, symbolic)
 
 
 def point(program: Program, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    return {n: np.round(rng.uniform(0.1, 1.6, [SIZES[d] for d in s]) * rng.choice([-1, 1], [SIZES[d] for d in s]), 6) for n, s in program.inputs.items()}
+    return {n: np.round(rng.uniform(0.1, 1.6, [SIZES[d] for d in s]) * rng.choice([-1, 1], [SIZES[d] for d in s]), 6) for n,
+            s in program.inputs.items()}
 
 
 def exact(values: dict[str, Any]) -> dict[str, Any]:
@@ -311,17 +340,16 @@ def check(program: Program, seed: int) -> None:
         return
     size = float(max(1, *(np.max(np.abs(v)) for v in slopes.values()), abs(value), abs(curve)))
     assume(size < 1e4)
-    models = [gl.loads(program.text(symbolic)) for symbolic in {len(program.inputs) > 3, False}]
-    for model in models:
-        got, grads = model.value_and_grad("y", wrt=list(at))(at)
-        assert near(got, value, size), (program.text(), at, got, float(value))
-        for n in at:
-            assert np.shape(grads[n]) == at[n].shape
-            assert near(grads[n], slopes[n], 10 * size), (program.text(), at, n, grads[n], slopes[n])
-        pushed = model.jvp("y", wrt=list(at))(along, at)[1]
-        assert near(pushed, sum(np.sum(slopes[n] * along[n]) for n in at), 100 * size), (program.text(), at, pushed)
-        product = model.hvp("y", wrt=list(at))(along, at)[1]
-        assert near(sum(np.sum(product[n] * along[n]) for n in at), curve, 1000 * size), (program.text(), at, product, curve)
+    model = gl.loads(program.text())
+    got, grads = model.value_and_grad("y", wrt=list(at))(at)
+    assert near(got, value, size), (program.text(), at, got, float(value))
+    for n in at:
+        assert np.shape(grads[n]) == at[n].shape
+        assert near(grads[n], slopes[n], 10 * size), (program.text(), at, n, grads[n], slopes[n])
+    pushed = model.jvp("y", wrt=list(at))(along, at)[1]
+    assert near(pushed, sum(np.sum(slopes[n] * along[n]) for n in at), 100 * size), (program.text(), at, pushed)
+    product = model.hvp("y", wrt=list(at))(along, at)[1]
+    assert near(sum(np.sum(product[n] * along[n]) for n in at), curve, 1000 * size), (program.text(), at, product, curve)
     event("compared")
 
 

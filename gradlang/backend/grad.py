@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradlang.backend.names import GRAD_RESERVED, Names
-from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, Text, TapePrinter, number
+from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.types import Dim, Size, Type
@@ -96,8 +96,9 @@ class LeafText:
     label: str | None = None
 
 
-def program_text(tape: Tape, table: OpTable, leaves: Mapping[str, LeafText], header: Iterable[str] = (),
-                 inline: bool = False) -> str:
+def program_text(
+    tape: Tape, table: OpTable, leaves: Mapping[str, LeafText], header: Iterable[str] = (), inline: bool = False
+) -> str:
     """A tape as a program that means the same."""
     sizes = sorted({n for i in tape.instrs for n in _size_names(i)})
     names = Names(GRAD_RESERVED | set(sizes) | set(table))
@@ -107,9 +108,11 @@ def program_text(tape: Tape, table: OpTable, leaves: Mapping[str, LeafText], hea
         if instr.op == "input":
             leaf = leaves.get(instr.attrs[0], LeafText())
             typed = "" if not instr.type.shape and instr.type.dtype == "real" else " : " + type_text(instr.type)
-            lines.append(f"{leaf.role} {printer.params[instr.attrs[0]]}{typed}"
-                         + (f" = {leaf.default}" if leaf.default is not None else "")
-                         + (f' "{leaf.label}"' if leaf.label else ""))
+            lines.append(
+                f"{leaf.role} {printer.params[instr.attrs[0]]}{typed}"
+                + (f" = {leaf.default}" if leaf.default is not None else "")
+                + (f' "{leaf.label}"' if leaf.label else "")
+            )
     if lines:
         lines.append("")
     lines += [text for text, _ in printer.lines]

@@ -17,14 +17,38 @@ from gradlang.source import Span
 from gradlang.types import Size
 
 VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "mark")
-SILENT = frozenset({"input", "const", "array", "size", "add", "sub", "mul", "neg", "matmul", "sum", "broadcast_to", "reshape",
-                    "transpose", "slice", "unslice", "concat", "stack", "sum_to", "iota", "real", "where"})
+SILENT = frozenset(
+    {
+        "input",
+        "const",
+        "array",
+        "size",
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "matmul",
+        "sum",
+        "broadcast_to",
+        "reshape",
+        "transpose",
+        "slice",
+        "unslice",
+        "concat",
+        "stack",
+        "sum_to",
+        "iota",
+        "real",
+        "where",
+    }
+)
 
 
 def is_scalar(tape: Tape, params: Iterable[Param]) -> bool:
     """Whether plain Python floats do: no arrays, no sizes, no whole numbers."""
-    return (all(not i.type.shape and i.type.dtype != "int" and i.op not in ("size", "array") for i in tape.instrs)
-            and all(not p.type.shape and p.type.dtype == "real" for p in params))
+    return all(not i.type.shape and i.type.dtype != "int" and i.op not in ("size", "array") for i in tape.instrs) and all(
+        not p.type.shape and p.type.dtype == "real" for p in params
+    )
 
 
 def generate(job: Job, table: OpTable) -> Artifact:
@@ -169,7 +193,7 @@ def _array_module(job: Job, table: OpTable, names: Names, entry: str, params: tu
     if noisy:
         out.put('with np.errstate(all="ignore"):', 1)
     out.body(printer.lines, 1 + noisy)
-    results = {name: text for name, text in _array_results(job.tape, printer)}
+    results = dict(_array_results(job.tape, printer))
     out.put(f"return {scalar_backend.structure(job.returns, results)}", 1 + noisy)
     return Artifact("numpy", entry, "\n".join(out.out) + "\n", params, tuple(sizes), out.spans)
 

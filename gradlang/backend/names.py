@@ -7,11 +7,16 @@ import keyword
 import re
 from collections.abc import Iterable
 
-PYTHON_RESERVED = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins)) | frozenset(
-    {"np", "math", "F", "self", "given", "inf", "nan", "unknown", "GIVEN"})
+PYTHON_RESERVED = (
+    frozenset(keyword.kwlist)
+    | frozenset(keyword.softkwlist)
+    | frozenset(dir(builtins))
+    | frozenset({"np", "math", "F", "self", "given", "inf", "nan", "unknown", "GIVEN"})
+)
 GRAD_RESERVED = frozenset(
     "input param const def return op rule import from as for in if else and or not true false grad jacobian hessian "
-    "output check minimize maximize wrt pi e inf nan".split())
+    "output check minimize maximize wrt pi e inf nan".split()
+)
 
 
 class Names:

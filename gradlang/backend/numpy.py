@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlang.backend.names import Names
-from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, Text, TapePrinter, number
+from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
@@ -151,6 +151,7 @@ def _reduce(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
         axes, keep = instr.attrs
         rank = p.tape.instrs[instr.args[0]].type.rank
         return p.method(instr, name, _axis(axes, rank), "keepdims=True" if keep else "")
+
     return text
 
 
@@ -181,8 +182,9 @@ def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
     return p.call("np.transpose", [p.at(instr.args[0]), str(axes)])
 
 
-def _ranges(p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], steps: tuple[int, ...],
-            shape: tuple[Dim, ...]) -> str:
+def _ranges(
+    p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], steps: tuple[int, ...], shape: tuple[Dim, ...]
+) -> str:
     from gradlang.types import add, mul
 
     parts = []
@@ -194,8 +196,7 @@ def _ranges(p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], 
         if step < 0:
             whole = isinstance(last, int) and last < 0
             stop = "" if whole else dim_text(last, p.sizes)
-            parts.append("::-1" if whole and step == -1 and length == dim else
-                         f"{dim_text(start, p.sizes)}:{stop}:{step}")
+            parts.append("::-1" if whole and step == -1 and length == dim else f"{dim_text(start, p.sizes)}:{stop}:{step}")
             continue
         stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
         begin = "" if start == 0 else dim_text(start, p.sizes)
@@ -205,7 +206,8 @@ def _ranges(p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], 
 
 def _slice(p: NumpyPrinter, instr: Instr) -> Text:
     shape = p.tape.instrs[instr.args[0]].type.shape
-    return f"{p.at(instr.args[0], ATOM)}[{_ranges(p, *instr.attrs, shape)}]", ATOM
+    starts, lengths, steps = instr.attrs
+    return f"{p.at(instr.args[0], ATOM)}[{_ranges(p, starts, lengths, steps, shape)}]", ATOM
 
 
 def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
@@ -228,6 +230,7 @@ def _scatter(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     def text(p: NumpyPrinter, instr: Instr) -> Text:
         axis, n = instr.attrs
         return p.helper(name, p.at(instr.args[0]), p.at(instr.args[1]), str(axis), dim_text(n, p.sizes))
+
     return text
 
 
@@ -235,6 +238,7 @@ def _joined(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     def text(p: NumpyPrinter, instr: Instr) -> Text:
         items = "[" + ", ".join(p.at(a) for a in instr.args) + "]"
         return p.call(name, [items] + ([f"axis={instr.attrs[0]}"] if instr.attrs[0] else []))
+
     return text
 
 
@@ -256,15 +260,32 @@ def _on_axis(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
 
 
 STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
-    "broadcast_to": _broadcast, "sum_to": _sum_to, "reshape": _reshape, "transpose": _transpose, "slice": _slice,
-    "unslice": _unslice, "take": _take, "take_along": _take_along, "scatter_add": _scatter("scatter_add"),
-    "scatter_along": _scatter("scatter_along"), "concat": _joined("np.concatenate"), "stack": _joined("np.stack"),
+    "broadcast_to": _broadcast,
+    "sum_to": _sum_to,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "slice": _slice,
+    "unslice": _unslice,
+    "take": _take,
+    "take_along": _take_along,
+    "scatter_add": _scatter("scatter_add"),
+    "scatter_along": _scatter("scatter_along"),
+    "concat": _joined("np.concatenate"),
+    "stack": _joined("np.stack"),
     "iota": lambda p, i: p.call("np.arange", [dim_text(i.attrs[0], p.sizes)]),
-    "sum": _reduce("sum"), "max": _reduce("max"), "min": _reduce("min"), "any": _reduce("any"), "all": _reduce("all"),
-    "product": lambda p, i: p.method(i, "prod", "axis=-1"), "argmax": _on_axis("np.argmax"),
-    "argmin": _on_axis("np.argmin"), "argsort": _argsort, "cumsum": _on_axis("np.cumsum"),
+    "sum": _reduce("sum"),
+    "max": _reduce("max"),
+    "min": _reduce("min"),
+    "any": _reduce("any"),
+    "all": _reduce("all"),
+    "product": lambda p, i: p.method(i, "prod", "axis=-1"),
+    "argmax": _on_axis("np.argmax"),
+    "argmin": _on_axis("np.argmin"),
+    "argsort": _argsort,
+    "cumsum": _on_axis("np.cumsum"),
     "scan_affine": lambda p, i: p.helper("scan_affine", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
-    "einsum": _einsum, "real": _real,
+    "einsum": _einsum,
+    "real": _real,
 }
 
 __all__ = ["HELPERS", "PRODUCT", "NumpyPrinter", "Size", "dim_text", "spelled"]

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from gradlang.backend.artifact import Param, Returns
 from gradlang.backend.names import PYTHON_RESERVED, Names
-from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, TERNARY, UNARY, Text, TapePrinter, number
+from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 
-QUIET = frozenset(INFIX) - {"div", "floordiv", "mod", "matmul"} | {"neg", "abs", "where", "logical_not", "real", "input", "const", "mark"}
+QUIET = frozenset(INFIX) - {"div", "floordiv", "mod", "matmul"} | {
+    "neg",
+    "abs",
+    "where",
+    "logical_not",
+    "real",
+    "input",
+    "const",
+    "mark",
+}
 
 
 def spelled(op: Op) -> bool:
@@ -69,6 +78,7 @@ def raises(tape: Tape) -> bool:
 
 def structure(returns: Returns, names: dict[str, str]) -> str:
     """The expression after `return`."""
+
     def one(part: object) -> str:
         return structure(part, names) if isinstance(part, Returns) else names[str(part)]
 

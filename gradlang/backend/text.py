@@ -20,12 +20,26 @@ DEEPEST = 12
 # Precedence as in Python; a higher number binds tighter.
 TERNARY, OR, AND, NOT, COMPARE, SUM, PRODUCT, UNARY, POWER, ATOM = range(10)
 INFIX = {
-    "add": ("+", SUM, SUM, PRODUCT), "sub": ("-", SUM, SUM, PRODUCT), "mul": ("*", PRODUCT, PRODUCT, UNARY),
-    "div": ("/", PRODUCT, PRODUCT, UNARY), "floordiv": ("//", PRODUCT, PRODUCT, UNARY),
-    "mod": ("%", PRODUCT, PRODUCT, UNARY), "matmul": ("@", PRODUCT, PRODUCT, UNARY),
-    **{op: (sign, COMPARE, SUM, SUM) for op, sign in {
-        "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}.items()},
-    "logical_or": ("or", OR, OR, AND), "logical_and": ("and", AND, AND, NOT),
+    "add": ("+", SUM, SUM, PRODUCT),
+    "sub": ("-", SUM, SUM, PRODUCT),
+    "mul": ("*", PRODUCT, PRODUCT, UNARY),
+    "div": ("/", PRODUCT, PRODUCT, UNARY),
+    "floordiv": ("//", PRODUCT, PRODUCT, UNARY),
+    "mod": ("%", PRODUCT, PRODUCT, UNARY),
+    "matmul": ("@", PRODUCT, PRODUCT, UNARY),
+    **{
+        op: (sign, COMPARE, SUM, SUM)
+        for op, sign in {
+            "less": "<",
+            "less_equal": "<=",
+            "greater": ">",
+            "greater_equal": ">=",
+            "equal": "==",
+            "not_equal": "!=",
+        }.items()
+    },
+    "logical_or": ("or", OR, OR, AND),
+    "logical_and": ("and", AND, AND, NOT),
 }
 Text = tuple[str, int]  # an expression and its precedence
 
@@ -89,8 +103,14 @@ class TapePrinter(ABC):
         # a broadcast that all its uses do without must leave no line behind
         if self.skipping and instr.op == "broadcast_to" and instr.name is None and i not in self.results:
             return True
-        return (self.uses[i] <= 1 and instr.name is None and i not in self.output_names and i not in self.results
-                and len(text) <= LONGEST and self.depth[i] <= DEEPEST)
+        return (
+            self.uses[i] <= 1
+            and instr.name is None
+            and i not in self.output_names
+            and i not in self.results
+            and len(text) <= LONGEST
+            and self.depth[i] <= DEEPEST
+        )
 
     def run(self) -> None:
         for i, instr in enumerate(self.tape.instrs):

@@ -1,4 +1,4 @@
-"""Indexing, and the functions that build, cut and join arrays. All of them become a few structural ops of the table."""
+"""The functions that build, cut and join arrays. All of them become a few structural ops of the table."""
 
 from __future__ import annotations
 
@@ -6,186 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import errors, statics
-from gradlang.check.errors import Problem
-from gradlang.check.program import POISON, Poison, Ref, Value
+from gradlang.check import statics
+from gradlang.check.indexing import Cut, get
+from gradlang.check.program import Ref, Value
 from gradlang.ops.shapes import Misfit, axes_of, axis_of, reduced, shape_of
 from gradlang.source import Span
-from gradlang.syntax import ast
 from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, mul, product, sub
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
-    from gradlang.check.scope import Env
-
-
-# ------------------------------------------------------------------ indexing
-def index(node: ast.Index, env: Env, e: Elaborator) -> None:
-    e.then(_indexed, node, e)
-    for item in reversed(node.items):
-        parts = (item.start, item.stop, item.step) if isinstance(item, ast.Slice) else (item,)
-        for part in reversed(parts):
-            if part is not None:
-                e.push(part, env)
-    e.push(node.value, env)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A slice with known bounds, each None where it was left out."""
-
-    start: Value
-    stop: Value
-    step: Value
-
-
-def _indexed(node: ast.Index, e: Elaborator) -> None:
-    count = sum(sum(p is not None for p in (i.start, i.stop, i.step)) if isinstance(i, ast.Slice) else 1 for i in node.items)
-    parts = iter(e.pop(count))
-    items: list[Value] = []
-    for i in node.items:
-        if isinstance(i, ast.Slice):
-            items.append(Cut(*(None if p is None else next(parts) for p in (i.start, i.stop, i.step))))
-        else:
-            items.append(next(parts))
-    value = e.values.pop()
-    if any(isinstance(v, Poison) for v in (value, *items)):
-        e.values.append(POISON)
-    elif isinstance(value, tuple) and len(items) == 1 and (picked := _static_index(value, items[0])) is not None:
-        e.values.append(picked)
-    else:
-        e.values.append(get(e, e.ref(value, node.span), items, node.span))
-
-
-def _static_index(value: tuple[Value, ...], item: Value) -> Value | None:
-    if isinstance(item, int) and not isinstance(item, bool) and -len(value) <= item < len(value):
-        return value[item]
-    if isinstance(item, Cut) and all(p is None or isinstance(p, int) for p in (item.start, item.stop, item.step)):
-        return value[slice(item.start, item.stop, item.step)]
-    return None
-
-
-def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value:
-    """x[items]: slices and whole numbers first (one `slice`), then new axes (one `reshape`), then index arrays."""
-    if isinstance(x, Poison):
-        return x
-    used = sum(i is not None for i in items)
-    if used > x.type.rank:
-        raise Misfit(f"{used} indices are given for {x.type}", f"an array of {x.type.rank} axes takes at most {x.type.rank}")
-    starts: list[Dim] = []
-    lengths: list[Dim] = []
-    steps: list[int] = []
-    shape: list[Dim] = []
-    takes: list[tuple[int, Ref]] = []
-    dims = iter(x.type.shape)
-    for item in [*items, *[Cut(None, None, None)] * (x.type.rank - used)]:
-        if item is None:
-            shape.append(1)
-            continue
-        dim = next(dims)
-        if isinstance(item, tuple):
-            item = _integers(e, item, span)
-        if isinstance(item, Ref):
-            takes.append((len(shape), _whole(item)))
-            item = Cut(None, None, None)
-        start, length, step = _bounds(e, item, dim, span)
-        starts.append(start)
-        lengths.append(length)
-        steps.append(step)
-        if isinstance(item, Cut):
-            shape.append(length)
-    out: Value = x
-    if any(s != 0 for s in starts) or tuple(lengths) != x.type.shape or any(s != 1 for s in steps):
-        out = e.apply("slice", (out,), (tuple(starts), tuple(lengths), tuple(steps)), span)
-    if tuple(shape) != tuple(lengths):
-        out = e.apply("reshape", (out,), (tuple(shape),), span)
-    return _take(e, out, takes, span)
-
-
-def _integers(e: Elaborator, items: tuple[Value, ...], span: Span) -> Ref:
-    shape = statics.static_shape(items)
-    if statics.nested(items) is None or any(not isinstance(i, int) for i in items):
-        raise Misfit("a list of indices must hold whole numbers")
-    return e.sink.leaf("array", (items,), Type(shape, "int"), e.at or span)
-
-
-def _whole(item: Ref) -> Ref:
-    if item.type.dtype == "bool":
-        raise Misfit("a mask cannot pick entries: the size of the result would depend on its values",
-                     "multiply by the mask, or use `where(mask, x, 0)`")
-    if item.type.dtype != "int":
-        raise Misfit(f"an index must be whole numbers, but this is {item.type}", "declare it as `input i : int` or `int[N]`")
-    return item
-
-
-def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim, int]:
-    """(start, length, step) of a slice or of one index on an axis of `dim` entries."""
-    if not isinstance(item, Cut):
-        if isinstance(item, bool) or not isinstance(item, (int, Size)):
-            raise Misfit("an index is a whole number, a slice or an array of whole numbers")
-        at = _from_end(item, dim)
-        if isinstance(at, int) and isinstance(dim, int) and not 0 <= at < dim:
-            raise Problem(errors.out_of_range(item if isinstance(item, int) else at, str(dim), span))
-        e_require(e, at, 0, span)
-        e_require(e, sub(sub(dim, at), 1), 0, span)
-        return at, 1, 1
-    step = 1 if item.step is None else item.step
-    if isinstance(step, bool) or not isinstance(step, int) or step == 0:
-        raise Misfit("the step of a slice is a whole number other than 0")
-    for bound in (item.start, item.stop):
-        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, Size))):
-            raise Misfit("the bounds of a slice are whole numbers and sizes")
-    if isinstance(dim, int) and not isinstance(item.start, Size) and not isinstance(item.stop, Size):
-        found = range(dim)[item.start : item.stop : step]
-        return (found.start if len(found) else 0), len(found), step
-    if step < 0:
-        if item.start is None and item.stop is None and step == -1:
-            return sub(dim, 1), dim, -1
-        raise Misfit("a slice that runs backwards over a size of unknown length must be `[::-1]`")
-    start: Dim = 0 if item.start is None else _from_end(item.start, dim)
-    stop: Dim = dim if item.stop is None else _from_end(item.stop, dim)
-    e_require(e, start, 0, span)
-    e_require(e, sub(dim, stop), 0, span)
-    length = sub(stop, start)
-    e_require(e, length, 0, span)
-    if step > 1:
-        whole = exact_quotient(length, step)
-        if whole is None:
-            raise Misfit(f"every {step}th entry of {length} is not a whole number of entries for every size",
-                         f"declare the size as a multiple: `[{step}*M]`")
-        length = whole
-    return start, length, step
-
-
-def _from_end(at: Dim, dim: Dim) -> Dim:
-    negative = at < 0 if isinstance(at, int) else all(c < 0 for _, c in at.terms)
-    return add(dim, at) if negative else at
-
-
-def e_require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
-    """Have a size checked at the call where it is not plain from its form."""
-    if not at_least(dim, low):
-        require = getattr(e.sink, "require", None)
-        if require is not None:
-            require(dim, low, e.at or span)
-
-
-def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref]], span: Span) -> Value:
-    """Index arrays on one axis or on neighbouring axes (which are flattened into one)."""
-    if not takes or not isinstance(x, Ref):
-        return x
-    first = takes[0][0]
-    if [axis for axis, _ in takes] != list(range(first, first + len(takes))):
-        raise Misfit("index arrays must stand on neighbouring axes")
-    where: Value = takes[0][1]
-    for axis, index in takes[1:]:
-        width = e.sink.leaf("size" if isinstance(x.type.shape[axis], Size) else "const", (x.type.shape[axis],), INT, span)
-        where = e.apply("add", (e.apply("mul", (where, width), (), span), index), (), span)
-    if len(takes) > 1:
-        shape = x.type.shape
-        merged = (*shape[:first], product(shape[first : first + len(takes)]), *shape[first + len(takes) :])
-        x = e.apply("reshape", (x,), (merged,), span)
-    return e.apply("take", (x, where), (first,), span)
 
 
 # ------------------------------------------------------------------ functions over shapes
@@ -294,12 +123,17 @@ def roll(e: Elaborator, span: Span, x: Value, shift: Value, axis: Value = None) 
     if axis is None:
         return _reshape(e, roll(e, span, flatten(e, span, x), shift, 0), dims, span)
     a = axis_of(axis, len(dims))
-    by = shift if not isinstance(dims[a], int) or not isinstance(shift, int) else shift % max(dims[a], 1)
+    length = dims[a]
+    by = shift % max(length, 1) if isinstance(length, int) and isinstance(shift, int) else shift
     if by == 0:
         return x
     cut: Value = sub(0, by)
-    return e.apply("concat", (_slice_axis(e, x, a, Cut(cut, None, None), span),
-                              _slice_axis(e, x, a, Cut(None, cut, None), span)), (a,), span)
+    return e.apply(
+        "concat",
+        (_slice_axis(e, x, a, Cut(cut, None, None), span), _slice_axis(e, x, a, Cut(None, cut, None), span)),
+        (a,),
+        span,
+    )
 
 
 def pad(e: Elaborator, span: Span, x: Value, pad_width: Value, value: Value = 0) -> Value:
@@ -326,8 +160,9 @@ def shift(e: Elaborator, span: Span, x: Value, by: Value, axis: Value, fill: Val
     if by == 0:
         return x
     width = by if forward else sub(0, by)
-    if isinstance(width, int) and isinstance(dims[a], int):
-        width = min(width, dims[a])
+    length = dims[a]
+    if isinstance(width, int) and isinstance(length, int):
+        width = min(width, length)
     filler = full(e, span, (*dims[:a], width, *dims[a + 1 :]), fill)
     if forward:
         return e.apply("concat", (filler, _slice_axis(e, x, a, Cut(0, sub(dims[a], width), None), span)), (a,), span)
@@ -431,17 +266,31 @@ def _special(run: Callable[..., Any], text: str) -> Special:
 
 
 SPECIAL: dict[str, Special] = {
-    "shape": _special(shape, "x"), "rank": _special(rank, "x"), "size": _special(size, "x axis?"),
-    "count": _special(count, "x axis?"), "kept_shape": _special(kept_shape, "x axis?"),
-    "reduced_shape": _special(reduced_shape, "x axis? keepdims?"), "reduced_last": _special(reduced_last, "x axis?"),
-    "swapped": _special(swapped, "rank"), "inverse_permutation": _special(inverse_permutation, "axes"),
-    "is_none": _special(is_none, "x"), "is_integer": _special(is_integer, "x"),
-    "flatten": _special(flatten, "x"), "squeeze": _special(squeeze, "x axis?"),
-    "expand_dims": _special(expand_dims, "x axis"), "flip": _special(flip, "x axis?"),
-    "roll": _special(roll, "x shift axis?"), "pad": _special(pad, "x pad_width value?"),
-    "shift": _special(shift, "x by axis fill?"), "repeat": _special(repeat, "x repeats axis?"),
-    "tile": _special(tile, "x reps"), "split": _special(split, "x sections axis?"), "block": _special(block, "arrays"),
-    "full": _special(full, "shape fill_value"), "zeros": _special(zeros, "shape"), "ones": _special(ones, "shape"),
+    "shape": _special(shape, "x"),
+    "rank": _special(rank, "x"),
+    "size": _special(size, "x axis?"),
+    "count": _special(count, "x axis?"),
+    "kept_shape": _special(kept_shape, "x axis?"),
+    "reduced_shape": _special(reduced_shape, "x axis? keepdims?"),
+    "reduced_last": _special(reduced_last, "x axis?"),
+    "swapped": _special(swapped, "rank"),
+    "inverse_permutation": _special(inverse_permutation, "axes"),
+    "is_none": _special(is_none, "x"),
+    "is_integer": _special(is_integer, "x"),
+    "flatten": _special(flatten, "x"),
+    "squeeze": _special(squeeze, "x axis?"),
+    "expand_dims": _special(expand_dims, "x axis"),
+    "flip": _special(flip, "x axis?"),
+    "roll": _special(roll, "x shift axis?"),
+    "pad": _special(pad, "x pad_width value?"),
+    "shift": _special(shift, "x by axis fill?"),
+    "repeat": _special(repeat, "x repeats axis?"),
+    "tile": _special(tile, "x reps"),
+    "split": _special(split, "x sections axis?"),
+    "block": _special(block, "arrays"),
+    "full": _special(full, "shape fill_value"),
+    "zeros": _special(zeros, "shape"),
+    "ones": _special(ones, "shape"),
     "arange": _special(arange, "start stop? step?"),
     "einsum": _special(_einsum, "spec a b? c? d? e? f? g? h?"),
 }

@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
 COMING = {
-    **{f: "derivatives inside a formula are" for f in ("jvp", "vjp", "hvp")},
-    "solve": "implicit definitions (`solve`) are", "range": "comprehensions are",
-    **{f: f"`{f}` is" for f in (
-        "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d avg_pool2d "
-        "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf lognormal_lpdf "
-        "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
-        "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf").split()},
+    **dict.fromkeys(("jvp", "vjp", "hvp"), "derivatives inside a formula are"),
+    "solve": "implicit definitions (`solve`) are",
+    "range": "comprehensions are",
+    **{
+        f: f"`{f}` is"
+        for f in (
+            "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d "
+            "avg_pool2d "
+            "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf "
+            "lognormal_lpdf "
+            "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
+            "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf"
+        ).split()
+    },
 }
 
 
@@ -86,8 +93,9 @@ def signature(name: str, params: tuple[str, ...], required: int) -> str:
     return f"write `{name}({', '.join(shown)})`"
 
 
-def bind(name: str, params: tuple[str, ...], required: int, args: list[Value], keywords: dict[str, Value],
-         node: ast.Call) -> dict[str, Value]:
+def bind(
+    name: str, params: tuple[str, ...], required: int, args: list[Value], keywords: dict[str, Value], node: ast.Call
+) -> dict[str, Value]:
     hint = signature(name, params, required)
     if len(args) > len(params):
         wanted = f"{len(params)} argument{'s' if len(params) != 1 else ''}"
@@ -112,8 +120,11 @@ def apply_op(op: Op, args: list[Value], keywords: dict[str, Value], node: ast.Ca
     for name, default in zip(op.attrs, op.defaults, strict=True):
         value = bound[name] if name in bound else default_of(default)
         if isinstance(value, Ref):
-            raise Problem(errors.bad_constant(f"`{name}` must be known before the program runs", node.span,
-                                              "write a number, a size or a `const`"))
+            raise Problem(
+                errors.bad_constant(
+                    f"`{name}` must be known before the program runs", node.span, "write a number, a size or a `const`"
+                )
+            )
         attrs.append(value)
     if "variadic" in op.flags:
         items = bound[op.params[0]]
@@ -135,8 +146,7 @@ def default_of(expr: ast.Expr) -> Any:
 
 
 # ------------------------------------------------------------------ functions are inlined
-def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, Value], node: ast.Call,
-          e: Elaborator) -> None:
+def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, Value], node: ast.Call, e: Elaborator) -> None:
     name = fn.name.id
     if any(n == name for n, _ in e.trail if not home.library):
         raise Problem(errors.recursive(name, node.span))

@@ -13,7 +13,8 @@ from gradlang.check.names import LITERAL_NAMES, in_order, is_literal, names_in
 from gradlang.check.program import POISON, Asked, Leaf, Node, Poison, Program, Promise, Ref, Value
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
-from gradlang.diagnostics import Diagnostic, in_order as sorted_by_place
+from gradlang.diagnostics import Diagnostic
+from gradlang.diagnostics import in_order as sorted_by_place
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Sources, Span
@@ -65,15 +66,19 @@ class Checker:
             if isinstance(s, ast.Leaf):
                 for name in s.names:
                     if self.claim(name):
-                        (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s  # type: ignore[assignment]
+                        (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
             elif isinstance(s, ast.Define):
                 self.collect_define(s)
             elif isinstance(s, ast.Function):
                 if self.claim(s.name):
                     self.functions[s.name.id] = s
             elif isinstance(s, (ast.Loop, ast.Import, ast.Operator, ast.Rewrite)):
-                what = {ast.Loop: "recurrences (`for` blocks) are", ast.Import: "imports are",
-                        ast.Operator: "ops defined in a program are", ast.Rewrite: "rules in a program are"}[type(s)]
+                what = {
+                    ast.Loop: "recurrences (`for` blocks) are",
+                    ast.Import: "imports are",
+                    ast.Operator: "ops defined in a program are",
+                    ast.Rewrite: "rules in a program are",
+                }[type(s)]
                 self.report(errors.later(what, s.span))
                 self.forgive(s)
 
@@ -87,7 +92,9 @@ class Checker:
             elif isinstance(item, ast.Define):
                 self.found.update((t.name.id, POISON) for t in item.targets)
             elif isinstance(item, ast.Operator):
-                self.functions[item.name.id] = ast.Function(item.name, item.params, (), (ast.Name("nan", item.span),), item.span)
+                self.functions[item.name.id] = ast.Function(
+                    item.name, item.params, (), (ast.Name("nan", item.span),), item.span
+                )
 
     def collect_define(self, s: ast.Define) -> None:
         indexed = next((t for t in s.targets if t.index is not None), None)
@@ -247,10 +254,10 @@ class Checker:
         tol = self.literal(s.tol) if s.tol is not None else None
         match s.cond:
             case ast.Compare(ops=("equal",), args=(a, b)):
-                left, right, cond = self.evaluated(a), self.evaluated(b), None
+                sides: tuple[Ref | Poison | None, ...] = (None, self.evaluated(a), self.evaluated(b))
             case _:
-                left, right, cond = None, None, self.evaluated(s.cond)
-        ids = [r.id if isinstance(r, Ref) else None for r in (cond, left, right)]
+                sides = (self.evaluated(s.cond), None, None)
+        ids = [r.id if isinstance(r, Ref) else None for r in sides]
         return Promise(ids[0], ids[1], ids[2], tol, given, s.span)
 
     def literal(self, expr: ast.Expr) -> Any:

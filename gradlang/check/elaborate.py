@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from gradlang.check import arrays, calls, errors, statics
+from gradlang.check import calls, errors, indexing, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
 from gradlang.check.program import POISON, Poison, Ref, Value
@@ -69,8 +69,16 @@ class Elaborator:
         """A diagnostic inside a library function, moved to the user's call; inside a user's function, with the calls."""
         span = self.at or diagnostic.span
         trail = tuple((s, f"in this call of `{n}`") for n, s in self.trail if s != span)[-3:]
-        return Diagnostic(diagnostic.code, diagnostic.message, span, diagnostic.label,
-                          diagnostic.labels + trail, diagnostic.notes, diagnostic.help, diagnostic.severity)
+        return Diagnostic(
+            diagnostic.code,
+            diagnostic.message,
+            span,
+            diagnostic.label,
+            diagnostic.labels + trail,
+            diagnostic.notes,
+            diagnostic.help,
+            diagnostic.severity,
+        )
 
     def push(self, expr: ast.Expr, env: Env) -> None:
         self.work.append((DISPATCH[expr.__class__], (expr, env, self)))
@@ -230,7 +238,7 @@ def _call(node: ast.Call, env: Env, e: Elaborator) -> None:
 
 
 def _index(node: ast.Index, env: Env, e: Elaborator) -> None:
-    arrays.index(node, env, e)
+    indexing.index(node, env, e)
 
 
 def _attribute(node: ast.Attribute, env: Env, e: Elaborator) -> None:
@@ -253,6 +261,7 @@ def _slice(node: ast.Slice, env: Env, e: Elaborator) -> None:
 def _later(what: str) -> Callable[..., None]:
     def step(node: Any, env: Env, e: Elaborator) -> None:
         raise Problem(errors.later(what, node.span))
+
     return step
 
 
@@ -261,9 +270,19 @@ def _derive(node: ast.Derive, env: Env, e: Elaborator) -> None:
 
 
 DISPATCH: dict[type, Callable[..., None]] = {
-    ast.Number: _number, ast.Bool: _literal, ast.String: _literal, ast.Name: _name, ast.Apply: _apply,
-    ast.Compare: _compare, ast.IfElse: _if_else, ast.Array: _array, ast.Call: _call, ast.Index: _index,
-    ast.Attribute: _attribute, ast.Slice: _slice, ast.Derive: _derive,
+    ast.Number: _number,
+    ast.Bool: _literal,
+    ast.String: _literal,
+    ast.Name: _name,
+    ast.Apply: _apply,
+    ast.Compare: _compare,
+    ast.IfElse: _if_else,
+    ast.Array: _array,
+    ast.Call: _call,
+    ast.Index: _index,
+    ast.Attribute: _attribute,
+    ast.Slice: _slice,
+    ast.Derive: _derive,
     ast.Comprehension: _later("comprehensions (`for` inside a formula) are"),
 }
 

@@ -17,46 +17,76 @@ class Problem(Exception):
 
 
 def later(what: str, span: Span) -> Diagnostic:
-    return Diagnostic("G601", f"{what} not supported yet", span,
-                      notes=("the grammar already has it; its meaning comes with a later version",))
+    return Diagnostic(
+        "G601", f"{what} not supported yet", span, notes=("the grammar already has it; its meaning comes with a later version",)
+    )
 
 
 # ------------------------------------------------------------------ names
 def unknown_name(name: str, span: Span, known: Iterable[str], functions: Iterable[str] = ()) -> Diagnostic:
     if name in set(functions):
         return Diagnostic("G201", f"`{name}` is a function, not a value", span, help=f"call it: `{name}(...)`")
-    return Diagnostic("G201", f"no value is named `{name}`", span, "not defined",
-                      help=did_you_mean(name, known) or f"define it, for example `{name} = 1`, or declare `input {name}`")
+    return Diagnostic(
+        "G201",
+        f"no value is named `{name}`",
+        span,
+        "not defined",
+        help=did_you_mean(name, known) or f"define it, for example `{name} = 1`, or declare `input {name}`",
+    )
 
 
 def unknown_function(name: str, span: Span, known: Iterable[str], is_value: bool) -> Diagnostic:
     if is_value:
         return Diagnostic("G202", f"`{name}` is a value, not a function", span, help=f"to multiply, write `{name}*(...)`")
-    return Diagnostic("G202", f"no function is named `{name}`", span,
-                      help=did_you_mean(name, known) or "`gradlang ops` lists the functions")
+    return Diagnostic(
+        "G202", f"no function is named `{name}`", span, help=did_you_mean(name, known) or "`gradlang ops` lists the functions"
+    )
 
 
 def duplicate(name: str, span: Span, first: Span) -> Diagnostic:
-    return Diagnostic("G203", f"`{name}` is defined twice", span, "defined again", labels=((first, "first defined here"),),
-                      help="a name has one meaning: give the second one another name")
+    return Diagnostic(
+        "G203",
+        f"`{name}` is defined twice",
+        span,
+        "defined again",
+        labels=((first, "first defined here"),),
+        help="a name has one meaning: give the second one another name",
+    )
 
 
 def cycle(names: Sequence[str], spans: Sequence[Span]) -> Diagnostic:
     path = " -> ".join([*names, names[0]])
-    labels = tuple((s, f"`{n}` uses `{names[(i + 1) % len(names)]}`") for i, (n, s) in enumerate(zip(names, spans, strict=True)))
-    return Diagnostic("G204", f"these definitions go in a circle: {path}", spans[0], labels[0][1], labels=labels[1:6],
-                      help="a value cannot depend on itself; an equation is solved with `solve`")
+    labels = tuple(
+        (s, f"`{n}` uses `{names[(i + 1) % len(names)]}`") for i, (n, s) in enumerate(zip(names, spans, strict=True))
+    )
+    return Diagnostic(
+        "G204",
+        f"these definitions go in a circle: {path}",
+        spans[0],
+        labels[0][1],
+        labels=labels[1:6],
+        help="a value cannot depend on itself; an equation is solved with `solve`",
+    )
 
 
 def size_and_value(name: str, span: Span, other: Span) -> Diagnostic:
-    return Diagnostic("G205", f"`{name}` is a size in a type and also a definition", span,
-                      labels=((other, "used as a size here"),),
-                      help=f"write `const {name} = ...` to fix the size, or rename one of them")
+    return Diagnostic(
+        "G205",
+        f"`{name}` is a size in a type and also a definition",
+        span,
+        labels=((other, "used as a size here"),),
+        help=f"write `const {name} = ...` to fix the size, or rename one of them",
+    )
 
 
 def not_a_size(name: str, span: Span, first: Span) -> Diagnostic:
-    return Diagnostic("G206", f"`{name}` is an input, and a size cannot be", span, labels=((first, "defined here"),),
-                      help=f"write `const {name} = ...`")
+    return Diagnostic(
+        "G206",
+        f"`{name}` is an input, and a size cannot be",
+        span,
+        labels=((first, "defined here"),),
+        help=f"write `const {name} = ...`",
+    )
 
 
 def recursive(name: str, span: Span) -> Diagnostic:
@@ -81,8 +111,9 @@ def missing_argument(name: str, parameter: str, span: Span, signature: str) -> D
 
 
 def unknown_keyword(name: str, keyword: str, span: Span, known: Sequence[str]) -> Diagnostic:
-    hint = did_you_mean(keyword, known) or (f"`{name}` knows " + ", ".join(f"`{k}`" for k in known) if known else
-                                            f"`{name}` takes no keyword arguments")
+    hint = did_you_mean(keyword, known) or (
+        f"`{name}` knows " + ", ".join(f"`{k}`" for k in known) if known else f"`{name}` takes no keyword arguments"
+    )
     return Diagnostic("G302", f"`{name}` has no argument `{keyword}`", span, help=hint)
 
 
@@ -100,8 +131,9 @@ def kind(message: str, span: Span, help: str = "") -> Diagnostic:
 
 
 def declared(name: str, wanted: str, got: str, span: Span, where: Span) -> Diagnostic:
-    return Diagnostic("G312", f"`{name}` is declared as {wanted}, but its value is {got}", span,
-                      labels=((where, "declared here"),))
+    return Diagnostic(
+        "G312", f"`{name}` is declared as {wanted}, but its value is {got}", span, labels=((where, "declared here"),)
+    )
 
 
 def ragged(span: Span) -> Diagnostic:
@@ -118,8 +150,9 @@ def bad_constant(message: str, span: Span, help: str = "") -> Diagnostic:
 
 # ------------------------------------------------------------------ derivatives
 def not_scalar(name: str, got: str, span: Span) -> Diagnostic:
-    return Diagnostic("G401", f"`grad` needs a scalar, but `{name}` is {got}", span,
-                      help="sum it, or ask for one entry: `grad(sum(y), x)`")
+    return Diagnostic(
+        "G401", f"`grad` needs a scalar, but `{name}` is {got}", span, help="sum it, or ask for one entry: `grad(sum(y), x)`"
+    )
 
 
 def not_differentiable(name: str, why: str, span: Span) -> Diagnostic:

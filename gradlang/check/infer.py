@@ -23,8 +23,10 @@ def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
                 raise Misfit(f"a condition is needed here, but this is {t}", "compare it, for example `x > 0`")
         return attrs, pointwise(op, types)
     if "moves" not in op.flags and not op.flags & {"predicate"}:
-        types = [Type(t.shape) if p in op.adjoints or "variadic" in op.flags else t
-                 for p, t in zip(op.params if "variadic" not in op.flags else ("",) * len(types), types, strict=True)]
+        types = [
+            Type(t.shape) if p in op.adjoints or "variadic" in op.flags else t
+            for p, t in zip(op.params if "variadic" not in op.flags else ("",) * len(types), types, strict=True)
+        ]
     if op.shape:
         attrs, made = RULES[op.shape](types, attrs)
         return attrs, Type(made.shape, "bool") if "predicate" in op.flags else made

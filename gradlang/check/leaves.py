@@ -27,8 +27,10 @@ class LeafMaker:
     # -------------------------------------------------------------- constants first: they may fix sizes
     def constants(self) -> None:
         lines = self.c.consts
-        uses = {n: [m.id for m in names_in([line.value]) if m.id in lines] if line.value is not None else []
-                for n, line in lines.items()}
+        uses = {
+            n: [m.id for m in names_in([line.value]) if m.id in lines] if line.value is not None else []
+            for n, line in lines.items()
+        }
         order, cycles = in_order(lines, uses.__getitem__)
         for path in cycles[:1]:
             spans = [self.c.where[n] for n in path]
@@ -37,7 +39,9 @@ class LeafMaker:
         for name in order:
             line = lines[name]
             if line.value is None:
-                self.c.report(errors.bad_constant(f"the constant `{name}` has no value", line.span, f"write `const {name} = ...`"))
+                self.c.report(
+                    errors.bad_constant(f"the constant `{name}` has no value", line.span, f"write `const {name} = ...`")
+                )
                 self.c.found[name] = POISON
             elif all(m.id in self.c.found or m.id in statics_names() for m in names_in([line.value])) and line.type is None:
                 self.constant(name, line)
@@ -52,8 +56,11 @@ class LeafMaker:
         if isinstance(value, (Ref, tuple)):
             value = self.c.elaborator.ref(value, line.value.span)
             if isinstance(value, Ref) and self.depends_on_input(value):
-                self.c.report(errors.bad_constant(f"the constant `{name}` depends on an input", line.value.span,
-                                                  f"write `{name} = ...` without `const`"))
+                self.c.report(
+                    errors.bad_constant(
+                        f"the constant `{name}` depends on an input", line.value.span, f"write `{name} = ...` without `const`"
+                    )
+                )
                 value = POISON
         if isinstance(value, Ref):
             self.c.program.values[name] = value.id
@@ -66,8 +73,16 @@ class LeafMaker:
         node = value.id if isinstance(value, Ref) else -1
         default = None if isinstance(value, Ref) else value
         if not isinstance(value, Poison):
-            self.c.program.leaves[name] = Leaf(name, "const", type_, node, self.c.where[name], default,
-                                               node if isinstance(value, Ref) else None, label=line.tail.label)
+            self.c.program.leaves[name] = Leaf(
+                name,
+                "const",
+                type_,
+                node,
+                self.c.where[name],
+                default,
+                node if isinstance(value, Ref) else None,
+                label=line.tail.label,
+            )
         self.c.found[name] = value
 
     def depends_on_input(self, value: Ref) -> bool:
@@ -100,16 +115,22 @@ class LeafMaker:
                 elif found is None:
                     self.c.program.sizes[name.id] = name.span
                     self.c.found[name.id] = size(name.id)
-        for name in self._late:
-            self.constant(name, self.c.consts[name])
+        for late in self._late:
+            self.constant(late, self.c.consts[late])
 
     def type(self, node: ast.TypeExpr | None) -> Type | None:
         """The type that an annotation means, or None if it has an error (which is reported)."""
         if node is None:
             return Type(())
         if node.dtype not in DTYPES:
-            self.c.report(Diagnostic("G316", f"`{node.dtype}` is no type", node.span,
-                                     help="a type is `[N, 3]`, `int`, `int[N]`, `bool` or `bool[N]`"))
+            self.c.report(
+                Diagnostic(
+                    "G316",
+                    f"`{node.dtype}` is no type",
+                    node.span,
+                    help="a type is `[N, 3]`, `int`, `int[N]`, `bool` or `bool[N]`",
+                )
+            )
             return None
         dims: list[Dim] = []
         for d in node.dims:
@@ -150,8 +171,15 @@ class LeafMaker:
         if line.type is None and value_type is not None:
             type_ = value_type
         elif value_type is not None and not self.fits(value_type.shape, declared.shape):
-            raise Problem(errors.declared(name, str(declared), str(value_type), line.value.span if line.value else span,
-                                          line.type.span if line.type else span))
+            raise Problem(
+                errors.declared(
+                    name,
+                    str(declared),
+                    str(value_type),
+                    line.value.span if line.value else span,
+                    line.type.span if line.type else span,
+                )
+            )
         if type_.dtype == "bool" and line.type is None:
             type_ = Type(type_.shape, "bool")
         ref = self.c.sink.leaf("input", (name,), type_, span)
@@ -169,8 +197,13 @@ class LeafMaker:
 
     def default(self, expr: ast.Expr, role: str) -> tuple[Any, int | None, Type | None]:
         """(value known now, node of a constant expression, type) of a default."""
-        if role == "param" and isinstance(expr, ast.Call) and isinstance(expr.func, ast.Name) \
-                and expr.func.id in INITIALIZERS and len(expr.args) <= INITIALIZERS[expr.func.id]:
+        if (
+            role == "param"
+            and isinstance(expr, ast.Call)
+            and isinstance(expr.func, ast.Name)
+            and expr.func.id in INITIALIZERS
+            and len(expr.args) <= INITIALIZERS[expr.func.id]
+        ):
             return self.initializer(expr), None, None
         before = len(self.c.elaborator.problems)
         value = self.c.elaborator.eval(expr, self.c.env)
@@ -184,16 +217,20 @@ class LeafMaker:
         if not isinstance(ref, Ref):
             return POISON, None, None
         if self.depends_on_input(ref):
-            raise Problem(errors.bad_constant("a default cannot depend on another input", expr.span,
-                                              "a default is made of numbers and constants"))
+            raise Problem(
+                errors.bad_constant(
+                    "a default cannot depend on another input", expr.span, "a default is made of numbers and constants"
+                )
+            )
         return None, ref.id, ref.type
 
     def initializer(self, expr: ast.Call) -> Initializer:
         assert isinstance(expr.func, ast.Name)
         kind = expr.func.id
         if len(expr.args) != INITIALIZERS[kind] or expr.keywords:
-            raise Problem(errors.arity(kind, len(expr.args), f"{INITIALIZERS[kind]} numbers", expr.span,
-                                       "for example `normal(0, 0.01)`"))
+            raise Problem(
+                errors.arity(kind, len(expr.args), f"{INITIALIZERS[kind]} numbers", expr.span, "for example `normal(0, 0.01)`")
+            )
         args = []
         for a in expr.args:
             value: Value = self.c.elaborator.eval(a, self.c.env)
@@ -205,7 +242,9 @@ class LeafMaker:
     def bounds(self, range_: tuple[ast.Expr, ast.Expr]) -> tuple[float, float]:
         low, high = (self.c.elaborator.eval(b, self.c.env) for b in range_)
         if not statics.is_number(low) or not statics.is_number(high) or not low <= high:
-            raise Problem(errors.bad_constant("a range is two numbers, the smaller one first", range_[0].span, "for example `in [0, 1]`"))
+            raise Problem(
+                errors.bad_constant("a range is two numbers, the smaller one first", range_[0].span, "for example `in [0, 1]`")
+            )
         return float(low), float(high)
 
     def tail(self, tail: ast.Tail, name: str) -> None:

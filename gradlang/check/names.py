@@ -50,7 +50,8 @@ def is_literal(expr: ast.Expr) -> bool:
         if isinstance(node, ast.Name) and node.id in LITERAL_NAMES:
             continue
         if not isinstance(node, (ast.Number, ast.Array, ast.Bool)) and not (
-                isinstance(node, ast.Apply) and node.op in ("neg", "add", "sub", "mul", "div", "floordiv", "pow", "mod")):
+            isinstance(node, ast.Apply) and node.op in ("neg", "add", "sub", "mul", "div", "floordiv", "pow", "mod")
+        ):
             return False
     return not isinstance(expr, ast.Name) or expr.id in ("inf", "nan")
 

@@ -129,7 +129,7 @@ Value = Any  # Ref | Poison | Static | tuple[Value, ...]
 def needed(nodes: Sequence[Node], wanted: Iterable[int]) -> list[int]:
     """The nodes that `wanted` depend on, in order."""
     seen = bytearray(len(nodes))
-    stack = [i for i in wanted]
+    stack = list(wanted)
     for i in stack:
         seen[i] = 1
     while stack:

@@ -46,8 +46,18 @@ class Scratch:
         return self.param(type)
 
 
-def evaluate(op: Op, expr: ast.Expr, args: list[Ref], attrs: tuple[Any, ...], sink: Sink, result: Ref | None,
-             cotangent: Ref | None, span: Span, table: OpTable | None = None, scope: tuple[str, ...] = ()) -> Ref:
+def evaluate(
+    op: Op,
+    expr: ast.Expr,
+    args: list[Ref],
+    attrs: tuple[Any, ...],
+    sink: Sink,
+    result: Ref | None,
+    cotangent: Ref | None,
+    span: Span,
+    table: OpTable | None = None,
+    scope: tuple[str, ...] = (),
+) -> Ref:
     """The value of one expression of an entry. `result` is bound to the entry's result name, `cotangent` to `g`.
 
     Raises InternalError if the entry does not fit its arguments: a fault of the table, not of the program."""

@@ -50,5 +50,4 @@ class Env:
             return CONSTANTS[name]
         if name == "None" or (name == "none" and self.home.library):
             return None
-        raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS],
-                                   self.home.functions))
+        raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS], self.home.functions))

@@ -14,12 +14,24 @@ from gradlang.types import Shape, Size
 UNKNOWN = object()
 
 _ON_NUMBERS: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "floordiv": operator.floordiv,
-    "mod": operator.mod, "less": operator.lt, "less_equal": operator.le, "greater": operator.gt,
-    "greater_equal": operator.ge, "equal": operator.eq, "not_equal": operator.ne,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "neg": operator.neg,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
 }
 _ON_BOOLS: dict[str, Callable[..., bool]] = {
-    "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b, "logical_not": lambda a: not a}
+    "logical_and": lambda a, b: a and b,
+    "logical_or": lambda a, b: a or b,
+    "logical_not": lambda a: not a,
+}
 _ON_SIZES: dict[str, Callable[..., Any]] = {"add": types.add, "sub": types.sub, "mul": types.mul, "neg": types.neg}
 LARGEST = 2**53  # whole numbers up to here are floats exactly
 
@@ -63,9 +75,7 @@ def _numbers(op: str, args: list[Any]) -> Any:
             out: Any = a / b
         elif op == "pow":
             a, b = args
-            if not isinstance(b, int):
-                out = math.pow(a, b)
-            elif isinstance(a, int) and (b < 0 or abs(a) ** min(b, 1100) > LARGEST):
+            if not isinstance(b, int) or (isinstance(a, int) and (b < 0 or abs(a) ** min(b, 1100) > LARGEST)):
                 out = math.pow(a, b)
             else:
                 out = a**b

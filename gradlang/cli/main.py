@@ -21,23 +21,38 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="gradlang", description="Differentiable formulas: text in, exact gradients out.",
-                                  epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = argparse.ArgumentParser(
+        prog="gradlang",
+        description="Differentiable formulas: text in, exact gradients out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.suggest_on_error = True  # type: ignore[attr-defined, unused-ignore]
     top.add_argument("--version", action="version", version=f"gradlang {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, help: str, epilog: str = "") -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
         return made
 
-    run = command("run", "compute the outputs and their gradients", "example:\n  gradlang run net.grad --data batch.npz --wrt W1,b1")
+    run = command(
+        "run", "compute the outputs and their gradients", "example:\n  gradlang run net.grad --data batch.npz --wrt W1,b1"
+    )
     run.add_argument("file", help="a .grad file, - for standard input")
     run.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
-    run.add_argument("--data", action="append", default=[], metavar="FILE", help="d.npz, name=x.npy or rows.csv; may be repeated")
-    run.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help="the derivative that flows in from above")
+    run.add_argument(
+        "--data", action="append", default=[], metavar="FILE", help="d.npz, name=x.npy or rows.csv; may be repeated"
+    )
+    run.add_argument(
+        "--upstream", action="append", default=[], metavar="price=1.3", help="the derivative that flows in from above"
+    )
     run.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
     run.add_argument("--digits", type=int, metavar="N", help="significant digits (default: all)")
     run.add_argument("--dtype", choices=["float64", "float32"], default="float64")
@@ -62,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
     ops = command("ops", "list the ops, or show one with its derivative")
     ops.add_argument("name", nargs="?")
     ops.add_argument("--kinks", action="store_true", help="the conventions at kinks")
-    ops.add_argument("--check", action="store_true", help="prove every entry against multi-precision and print the accuracy table")
+    ops.add_argument(
+        "--check", action="store_true", help="prove every entry against multi-precision and print the accuracy table"
+    )
 
     fmt = command("fmt", "format a program; every comment is kept")
     fmt.add_argument("file", help="a .grad file, - for standard input")

@@ -36,7 +36,9 @@ def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
     for word in words:
         name, equal, text = word.partition("=")
         if not equal or not name.strip():
-            raise InputError([Diagnostic("G514", f"`{word}` is not {what}", help="write `name=value`, for example `x=2` or `x=[1,2]`")])
+            raise InputError(
+                [Diagnostic("G514", f"`{word}` is not {what}", help="write `name=value`, for example `x=2` or `x=[1,2]`")]
+            )
         out[name.strip()] = literal(text, name.strip())
     return out
 
@@ -47,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
     upstream = assignments(args.upstream, "an upstream derivative")
     for name in upstream:
         if name not in model.program.outputs:
-            raise InputError([Diagnostic("G509", f"no output is named `{name}`", help=f"outputs are {', '.join(model.program.outputs)}")])
-    known = {n: v for n, v in values.items()}
-    outputs = model.function(model.program.outputs)(known)
+            raise InputError(
+                [Diagnostic("G509", f"no output is named `{name}`", help=f"outputs are {', '.join(model.program.outputs)}")]
+            )
+    outputs = model.function(model.program.outputs)(values)
     if len(model.program.outputs) == 1:
         outputs = {model.program.outputs[0]: outputs}
     gradients = {}
@@ -59,9 +62,17 @@ def run(args: argparse.Namespace) -> int:
         else:
             gradients[name] = model.value_and_grad(name, wrt)(values)[1]
     if args.json:
-        print(json.dumps({"schema": 1, "outputs": {n: json_value(v) for n, v in outputs.items()},
-                          "gradients": {y: {x: json_value(g) for x, g in row.items()} for y, row in gradients.items()}},
-                         ensure_ascii=False, allow_nan=False))
+        print(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "outputs": {n: json_value(v) for n, v in outputs.items()},
+                    "gradients": {y: {x: json_value(g) for x, g in row.items()} for y, row in gradients.items()},
+                },
+                ensure_ascii=False,
+                allow_nan=False,
+            )
+        )
     else:
         show(model, outputs, gradients, args.digits, upstream)
     warn(model, outputs, gradients, values)
@@ -87,8 +98,9 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
     return [(y, xs) for y, xs in out.items() if xs]
 
 
-def show(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], digits: int | None,
-         upstream: dict[str, Any]) -> None:
+def show(
+    model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], digits: int | None, upstream: dict[str, Any]
+) -> None:
     for name, value in outputs.items():
         label = model.program.labels.get(name)
         print(f"{name} = {value_text(value, digits)}" + (f"    {label}" if label else ""))
@@ -104,8 +116,12 @@ def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, A
     from gradlang.view.birth import births, unreached
 
     program = model.program
-    found = [errors.unreached(x, y, program.leaves[x].span) for y, xs in gradients.items() for x in unreached(program, y)
-             if x in xs and x in program.leaves]
+    found = [
+        errors.unreached(x, y, program.leaves[x].span)
+        for y, xs in gradients.items()
+        for x in unreached(program, y)
+        if x in xs and x in program.leaves
+    ]
     everything = [*outputs.values(), *(g for row in gradients.values() for g in row.values())]
     if any(not finite(v) for v in everything):
         found += births(model, values)

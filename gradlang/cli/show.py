@@ -54,7 +54,7 @@ def table(rows: Sequence[tuple[str, str, str]]) -> str:
 
 def json_value(value: Any) -> Any:
     """Numbers and nested lists; what JSON has no number for is a text."""
-    if isinstance(value, bool) or isinstance(value, int):
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)

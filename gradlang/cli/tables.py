@@ -75,5 +75,12 @@ def _one(name: str, as_json: bool) -> int:
         words = ", ".join(p if k < special.required else f"{p}=..." for k, p in enumerate(special.params))
         print(json.dumps({"name": name, "kind": "array function"}) if as_json else f"{name}({words})")
         return 0
-    raise InputError([Diagnostic("G516", f"there is no op named `{name}`",
-                                 help=did_you_mean(name, [*table, *functions, *SPECIAL]) or "`gradlang ops` lists them")])
+    raise InputError(
+        [
+            Diagnostic(
+                "G516",
+                f"there is no op named `{name}`",
+                help=did_you_mean(name, [*table, *functions, *SPECIAL]) or "`gradlang ops` lists them",
+            )
+        ]
+    )

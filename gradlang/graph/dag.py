@@ -36,13 +36,21 @@ def dag_of(program: Program, table: OpTable | None = None) -> nx.MultiDiGraph[in
     rows = []
     for i in order:
         node = program.nodes[i]
-        row: dict[str, Any] = {"op": node.op, "name": node.name, "type": node.type, "attrs": _attrs(node, table),
-                               "scope": node.scope, "span": node.span}
+        row: dict[str, Any] = {
+            "op": node.op,
+            "name": node.name,
+            "type": node.type,
+            "attrs": _attrs(node, table),
+            "scope": node.scope,
+            "span": node.span,
+        }
         if i in roles:
             row["role"], row["default"] = roles[i].role, roles[i].default
         rows.append((number[i], row))
     graph.add_nodes_from(rows)
-    graph.add_edges_from((number[a], number[i], k) for i in order for k, a in enumerate(program.nodes[i].args))
+    # (source, target, key) triples: the stubs of networkx know only pairs and attribute dicts
+    edges: Any = [(number[a], number[i], k) for i in order for k, a in enumerate(program.nodes[i].args)]
+    graph.add_edges_from(edges)
     return graph
 
 
@@ -71,14 +79,16 @@ def program_of(graph: nx.MultiDiGraph[int], table: OpTable | None = None) -> Pro
     for n in nx.lexicographical_topological_sort(graph):
         data = graph.nodes[n]
         _add(program, graph, n, data, made, table)
-    names = graph.graph.get("outputs") or [data["name"] for n, data in graph.nodes(data=True)
-                                           if not graph.out_degree(n) and data.get("name")]
+    names = graph.graph.get("outputs") or [
+        data["name"] for n, data in graph.nodes(data=True) if not graph.out_degree(n) and data.get("name")
+    ]
     program.outputs = tuple(names)
     return program
 
 
-def _add(program: Program, graph: nx.MultiDiGraph[int], n: int, data: dict[str, Any], made: dict[int, int],
-         table: OpTable) -> None:
+def _add(
+    program: Program, graph: nx.MultiDiGraph[int], n: int, data: dict[str, Any], made: dict[int, int], table: OpTable
+) -> None:
     op, name, span = data["op"], data.get("name"), data.get("span", NOWHERE)
     settings = data.get("attrs", {})
     if op in LEAVES:

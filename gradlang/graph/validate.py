@@ -32,7 +32,9 @@ def validate(graph: Any, table: OpTable) -> list[Diagnostic]:
         names.setdefault(name, n)
     for name in graph.graph.get("outputs") or ():
         if name not in names:
-            problems.append(_problem(f"the output `{name}` is the name of no node", did_you_mean(name, [k for k in names if k])))
+            problems.append(
+                _problem(f"the output `{name}` is the name of no node", did_you_mean(name, [k for k in names if k]))
+            )
     return problems or _types(graph, table)
 
 
@@ -44,8 +46,8 @@ def _node(graph: nx.MultiDiGraph[Any], n: Any, data: dict[str, Any], table: OpTa
     op = data.get("op")
     if op is None:
         return [_problem(f"node {n} has no `op`")]
-    keys = sorted(key for keys in graph.pred[n].values() for key in keys) if all(
-        isinstance(key, int) for keys in graph.pred[n].values() for key in keys) else None
+    found: list[Any] = [key for keys in graph.pred[n].values() for key in keys]
+    keys: list[int] | None = sorted(found) if all(isinstance(key, int) for key in found) else None
     if keys is None:
         return [_problem(f"the edges into node {n} need whole numbers as keys: the positions of the arguments")]
     if op in LEAVES:

@@ -27,8 +27,15 @@ def value_of(program: Program, node: int, sizes: Mapping[str, int]) -> Any:
     return evaluate(b.tape([("value", at)]), b.table, {}, sizes)["value"]
 
 
-def evaluate(tape: Tape, table: OpTable, inputs: Mapping[str, Any], sizes: Mapping[str, int],
-             functions: Functions | None = None, number: Callable[[float], Any] = float, dtype: Any = None) -> dict[str, Any]:
+def evaluate(
+    tape: Tape,
+    table: OpTable,
+    inputs: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    functions: Functions | None = None,
+    number: Callable[[float], Any] = float,
+    dtype: Any = None,
+) -> dict[str, Any]:
     """The outputs of a tape whose ops are all primitive. `number` turns a constant into the number type in use."""
     machine = Machine(table, inputs, sizes, functions, number, dtype)
     values: list[Any] = []
@@ -39,8 +46,15 @@ def evaluate(tape: Tape, table: OpTable, inputs: Mapping[str, Any], sizes: Mappi
 
 
 class Machine:
-    def __init__(self, table: OpTable, inputs: Mapping[str, Any], sizes: Mapping[str, int], functions: Functions | None,
-                 number: Callable[[float], Any], dtype: Any = None) -> None:
+    def __init__(
+        self,
+        table: OpTable,
+        inputs: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        functions: Functions | None,
+        number: Callable[[float], Any],
+        dtype: Any = None,
+    ) -> None:
         self.table, self.inputs, self.sizes, self.functions, self.number = table, inputs, sizes, functions, number
         self.dtype: Any = dtype or (np.float64 if functions is None else object)
 
@@ -78,7 +92,9 @@ def _const(m: Machine, instr: Instr) -> Any:
 
 
 def _array(m: Machine, instr: Instr) -> Any:
-    made = np.array(instr.attrs[0], {"real": np.float64, "int": np.int64, "bool": np.bool_}[instr.type.dtype])
+    made: np.ndarray[Any, Any] = np.array(
+        instr.attrs[0], {"real": np.float64, "int": np.int64, "bool": np.bool_}[instr.type.dtype]
+    )
     if m.functions is None or instr.type.dtype != "real":
         return made.astype(m.dtype) if instr.type.dtype == "real" else made
     return np.array([m.number(x) for x in made.ravel()] + [None], object)[:-1].reshape(made.shape)
@@ -90,11 +106,12 @@ def _size(m: Machine, instr: Instr) -> Any:
 
 
 LEAF: dict[str, Callable[[Machine, Instr], Any]] = {
-    "const": _const, "array": _array, "size": _size, "input": lambda m, i: m.inputs[i.attrs[0]],
+    "const": _const,
+    "array": _array,
+    "size": _size,
+    "input": lambda m, i: m.inputs[i.attrs[0]],
     "iota": lambda m, i: np.arange(m.dims(i.attrs[0])[0]),
 }
-
-
 
 
 def _sum(m: Machine, instr: Instr, args: list[Any]) -> Any:
@@ -106,6 +123,7 @@ def _extremum(name: str) -> Callable[[Machine, Instr, list[Any]], Any]:
     def run(m: Machine, instr: Instr, args: list[Any]) -> Any:
         axes, keep = instr.attrs
         return getattr(np, name)(np.asarray(args[0]), axis=axes, keepdims=bool(keep))
+
     return run
 
 
@@ -165,19 +183,31 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "mark": lambda m, i, a: a[0],
     "real": lambda m, i, a: np.vectorize(m.number, otypes=[m.dtype])(a[0])[()] if np.size(a[0]) else np.asarray(a[0], m.dtype),
     "broadcast_to": lambda m, i, a: np.broadcast_to(a[0], m.dims(i.attrs[0])),
-    "sum_to": _sum_to, "sum": _sum, "max": _extremum("max"), "min": _extremum("min"), "any": _extremum("any"),
+    "sum_to": _sum_to,
+    "sum": _sum,
+    "max": _extremum("max"),
+    "min": _extremum("min"),
+    "any": _extremum("any"),
     "all": _extremum("all"),
     "reshape": lambda m, i, a: np.reshape(a[0], m.dims(i.attrs[0])),
     "transpose": lambda m, i, a: np.transpose(a[0], i.attrs[0]),
-    "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)], "unslice": _unslice,
-    "take": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]), "scatter_add": _scatter_add,
-    "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]), "scatter_along": _scatter_along,
-    "concat": lambda m, i, a: np.concatenate(a, axis=i.attrs[0]), "stack": lambda m, i, a: np.stack(a, axis=i.attrs[0]),
+    "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)],
+    "unslice": _unslice,
+    "take": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
+    "scatter_add": _scatter_add,
+    "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]),
+    "scatter_along": _scatter_along,
+    "concat": lambda m, i, a: np.concatenate(a, axis=i.attrs[0]),
+    "stack": lambda m, i, a: np.stack(a, axis=i.attrs[0]),
     "product": lambda m, i, a: np.multiply.reduce(np.asarray(a[0]), axis=-1),
-    "argmax": lambda m, i, a: np.argmax(a[0], axis=i.attrs[0]), "argmin": lambda m, i, a: np.argmin(a[0], axis=i.attrs[0]),
+    "argmax": lambda m, i, a: np.argmax(a[0], axis=i.attrs[0]),
+    "argmin": lambda m, i, a: np.argmin(a[0], axis=i.attrs[0]),
     "argsort": lambda m, i, a: np.argsort(a[0], axis=i.attrs[0], kind="stable"),
-    "cumsum": lambda m, i, a: np.cumsum(a[0], axis=i.attrs[0], dtype=m.dtype), "scan_affine": _scan,
-    "matmul": lambda m, i, a: np.matmul(*a) if m.functions is None else np.dot(*a) if max(map(np.ndim, a)) < 3 else np.matmul(*a),
+    "cumsum": lambda m, i, a: np.cumsum(a[0], axis=i.attrs[0], dtype=m.dtype),
+    "scan_affine": _scan,
+    "matmul": lambda m, i, a: (
+        np.matmul(*a) if m.functions is None else np.dot(*a) if max(map(np.ndim, a)) < 3 else np.matmul(*a)
+    ),
     "einsum": lambda m, i, a: np.einsum(i.attrs[0], *a),
     "logical_and": lambda m, i, a: np.logical_and(*(np.asarray(x, bool) for x in a)),
     "logical_or": lambda m, i, a: np.logical_or(*(np.asarray(x, bool) for x in a)),

@@ -41,7 +41,7 @@ def dce(tape: Tape) -> Tape:
                 live[a] = 1
     if all(live):
         return tape
-    where, kept = [0] * n, []
+    where, kept = [0] * n, list[Instr]()
     for i, instr in enumerate(tape.instrs):
         if live[i]:
             where[i] = len(kept)

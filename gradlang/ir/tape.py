@@ -52,8 +52,16 @@ class Builder:
         self.scope: tuple[str, ...] = ()
 
     # -------------------------------------------------------------- instructions as they are
-    def add(self, op: str, args: tuple[int, ...], attrs: tuple[Any, ...], type: Type, span: Span = NOWHERE,
-            scope: tuple[str, ...] = (), name: str | None = None) -> int:
+    def add(
+        self,
+        op: str,
+        args: tuple[int, ...],
+        attrs: tuple[Any, ...],
+        type: Type,
+        span: Span = NOWHERE,
+        scope: tuple[str, ...] = (),
+        name: str | None = None,
+    ) -> int:
         """The instruction, new or known. `args` must fit the invariants."""
         key = (op, constant_key(attrs), type) if op in ("const", "array") else (op, args, attrs) if args else (op, attrs, type)
         found = self.memo.get(key)
@@ -77,8 +85,7 @@ class Builder:
     def leaf(self, op: str, attrs: tuple[Any, ...], type: Type, span: Span) -> Ref:
         return Ref(self.add(op, (), attrs, type, span), type)
 
-    def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span,
-             scope: tuple[str, ...] = ()) -> Ref:
+    def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...] = ()) -> Ref:
         """An op over any arguments that fit it: kinds are cast, operands broadcast, moves that move nothing dropped."""
         ids = [a.id for a in args]
         if op.pointwise:
@@ -90,15 +97,17 @@ class Builder:
                 ids = [self.instrs[ids[0]].args[0]]
                 if self.instrs[ids[0]].type.shape == type.shape:
                     return Ref(ids[0], type)
-        elif op.name in ("sum_to", "sum", "max", "min") and self.instrs[ids[0]].type.shape == type.shape:
-            if op.name == "sum_to" or not attrs[0]:
-                return Ref(self.real(ids[0]), type)
+        elif self.reduces_nothing(op.name, ids[0] if ids else 0, attrs, type):
+            return Ref(self.real(ids[0]), type)
         if "moves" not in op.flags and not op.flags & {"predicate", "index"}:
             named = op.params if "variadic" not in op.flags else ()
             ids = [self.real(i) if not named or named[k] in op.adjoints else i for k, i in enumerate(ids)]
-        if op.name in ("matmul",) and len(self.instrs[ids[0]].type.shape) == 2:
-            pass
         return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
+
+    def reduces_nothing(self, name: str, i: int, attrs: tuple[Any, ...], type: Type) -> bool:
+        if name == "sum_to":
+            return self.instrs[i].type.shape == type.shape
+        return name in ("sum", "max", "min") and not attrs[0]
 
     @staticmethod
     def is_identity(op: Op, attrs: tuple[Any, ...], type: Type) -> bool:
@@ -108,8 +117,7 @@ class Builder:
             return all(s == 0 for s in attrs[0]) and all(s == 1 for s in attrs[2])
         return op.name in ("broadcast_to", "reshape")
 
-    def pointwise(self, op: Op, ids: list[int], attrs: tuple[Any, ...], type: Type, span: Span,
-                  scope: tuple[str, ...]) -> Ref:
+    def pointwise(self, op: Op, ids: list[int], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
         flags, instrs = op.flags, self.instrs
         if flags:
             ids = self.cast(op, ids, type)
@@ -160,8 +168,9 @@ class Builder:
         return self.add("broadcast_to", (i,), (shape,), Type(shape, at.type.dtype), span, scope)
 
     # -------------------------------------------------------------- shorthand for passes
-    def apply(self, name: str, args: Iterable[int], attrs: tuple[Any, ...] = (), span: Span = NOWHERE,
-              scope: tuple[str, ...] = ()) -> int:
+    def apply(
+        self, name: str, args: Iterable[int], attrs: tuple[Any, ...] = (), span: Span = NOWHERE, scope: tuple[str, ...] = ()
+    ) -> int:
         """An op by name over instructions; types are inferred."""
         refs = [self.ref(i) for i in args]
         op = self.table[name]

@@ -10,7 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlang.ops.op import Op
-from gradlang.types import Dim, Mismatch, Shape, Size, Type, at_least, broadcast, exact_quotient, join_dtype, product, show_shape
+from gradlang.types import (
+    Dim,
+    Mismatch,
+    Shape,
+    Size,
+    Type,
+    at_least,
+    broadcast,
+    exact_quotient,
+    join_dtype,
+    product,
+    show_shape,
+)
 from gradlang.types import add as dim_add
 
 Attrs = tuple[Any, ...]
@@ -29,8 +41,10 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
     if not isinstance(axis, int) or isinstance(axis, bool):
         raise Misfit(f"an {what} is a whole number")
     if not -rank <= axis < rank:
-        raise Misfit(f"there is no {what} {axis} in an array of {rank} axes" if rank else f"a scalar has no {what} {axis}",
-                     f"axes count from 0 to {rank - 1}, or from the end: -1 is the last" if rank else "")
+        raise Misfit(
+            f"there is no {what} {axis} in an array of {rank} axes" if rank else f"a scalar has no {what} {axis}",
+            f"axes count from 0 to {rank - 1}, or from the end: -1 is the last" if rank else "",
+        )
     return axis % rank
 
 
@@ -72,8 +86,10 @@ def broadcast_given(types: list[Type], attrs: Attrs) -> Inferred:
     except Mismatch:
         fits = False
     if not fits:
-        raise Misfit(f"an array {show_shape(types[0].shape)} cannot be stretched to {show_shape(made[1].shape)}",
-                     "only an axis of length 1 stretches, and new axes come in front")
+        raise Misfit(
+            f"an array {show_shape(types[0].shape)} cannot be stretched to {show_shape(made[1].shape)}",
+            "only an axis of length 1 stretches, and new axes come in front",
+        )
     return made
 
 
@@ -88,8 +104,9 @@ def reshape(types: list[Type], attrs: Attrs) -> Inferred:
         shape[raw.index(-1)] = missing
     made = shape_of(tuple(shape))
     if product(made) != total:
-        raise Misfit(f"an array {show_shape(types[0].shape)} of {total} entries cannot become {show_shape(made)} of "
-                     f"{product(made)}")
+        raise Misfit(
+            f"an array {show_shape(types[0].shape)} of {total} entries cannot become {show_shape(made)} of {product(made)}"
+        )
     return (made,), Type(made, types[0].dtype)
 
 
@@ -120,7 +137,7 @@ def scatter_add(types: list[Type], attrs: Attrs) -> Inferred:
     axis, n = attrs
     rank = x.rank - index.rank + 1
     axis = axis_of(axis, rank)
-    return (axis, n), Type(x.shape[:axis] + (n,) + x.shape[axis + index.rank :], x.dtype)
+    return (axis, n), Type((*x.shape[:axis], n, *x.shape[axis + index.rank :]), x.dtype)
 
 
 def take_along(types: list[Type], attrs: Attrs) -> Inferred:
@@ -140,8 +157,9 @@ def concat(types: list[Type], attrs: Attrs) -> Inferred:
     total: Dim = 0
     for t in types:
         if t.rank != rank or any(a != b for i, (a, b) in enumerate(zip(t.shape, types[0].shape, strict=True)) if i != axis):
-            raise Misfit(f"arrays {types[0]} and {t} cannot be joined along axis {axis}",
-                         "all other axes must have the same sizes")
+            raise Misfit(
+                f"arrays {types[0]} and {t} cannot be joined along axis {axis}", "all other axes must have the same sizes"
+            )
         total = dim_add(total, t.shape[axis])
     shape = (*types[0].shape[:axis], total, *types[0].shape[axis + 1 :])
     return (axis,), Type(shape, join_dtype(t.dtype for t in types))
@@ -192,13 +210,17 @@ def matmul(types: list[Type], attrs: Attrs) -> Inferred:
         raise Misfit("`@` multiplies arrays, and one of these is a scalar", "write `*`")
     inner, other = a.shape[-1], b.shape[-2] if b.rank > 1 else b.shape[0]
     if inner != other:
-        raise Misfit(f"shapes {show_shape(a.shape)} and {show_shape(b.shape)} cannot be multiplied: {inner} meets {other}",
-                     "in `a @ b` the last size of a must be the first of b (the last but one, if b has more axes)")
+        raise Misfit(
+            f"shapes {show_shape(a.shape)} and {show_shape(b.shape)} cannot be multiplied: {inner} meets {other}",
+            "in `a @ b` the last size of a must be the first of b (the last but one, if b has more axes)",
+        )
     try:
         batch = broadcast(a.shape[:-2], b.shape[:-2])
     except Mismatch as m:
-        raise Misfit(f"shapes {show_shape(a.shape)} and {show_shape(b.shape)} cannot be multiplied: the leading sizes "
-                     f"{m.left} and {m.right} differ") from None
+        raise Misfit(
+            f"shapes {show_shape(a.shape)} and {show_shape(b.shape)} cannot be multiplied: the leading sizes "
+            f"{m.left} and {m.right} differ"
+        ) from None
     tail = (a.shape[-2:-1] if a.rank > 1 else ()) + (b.shape[-1:] if b.rank > 1 else ())
     return attrs, Type(batch + tail)
 
@@ -206,7 +228,7 @@ def matmul(types: list[Type], attrs: Attrs) -> Inferred:
 def einsum(types: list[Type], attrs: Attrs) -> Inferred:
     spec = attrs[0]
     if not isinstance(spec, str):
-        raise Misfit("the first argument of einsum is a text such as \"ij,jk->ik\"")
+        raise Misfit('the first argument of einsum is a text such as "ij,jk->ik"')
     spec = spec.replace(" ", "")
     left, arrow, right = spec.partition("->")
     parts = left.split(",")
@@ -226,15 +248,30 @@ def einsum(types: list[Type], attrs: Attrs) -> Inferred:
                 raise Misfit(f"axis `{letter}` is {sizes[letter]} and also {d}")
     for letter in right:
         if letter not in sizes or right.count(letter) > 1:
-            raise Misfit(f"`{letter}` in the result of \"{attrs[0]}\" names no single axis of the arguments")
+            raise Misfit(f'`{letter}` in the result of "{attrs[0]}" names no single axis of the arguments')
     return (f"{','.join(parts)}->{right}",), Type(tuple(sizes[c] for c in right))
 
 
 RULES: dict[str, Callable[[list[Type], Attrs], Inferred]] = {
-    "given": given, "broadcast": broadcast_given, "reshape": reshape, "transpose": transpose, "slice": slice_, "take": take,
-    "scatter_add": scatter_add, "take_along": take_along, "scatter_along": scatter_along, "concat": concat,
-    "stack": stack, "iota": iota, "reduce": reduce, "extremum": reduce_nonempty, "product": product_last,
-    "argreduce": argreduce, "same": same, "matmul": matmul, "einsum": einsum,
+    "given": given,
+    "broadcast": broadcast_given,
+    "reshape": reshape,
+    "transpose": transpose,
+    "slice": slice_,
+    "take": take,
+    "scatter_add": scatter_add,
+    "take_along": take_along,
+    "scatter_along": scatter_along,
+    "concat": concat,
+    "stack": stack,
+    "iota": iota,
+    "reduce": reduce,
+    "extremum": reduce_nonempty,
+    "product": product_last,
+    "argreduce": argreduce,
+    "same": same,
+    "matmul": matmul,
+    "einsum": einsum,
 }
 
 
@@ -246,8 +283,10 @@ def pointwise(op: Op, types: list[Type]) -> Type:
             shape = broadcast(shape, t.shape)
         except Mismatch as m:
             first = next(u for u in types if u.shape)
-            raise Misfit(f"shapes {show_shape(first.shape)} and {show_shape(t.shape)} do not fit: {m.left} meets {m.right}",
-                         nominal_help(m.left, m.right)) from None
+            raise Misfit(
+                f"shapes {show_shape(first.shape)} and {show_shape(t.shape)} do not fit: {m.left} meets {m.right}",
+                nominal_help(m.left, m.right),
+            ) from None
     flags = op.flags
     if flags & {"predicate", "logical"}:
         return Type(shape, "bool")
@@ -260,8 +299,10 @@ def pointwise(op: Op, types: list[Type]) -> Type:
 
 def nominal_help(a: Dim, b: Dim) -> str:
     if isinstance(a, Size) or isinstance(b, Size):
-        return (f"`{a}` and `{b}` are different sizes, even if they are equal at a call; only an axis written as 1 "
-                "stretches (`x[:, None]`)")
+        return (
+            f"`{a}` and `{b}` are different sizes, even if they are equal at a call; only an axis written as 1 "
+            "stretches (`x[:, None]`)"
+        )
     return "sizes must be equal, or one of them written as 1 (`x[:, None]`)"
 
 

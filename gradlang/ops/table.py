@@ -75,16 +75,39 @@ def entry(node: ast.Operator, source: Source) -> Op:
         elif line.kind == "at" and first == "at":
             kinks.append(Kink({n.id: number(e) for n, e in line.bindings}, tuple(map(number, line.values))))
         else:
-            raise SourceError([Diagnostic("G130", f"`{' '.join(line.key)}` is no clause of an op", line.span,
-                                          help="clauses are: value, d/dx, adjoint, spelling, reference, shape, on, at, "
-                                          + ", ".join(sorted(FLAGS)))], Sources([source]))
+            raise SourceError(
+                [
+                    Diagnostic(
+                        "G130",
+                        f"`{' '.join(line.key)}` is no clause of an op",
+                        line.span,
+                        help="clauses are: value, d/dx, adjoint, spelling, reference, shape, on, at, "
+                        + ", ".join(sorted(FLAGS)),
+                    )
+                ],
+                Sources([source]),
+            )
     attrs = [p for p in node.params if p.default is not None]
     shape = single.get("shape")
     return Op(
-        node.name.id, tuple(p.name.id for p in node.params if p.default is None), tuple(p.name.id for p in attrs),
-        tuple(p.default for p in attrs if p.default is not None), node.result.id, frozenset(flags), tuple(local),
-        single.get("value"), partials, adjoints, spelling, single.get("reference"),
-        shape.id if isinstance(shape, ast.Name) else "", tuple(domains), tuple(kinks), node.span, source)
+        node.name.id,
+        tuple(p.name.id for p in node.params if p.default is None),
+        tuple(p.name.id for p in attrs),
+        tuple(p.default for p in attrs if p.default is not None),
+        node.result.id,
+        frozenset(flags),
+        tuple(local),
+        single.get("value"),
+        partials,
+        adjoints,
+        spelling,
+        single.get("reference"),
+        shape.id if isinstance(shape, ast.Name) else "",
+        tuple(domains),
+        tuple(kinks),
+        node.span,
+        source,
+    )
 
 
 class OpTable(dict[str, Op]):
@@ -144,8 +167,11 @@ def read_rules(source: Source) -> tuple[Rule, ...]:
     module, faults = parse(source)
     if faults:
         raise SourceError(faults, Sources([source]))
-    return tuple(Rule(r.kind.id, r.name.id, r.left, r.right, source.slice(r.span))
-                 for r in module.statements if isinstance(r, ast.Rewrite))
+    return tuple(
+        Rule(r.kind.id, r.name.id, r.left, r.right, source.slice(r.span))
+        for r in module.statements
+        if isinstance(r, ast.Rewrite)
+    )
 
 
 @cache

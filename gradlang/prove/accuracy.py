@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlang.backend.artifact import Job, Param, Returns
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
+from gradlang.backend.artifact import Job, Param, Returns
 from gradlang.backend.module import generate
 from gradlang.check.calls import default_of
 from gradlang.check.program import Ref
@@ -73,9 +73,11 @@ class Proof:
     def summary(self) -> str:
         checked = [r for r in self.rows if r.points]
         worst = max((max([r.value, *r.partials.values()]) for r in checked if not r.exempt), default=0.0)
-        return (f"{len(self.rows)} entries, {sum(r.points for r in checked)} points, worst {worst:.2f} ulp, "
-                f"{sum(bool(r.exempt) for r in self.rows)} with a listed exemption, "
-                f"{sum(len(r.failures) for r in self.rows)} failures")
+        return (
+            f"{len(self.rows)} entries, {sum(r.points for r in checked)} points, worst {worst:.2f} ulp, "
+            f"{sum(bool(r.exempt) for r in self.rows)} with a listed exemption, "
+            f"{sum(len(r.failures) for r in self.rows)} failures"
+        )
 
     def text(self) -> str:
         lines = [f"{'entry':<22}{'kind':<11}{'points':>7}{'value':>9}  partials (worst ulp)"]
@@ -87,9 +89,22 @@ class Proof:
         return "\n".join([*lines, "", "exemptions", *exempt, "", self.summary()])
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema": 1, "ok": self.ok, "entries": [
-            {"op": r.op, "kind": r.kind, "points": r.points, "value_ulp": r.value, "partial_ulp": r.partials,
-             "failures": r.failures, "exempt": r.exempt} for r in self.rows]}
+        return {
+            "schema": 1,
+            "ok": self.ok,
+            "entries": [
+                {
+                    "op": r.op,
+                    "kind": r.kind,
+                    "points": r.points,
+                    "value_ulp": r.value,
+                    "partial_ulp": r.partials,
+                    "failures": r.failures,
+                    "exempt": r.exempt,
+                }
+                for r in self.rows
+            ],
+        }
 
 
 # ------------------------------------------------------------------ an entry, compiled
@@ -241,7 +256,9 @@ class Prover:
 
 
 def _exemption(op: Op) -> str:
-    return "; ".join(f"{k.partition('/')[2] or 'all'}: {reason}" for k, (_, reason) in EXEMPT.items() if k.partition("/")[0] == op.name)
+    return "; ".join(
+        f"{k.partition('/')[2] or 'all'}: {reason}" for k, (_, reason) in EXEMPT.items() if k.partition("/")[0] == op.name
+    )
 
 
 def prove_op(op: Op, language: Language, truth: Truth, count: int = POINTS, known: Iterable[Case] | None = None) -> Row:

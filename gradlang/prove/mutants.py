@@ -78,11 +78,18 @@ def mutants(op: Op) -> Iterator[Mutant]:
     """Every mutant of an entry's partials and adjoints."""
     for name, expr in op.partials.items():
         if isinstance(expr, ast.Name) and expr.id not in ("inf", "nan"):
-            yield Mutant(op.name, "d/d" + name, "sign", replace(op, partials={**op.partials, name: ast.Apply("neg", (expr,), expr.span)}))
+            yield Mutant(
+                op.name, "d/d" + name, "sign", replace(op, partials={**op.partials, name: ast.Apply("neg", (expr,), expr.span)})
+            )
         for what, made in variants(expr):
             yield Mutant(op.name, "d/d" + name, what, replace(op, partials={**op.partials, name: made}))
     for name, expr in op.adjoints.items():
-        yield Mutant(op.name, "adjoint " + name, "sign", replace(op, adjoints={**op.adjoints, name: ast.Apply("neg", (expr,), expr.span)}))
+        yield Mutant(
+            op.name,
+            "adjoint " + name,
+            "sign",
+            replace(op, adjoints={**op.adjoints, name: ast.Apply("neg", (expr,), expr.span)}),
+        )
         for what, made in variants(expr):
             yield Mutant(op.name, "adjoint " + name, what, replace(op, adjoints={**op.adjoints, name: made}))
 
@@ -98,8 +105,11 @@ def caught(mutant: Mutant, language: Language, truth: Truth, known: list[Case]) 
         return True
 
 
-def survivors(language: Language, equivalent: Mapping[tuple[str, str, str], str], names: list[str] | None = None,
-              ) -> tuple[int, list[Mutant]]:
+def survivors(
+    language: Language,
+    equivalent: Mapping[tuple[str, str, str], str],
+    names: list[str] | None = None,
+) -> tuple[int, list[Mutant]]:
     """How many mutants there are, and those that the proof does not notice."""
     truth = Truth(language.table)
     total, alive = 0, []

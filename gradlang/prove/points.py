@@ -32,12 +32,14 @@ def inside(domain: Domain, names: tuple[str, ...], count: int) -> Iterator[tuple
         yield (bounds[0][0], *(high for _, high in bounds[1:]))
         yield (bounds[0][1], *(low for low, _ in bounds[1:]))
     for k in range(1, count):
-        yield tuple(place(low, high, math.fmod(0.5 + k * GOLDEN[i % 3] + i * 0.37, 1.0)) for i, (low, high) in enumerate(bounds))
+        yield tuple(
+            place(low, high, math.fmod(0.5 + k * GOLDEN[i % 3] + i * 0.37, 1.0)) for i, (low, high) in enumerate(bounds)
+        )
 
 
 def settings(op: Op, domain: Domain, defaults: tuple[object, ...]) -> tuple[object, ...]:
     """The settings of an entry in one of its domains: a setting is fixed by an interval of one point."""
-    out = []
+    out: list[object] = []
     for name, default in zip(op.attrs, defaults, strict=True):
         if name in domain.bounds:
             low = domain.bounds[name][0]
@@ -48,4 +50,4 @@ def settings(op: Op, domain: Domain, defaults: tuple[object, ...]) -> tuple[obje
 
 
 def domains(op: Op) -> tuple[Domain, ...]:
-    return op.domains or (Domain({p: DEFAULT for p in op.params}),)
+    return op.domains or (Domain(dict.fromkeys(op.params, DEFAULT)),)

@@ -21,12 +21,18 @@ DIGITS = (60, 140, 400, 900)
 AGREE = 30  # digits that two settings must share
 
 COMPARISONS: dict[str, Callable[..., Any]] = {
-    "less": operator.lt, "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge,
-    "equal": operator.eq, "not_equal": operator.ne, "logical_and": lambda a, b: a and b,
-    "logical_or": lambda a, b: a or b, "logical_not": lambda a: not a}
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "logical_and": lambda a, b: a and b,
+    "logical_or": lambda a, b: a or b,
+    "logical_not": lambda a: not a,
+}
 BUILTIN = frozenset({*COMPARISONS, "add", "sub", "mul", "neg", "div", "pow", "floordiv", "mod"})
-ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
+ARITHMETIC: dict[str, Callable[..., Any]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
 
 
 class Truth:
@@ -138,8 +144,15 @@ class Truth:
             except ZeroDivisionError:
                 now = self.ctx.nan
             # an exact zero may be all that few digits see of a tiny value: it counts at the highest setting only
-            if before is not None and now != 0 and (now == before or (now != now and before != before)
-                                                    or abs(now - before) <= abs(now) * self.ctx.mpf(10) ** -AGREE):
+            if (
+                before is not None
+                and now != 0
+                and (
+                    now == before
+                    or (now != now and before != before)
+                    or abs(now - before) <= abs(now) * self.ctx.mpf(10) ** -AGREE
+                )
+            ):
                 break
             before = now
         self.ctx.dps = DIGITS[0]
@@ -162,8 +175,10 @@ class Truth:
         try:
             xs = [c.mpf(a) for a in args]
             step = (abs(xs[at]) if xs[at] != 0 else c.mpf(1)) * c.mpf(10) ** (-digits // 2)
+
             def moved(k: int) -> Any:
                 return f([x + k * step if i == at else x for i, x in enumerate(xs)])
+
             if order == 1:
                 return (moved(1) - moved(-1)) / (2 * step)
             return (moved(1) - 2 * moved(0) + moved(-1)) / (step * step)
@@ -184,6 +199,7 @@ class Truth:
         def run(*args: Any, attrs: tuple[Any, ...] = ()) -> Any:
             call = np.frompyfunc(lambda *xs: self.call(op.name, xs, attrs), len(op.params), 1)
             return call(*args)
+
         return run
 
 

@@ -59,12 +59,22 @@ class Report:
         lines = [f"{'ok    ' if f.ok else 'FAILED'}  {f.text}" for f in self.findings]
         lines += [f"note    {n}" for n in self.notes]
         bad = sum(not f.ok for f in self.findings)
-        tail = f"{len(self.findings)} checked, {bad} failed" if bad else f"all {len(self.findings)} hold" if self.findings else "nothing to check"
+        tail = (
+            f"{len(self.findings)} checked, {bad} failed"
+            if bad
+            else f"all {len(self.findings)} hold"
+            if self.findings
+            else "nothing to check"
+        )
         return "\n".join([*lines, f"{name}: {tail}" if name else tail])
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema": 1, "ok": self.ok, "findings": [{"ok": f.ok, "text": f.text, "line": f.line} for f in self.findings],
-                "notes": self.notes}
+        return {
+            "schema": 1,
+            "ok": self.ok,
+            "findings": [{"ok": f.ok, "text": f.text, "line": f.line} for f in self.findings],
+            "notes": self.notes,
+        }
 
     def __str__(self) -> str:
         return self.text()
@@ -81,7 +91,9 @@ def complete(model: Model, given: Mapping[str, Any], report: Report) -> dict[str
     sizes = known_sizes(model, values)
     for name in program.sizes:
         sizes.setdefault(name, 3 + len([s for s in sizes if s in program.sizes]) % 3)
-    least = min([d if isinstance(d, int) else value(d, sizes) for leaf in program.leaves.values() for d in leaf.type.shape] or [2])
+    least = min(
+        [d if isinstance(d, int) else value(d, sizes) for leaf in program.leaves.values() for d in leaf.type.shape] or [2]
+    )
     for k, leaf in enumerate(missing):
         shape = tuple(value(d, sizes) for d in leaf.type.shape)
         low, high = leaf.range or (0.2, 1.8)
@@ -89,10 +101,14 @@ def complete(model: Model, given: Mapping[str, Any], report: Report) -> dict[str
         if leaf.type.dtype == "real":
             values[leaf.name] = low + (high - low) * steps
         else:
-            values[leaf.name] = np.floor(steps * max(min(least, 10), 1)).astype(int) if leaf.type.dtype == "int" else steps > 0.5
+            values[leaf.name] = (
+                np.floor(steps * max(min(least, 10), 1)).astype(int) if leaf.type.dtype == "int" else steps > 0.5
+            )
     shown = ", ".join(leaf.name for leaf in missing)
-    report.notes.append(f"no value is given for {shown}: made-up numbers are used"
-                        + (f" with {', '.join(f'{n} = {sizes[n]}' for n in program.sizes)}" if program.sizes else ""))
+    report.notes.append(
+        f"no value is given for {shown}: made-up numbers are used"
+        + (f" with {', '.join(f'{n} = {sizes[n]}' for n in program.sizes)}" if program.sizes else "")
+    )
     return values
 
 
@@ -180,8 +196,15 @@ class Higher:
                 inputs[name][entry] += moved
             else:
                 inputs[name] = inputs[name] + moved
-        out = evaluate(self.tape, self.table, inputs, self.sizes, self.functions, self.number,
-                       None if self.functions is not None else np.longdouble)["y"]
+        out = evaluate(
+            self.tape,
+            self.table,
+            inputs,
+            self.sizes,
+            self.functions,
+            self.number,
+            None if self.functions is not None else np.longdouble,
+        )["y"]
         return out.item() if isinstance(out, np.ndarray) else out
 
     def array(self, v: Any) -> Any:
@@ -224,15 +247,28 @@ def gradients(model: Model, values: Mapping[str, Any], report: Report) -> None:
                 count += 1
                 got = float(gradient[entry])
                 central, left, right = higher.slopes(name, entry)
-                error = abs(got - central) / max(abs(central), float(np.max(np.abs(gradient))) * 1e-3, 1e-300) if got != central else 0.0
+                error = (
+                    abs(got - central) / max(abs(central), float(np.max(np.abs(gradient))) * 1e-3, 1e-300)
+                    if got != central
+                    else 0.0
+                )
                 close = CLOSE[higher.method]
-                kink = abs(left - right) > 1e-3 * max(abs(left), abs(right), 1e-12) and math.isfinite(left) and math.isfinite(right)
+                kink = (
+                    abs(left - right) > 1e-3 * max(abs(left), abs(right), 1e-12)
+                    and math.isfinite(left)
+                    and math.isfinite(right)
+                )
                 if kink and min(left, right) - 1e-9 <= got <= max(left, right) + 1e-9:
-                    report.notes.append(f"d {output}/d {label(name, entry)} is taken at a kink: {got!r}, between {left!r} and {right!r}")
+                    report.notes.append(
+                        f"d {output}/d {label(name, entry)} is taken at a kink: {got!r}, between {left!r} and {right!r}"
+                    )
                     continue
                 if not (error <= close or (got != got and central != central)):
                     bad += 1
-                    report.add(False, f"d {output}/d {label(name, entry)} is {got!r}, but differences in higher precision give {central!r}")
+                    report.add(
+                        False,
+                        f"d {output}/d {label(name, entry)} is {got!r}, but differences in higher precision give {central!r}",
+                    )
                     continue
                 worst = max(worst, error)
         how = "60-digit differences" if higher.method == "mpmath" else "differences in extended precision"

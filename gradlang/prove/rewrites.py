@@ -75,9 +75,12 @@ class RuleCheck:
         mpf = truth.ctx.mpf
 
         def run() -> Any:
-            inputs = {n: v if isinstance(v, bool) else mpf(v) if np.ndim(v) == 0 else np.array([mpf(x) for x in v], object)
-                      for n, v in point.items()}
+            inputs = {
+                n: v if isinstance(v, bool) else mpf(v) if np.ndim(v) == 0 else np.array([mpf(x) for x in v], object)
+                for n, v in point.items()
+            }
             return evaluate(tape, self.table, inputs, {}, truth.functions(), lambda v: mpf(float(v)))["y"]
+
         if any(t.shape for t in self.kinds.values()):
             truth.ctx.dps = 400
             out = run()
@@ -114,9 +117,14 @@ class RuleCheck:
                 continue
             if not abs(t - s) <= abs(t) * truth.ctx.mpf(10) ** -20:
                 row.failures.append(f"at {point} the sides differ: {float(t)!r} and {float(s)!r}")
-            elif self.rule.kind == "stable" and not ulps(float(b), t) <= max(ulps(float(a), t), 4.0) \
-                    and not abs(truth.ctx.mpf(float(b)) - t) <= floor:
-                row.failures.append(f"at {point} the right side is less accurate: {float(a)!r}, {float(b)!r}, true {float(t)!r}")
+            elif (
+                self.rule.kind == "stable"
+                and not ulps(float(b), t) <= max(ulps(float(a), t), 4.0)
+                and not abs(truth.ctx.mpf(float(b)) - t) <= floor
+            ):
+                row.failures.append(
+                    f"at {point} the right side is less accurate: {float(a)!r}, {float(b)!r}, true {float(t)!r}"
+                )
 
 
 def bits(value: Any) -> bytes:

@@ -72,10 +72,24 @@ EXAMPLES: dict[str, list[Example]] = {
     "scan_affine": [_ex((4,), (4,)), _ex((2, 3), (2, 3), axis=1)],
     "logsumexp": [_ex((2, 3)), _ex((2, 3), axis=1), _ex((3,), data={0: [700.0, 800.0, 900.0]}, keepdims=True)],
     "norm2": [_ex((2, 3)), _ex((2, 3), axis=0), _ex((2,), data={0: [3e200, 4e200]})],
-    "matmul": [_ex((2, 3), (3, 2)), _ex((3,), (3,)), _ex((2, 3), (3,)), _ex((2,), (2, 3)), _ex((2, 2, 3), (3, 2)),
-               _ex((2, 3), (2, 3, 2)), _ex((2, 2, 3), (3,)), _ex((2,), (2, 2, 3))],
-    "einsum": [_ex((2, 3), (3, 2), spec="ij,jk->ik"), _ex((2, 3), spec="ij->j"), _ex((3, 3), spec="ii->i"),
-               _ex((3, 3), spec="ii->"), _ex((2, 3), (3,), (2,), spec="ij,j,i->"), _ex((2, 3), (4,), spec="ij,k->i")],
+    "matmul": [
+        _ex((2, 3), (3, 2)),
+        _ex((3,), (3,)),
+        _ex((2, 3), (3,)),
+        _ex((2,), (2, 3)),
+        _ex((2, 2, 3), (3, 2)),
+        _ex((2, 3), (2, 3, 2)),
+        _ex((2, 2, 3), (3,)),
+        _ex((2,), (2, 2, 3)),
+    ],
+    "einsum": [
+        _ex((2, 3), (3, 2), spec="ij,jk->ik"),
+        _ex((2, 3), spec="ij->j"),
+        _ex((3, 3), spec="ii->i"),
+        _ex((3, 3), spec="ii->"),
+        _ex((2, 3), (3,), (2,), spec="ij,j,i->"),
+        _ex((2, 3), (4,), spec="ij,k->i"),
+    ],
     "softmax": [_ex((2, 3)), _ex((2, 3), axis=0)],
     "log_softmax": [_ex((2, 3)), _ex((3, 2), axis=0)],
     "softmax_cross_entropy": [_ex((2, 3), (2, 3), data={1: [[0.25, 0.5, 0.5], [0.125, 1.0, 0.75]]})],
@@ -85,7 +99,8 @@ EXAMPLES: dict[str, list[Example]] = {
 def random(shape: tuple[int, ...], k: int) -> np.ndarray[Any, Any]:
     """Fixed numbers that look random, in (-2, 2), all different."""
     count = int(np.prod(shape, dtype=int))
-    return (np.modf(np.arange(1, count + 1) * 0.6180339887498949 + 0.31 * k)[0] * 4 - 2).reshape(shape)
+    numbers: np.ndarray[Any, Any] = np.modf(np.arange(1, count + 1) * 0.6180339887498949 + 0.31 * k)[0] * 4 - 2
+    return numbers.reshape(shape)
 
 
 def examples(op: Op) -> list[Example]:
@@ -105,10 +120,11 @@ class Check:
         self.attrs, type = infer(op, list(example.types), self.attrs, table)
         self.y = self.b.emit(op, args, self.attrs, type, op.span).id
         self.type = self.b.instrs[self.y].type
-        self.data = {n: np.asarray(example.data.get(k, random(t.shape, k)), np.int64 if t.dtype == "int" else np.float64)  # type: ignore[arg-type]
-                     for k, (n, t) in enumerate(zip(self.names, example.types, strict=True))}
-        self.real = [(n, a) for n, a in zip(self.names, args, strict=True)
-                     if a.type.dtype == "real"]
+        self.data = {
+            n: np.asarray(example.data.get(k, random(t.shape, k)), np.int64 if t.dtype == "int" else np.float64)  # type: ignore[arg-type]
+            for k, (n, t) in enumerate(zip(self.names, example.types, strict=True))
+        }
+        self.real = [(n, a) for n, a in zip(self.names, args, strict=True) if a.type.dtype == "real"]
         self.data["w"] = random(self.type.shape, 7) + 2.5  # type: ignore[arg-type]
 
     def loss(self) -> int:
@@ -132,19 +148,19 @@ class Check:
     def compiled(self) -> dict[str, Any]:
         tape, names = self.goal()
         tape, _ = optimized(tape, self.language, array_backend.spelled)
-        params = tuple(Param(n, "", Type(tuple(map(int, v.shape)), "int" if v.dtype.kind == "i" else "real"))
-                       for n, v in self.data.items())
-        made = load(generate(Job(tape, params, Returns("dict", tuple((n, n) for n in names)), "f", "the table"),
-                             self.language.table))
+        params = tuple(
+            Param(n, "", Type(tuple(map(int, v.shape)), "int" if v.dtype.kind == "i" else "real")) for n, v in self.data.items()
+        )
+        made = load(
+            generate(Job(tape, params, Returns("dict", tuple((n, n) for n in names)), "f", "the table"), self.language.table)
+        )
         out = made(*(v if v.shape or v.dtype.kind == "i" else v[()] for v in self.data.values()))
         assert isinstance(out, dict)
         return out
 
     def true_loss(self, inputs: dict[str, Any]) -> Any:
-        tape = expand(self._tape, self.language.table, Templates(self.language.table),
-                      lambda o: o.pointwise or o.value is None)
-        return evaluate(tape, self.language.table, inputs, {}, self.functions,
-                        lambda v: self.truth.ctx.mpf(float(v)))["loss"]
+        tape = expand(self._tape, self.language.table, Templates(self.language.table), lambda o: o.pointwise or o.value is None)
+        return evaluate(tape, self.language.table, inputs, {}, self.functions, lambda v: self.truth.ctx.mpf(float(v)))["loss"]
 
     def exact(self, moved: dict[str, Any], t: Any) -> Any:
         """The loss at data + t*moved, in multi-precision."""
@@ -194,14 +210,15 @@ class Check:
 
     def compare(self, row: Row, what: str, got: float, true: float, scale: float) -> None:
         error = abs(got - true) / max(scale, 1e-300)
-        if not error <= CLOSE and not got == true:
+        if not error <= CLOSE and got != true:
             row.failures.append(f"{what} with {self.attrs}: {got!r}, true {true!r}")
         if what == "value":
             row.value = max(row.value, error / 2**-52)
         elif what.startswith("d"):
             row.partials[self.op.params[0] if "variadic" in self.op.flags else self.op.params[int(what[2:])]] = max(
                 row.partials.get(self.op.params[0] if "variadic" in self.op.flags else self.op.params[int(what[2:])], 0.0),
-                error / 2**-52)
+                error / 2**-52,
+            )
 
 
 def prove_array_op(op: Op, language: Language, truth: Truth) -> Row:

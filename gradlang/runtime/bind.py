@@ -23,8 +23,14 @@ def fail(code: str, message: str, program: Program, span: Span | None = None, he
 class Binder:
     """Binds the values of a call for one compiled function. `extra` are arguments that are no leaves (name -> type)."""
 
-    def __init__(self, program: Program, leaves: tuple[Leaf, ...], extra: tuple[tuple[str, Type], ...] = (),
-                 dtype: str = "float64", seed: int = 0) -> None:
+    def __init__(
+        self,
+        program: Program,
+        leaves: tuple[Leaf, ...],
+        extra: tuple[tuple[str, Type], ...] = (),
+        dtype: str = "float64",
+        seed: int = 0,
+    ) -> None:
         self.program, self.leaves, self.extra, self.dtype, self.seed = program, leaves, extra, dtype, seed
         self.types = {**dict(extra), **{leaf.name: leaf.type for leaf in leaves}}
         self.by_name = {leaf.name: leaf for leaf in leaves}
@@ -35,10 +41,20 @@ class Binder:
         if elsewhere:
             role = self.program.leaves[name].role if name in self.program.leaves else ""
             why = "is a constant" if role == "const" else "is a definition, not an input"
-            return fail("G502", f"`{name}` {why}: it cannot be given", self.program, None,
-                        f"inputs are {', '.join(known)}" if known else "")
-        return fail("G502", f"there is no input named `{name}`", self.program, None,
-                    did_you_mean(name, known) or (f"inputs are {', '.join(known)}" if known else "this program has no inputs"))
+            return fail(
+                "G502",
+                f"`{name}` {why}: it cannot be given",
+                self.program,
+                None,
+                f"inputs are {', '.join(known)}" if known else "",
+            )
+        return fail(
+            "G502",
+            f"there is no input named `{name}`",
+            self.program,
+            None,
+            did_you_mean(name, known) or (f"inputs are {', '.join(known)}" if known else "this program has no inputs"),
+        )
 
     def scalar(self, name: str, value: Any) -> float:
         """A number for a scalar argument."""
@@ -68,9 +84,17 @@ class Binder:
         try:
             array = np.asarray(value)
         except (ValueError, TypeError):
-            raise fail("G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)) from None
+            raise fail(
+                "G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)
+            ) from None
         if array.dtype.kind not in "biuf":
-            shown = "text" if array.dtype.kind in "US" else "complex numbers" if array.dtype.kind == "c" else f"{type(value).__name__}"
+            shown = (
+                "text"
+                if array.dtype.kind in "US"
+                else "complex numbers"
+                if array.dtype.kind == "c"
+                else f"{type(value).__name__}"
+            )
             raise fail("G504", f"`{name}` must be numbers, but {shown} is given", self.program, self.span(name))
         if kind == "int":
             if array.dtype.kind == "f" and not (array.size and np.all(array == np.floor(array))):
@@ -90,8 +114,13 @@ class Binder:
         missing += [n for n, _ in self.extra if n not in given]
         if missing:
             names = ", ".join(f"`{n}`" for n in missing)
-            raise fail("G501", f"{'a value is' if len(missing) == 1 else 'values are'} missing for {names}", self.program,
-                       self.span(missing[0]), f"give it: `{missing[0]}=...`")
+            raise fail(
+                "G501",
+                f"{'a value is' if len(missing) == 1 else 'values are'} missing for {names}",
+                self.program,
+                self.span(missing[0]),
+                f"give it: `{missing[0]}=...`",
+            )
         sizes: dict[str, int] = {}
         self.sizes_of(arrays, sizes)
         for leaf in self.leaves:
@@ -122,17 +151,24 @@ class Binder:
         for name, array in arrays.items():
             wanted = tuple(self.value(d, sizes, name) for d in self.types[name].shape)
             if wanted != array.shape:
-                known = ", ".join(f"{n} = {v}" for n, v in sizes.items()
-                                  if any(isinstance(d, Size) and n in d.names() for d in self.types[name].shape))
+                known = ", ".join(
+                    f"{n} = {v}"
+                    for n, v in sizes.items()
+                    if any(isinstance(d, Size) and n in d.names() for d in self.types[name].shape)
+                )
                 raise self.misfit(name, array.shape, f" ({known})" if known else "")
 
     def value(self, dim: Dim, sizes: Mapping[str, int], name: str) -> int:
         try:
             return types.value(dim, sizes)
         except KeyError as error:
-            raise fail("G505", f"the size `{error.args[0]}` is not known: no array that is given has it", self.program,
-                       self.program.sizes.get(error.args[0]) or self.span(name),
-                       f"write `const {error.args[0]} = ...` or give an array with this size") from None
+            raise fail(
+                "G505",
+                f"the size `{error.args[0]}` is not known: no array that is given has it",
+                self.program,
+                self.program.sizes.get(error.args[0]) or self.span(name),
+                f"write `const {error.args[0]} = ...` or give an array with this size",
+            ) from None
 
     def requirements(self, sizes: Mapping[str, int]) -> None:
         for dim, low, span in self.program.requirements:

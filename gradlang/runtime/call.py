@@ -25,7 +25,9 @@ class Compiled:
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
         self.job, self.binder, self._artifact = job, binder, artifact
-        self.raw: Callable[..., Any] = Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
+        self.raw: Callable[..., Any] = (
+            Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
+        )
 
     @property
     def backend(self) -> str:
@@ -50,7 +52,9 @@ class Compiled:
         """A call with every check."""
         if given is not GIVEN:
             if not isinstance(given, Mapping):
-                raise fail("G507", "inputs are given by name, or as one dict", self.binder.program, None, "for example `f(x=1.0)`")
+                raise fail(
+                    "G507", "inputs are given by name, or as one dict", self.binder.program, None, "for example `f(x=1.0)`"
+                )
             values = {**given, **values}
         if self.job.scalar:
             return self.raw(*self.scalars(values))
@@ -101,14 +105,19 @@ def direct_call(artifact: Artifact) -> Callable[..., Any]:
     lines = artifact.source.split("\n")
     head = next(k for k, line in enumerate(lines) if line.startswith(f"def {artifact.entry}("))
     names = [p.identifier for p in artifact.params]
-    params = [f"{p.identifier}={float(p.default)!r}" if p.default is not None and abs(p.default) < float("inf")
-              else f"{p.identifier}=GIVEN" for p in artifact.params]
+    params = [
+        f"{p.identifier}={float(p.default)!r}"
+        if p.default is not None and abs(p.default) < float("inf")
+        else f"{p.identifier}=GIVEN"
+        for p in artifact.params
+    ]
     floats = " is ".join(f"type({n})" for n in names)
     lines[head] = f"def {artifact.entry}(self, given=GIVEN, /, {', '.join(params)}, **unknown):"
     lines[head + 1 : head + 1] = [
         f"    if given is not GIVEN or unknown or not ({floats} is float):",
         "        values = dict(unknown, " + ", ".join(f"{n}={n}" for n in names) + ")",
-        "        return self.slow(given, {k: v for k, v in values.items() if v is not GIVEN})"]
+        "        return self.slow(given, {k: v for k, v in values.items() if v is not GIVEN})",
+    ]
     namespace: dict[str, Any] = {"GIVEN": GIVEN}
     exec(compile("\n".join(lines), f"<gradlang {artifact.entry}>", "exec"), namespace)
     return namespace[artifact.entry]  # type: ignore[no-any-return]

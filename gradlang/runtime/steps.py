@@ -20,11 +20,25 @@ from gradlang.ops.table import OpTable
 
 Function = Callable[..., Any]
 OPERATORS: dict[str, Function] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
-    "floordiv": operator.floordiv, "mod": operator.mod, "less": operator.lt, "less_equal": operator.le,
-    "greater": operator.gt, "greater_equal": operator.ge, "equal": operator.eq, "not_equal": operator.ne,
-    "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b, "logical_not": operator.not_, "real": float,
-    "mark": lambda x: x, "where": lambda c, a, b: a if c else b,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "logical_and": lambda a, b: a and b,
+    "logical_or": lambda a, b: a or b,
+    "logical_not": operator.not_,
+    "real": float,
+    "mark": lambda x: x,
+    "where": lambda c, a, b: a if c else b,
 }
 BUILTINS: dict[str, Function] = {"abs": abs, "float": float, "round": round}
 

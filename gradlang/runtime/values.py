@@ -20,13 +20,24 @@ from gradlang.syntax.parse import parse
 def literal(text: str, name: str) -> Any:
     """The number or the nested tuples of numbers that a text means. Raises InputError for anything else."""
     module, faults = parse(Source("<value>", "v = " + text))
-    bad = InputError([Diagnostic("G515", f"the value of `{name}` is not a number or a list of numbers: {text!r}",
-                                 help=f"write `{name}=2.5` or `{name}=[1, 2, 3]`; arrays in files come with `--data`")])
+    bad = InputError(
+        [
+            Diagnostic(
+                "G515",
+                f"the value of `{name}` is not a number or a list of numbers: {text!r}",
+                help=f"write `{name}=2.5` or `{name}=[1, 2, 3]`; arrays in files come with `--data`",
+            )
+        ]
+    )
     if faults or len(module.statements) != 1:
         raise bad
     define = module.statements[0]
-    if not isinstance(define, ast.Define) or define.targets[0].name.id != "v" or define.clauses or \
-            not (is_literal(define.value) or isinstance(define.value, ast.Name)):
+    if (
+        not isinstance(define, ast.Define)
+        or define.targets[0].name.id != "v"
+        or define.clauses
+        or not (is_literal(define.value) or isinstance(define.value, ast.Name))
+    ):
         raise bad
     elaborator = Elaborator(builtin(), Scratch(builtin()))
     value = elaborator.eval(define.value, Env(Home({})))

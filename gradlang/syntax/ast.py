@@ -144,8 +144,9 @@ class Derive:
     span: Span
 
 
-Expr = (Number | Name | Bool | String | Apply | Compare | IfElse | Array | Call | Slice | Index | Attribute
-        | Comprehension | Derive)
+Expr = (
+    Number | Name | Bool | String | Apply | Compare | IfElse | Array | Call | Slice | Index | Attribute | Comprehension | Derive
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,7 @@ COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_e
 
 def _arguments(c: list[Any]) -> tuple[tuple[ast.Expr, ...], tuple[ast.Keyword, ...]]:
     given = _parts(c).get("arguments", ())
-    return (tuple(a for a in given if not isinstance(a, ast.Keyword)),
-            tuple(a for a in given if isinstance(a, ast.Keyword)))
+    return (tuple(a for a in given if not isinstance(a, ast.Keyword)), tuple(a for a in given if isinstance(a, ast.Keyword)))
 
 
 def call(c: list[Any], span: Span) -> ast.Call:
@@ -102,8 +101,15 @@ def type_array(c: list[Any], span: Span) -> ast.TypeExpr:
 def leaf(c: list[Any], span: Span) -> ast.Leaf:
     parts = _parts(c)
     bounds, value = parts.get("range"), parts.get("value")
-    return ast.Leaf(str(parts["role"][0]), parts["names"], parts.get("type", (None,))[0],
-                    (bounds[0], bounds[1]) if bounds else None, value[0] if value else None, c[-1], span)
+    return ast.Leaf(
+        str(parts["role"][0]),
+        parts["names"],
+        parts.get("type", (None,))[0],
+        (bounds[0], bounds[1]) if bounds else None,
+        value[0] if value else None,
+        c[-1],
+        span,
+    )
 
 
 def declare_plain(c: list[Any], span: Span) -> ast.Leaf:
@@ -147,6 +153,7 @@ def request(kind: str) -> Build:
     def build(c: list[Any], span: Span) -> ast.Request:
         names = _parts(c).get("wrt", ((),))[0]
         return ast.Request(kind, c[0], names, span)
+
     return build
 
 
@@ -181,6 +188,7 @@ def _op_line(kind: str, keys: int, bindings: bool = False, values: bool = True) 
             else:
                 result.append(item)
         return ast.OpLine(kind, tuple(str(k) for k in c[:keys]), tuple(result), tuple(bound), span)
+
     return build
 
 
@@ -198,56 +206,97 @@ def operator(c: list[Any], span: Span) -> ast.Operator:
 
 BUILDERS: dict[str, Build] = {
     "start": _all,
-    "define": define, "define_typed": define_typed, "declare_plain": declare_plain, "leaf": leaf,
-    "role": _part("role"), "names": lambda c, s: Part(("names", tuple(map(_name, c)))),
-    "type_part": _part("type"), "range_part": _part("range"), "value_part": _part("value"),
+    "define": define,
+    "define_typed": define_typed,
+    "declare_plain": declare_plain,
+    "leaf": leaf,
+    "role": _part("role"),
+    "names": lambda c, s: Part(("names", tuple(map(_name, c)))),
+    "type_part": _part("type"),
+    "range_part": _part("range"),
+    "value_part": _part("value"),
     "targets": _all,
     "target_name": lambda c, s: ast.Target(_name(c[0]), None, s),
     "target_index": lambda c, s: ast.Target(_name(c[0]), c[1], s),
-    "tail": tail, "deviation": _part("deviation"),
-    "unit": lambda c, s: Part(("unit", (str(c[0]),))), "label": lambda c, s: Part(("label", (str(c[0]),))),
-    "type_real": type_real, "type_scalar": type_array, "type_array": type_array,
-    "def_short": def_short, "def_block": def_block,
+    "tail": tail,
+    "deviation": _part("deviation"),
+    "unit": lambda c, s: Part(("unit", (str(c[0]),))),
+    "label": lambda c, s: Part(("label", (str(c[0]),))),
+    "type_real": type_real,
+    "type_scalar": type_array,
+    "type_array": type_array,
+    "def_short": def_short,
+    "def_block": def_block,
     "parameters": _part("parameters"),
     "parameter_plain": lambda c, s: ast.Parameter(_name(c[0]), None),
     "parameter_default": lambda c, s: ast.Parameter(_name(c[0]), c[1]),
-    "result": _first, "loop": loop,
+    "result": _first,
+    "loop": loop,
     "import_all": lambda c, s: ast.Import(_path(c[0]), None, None, s),
     "import_as": lambda c, s: ast.Import(_path(c[0]), _name(c[1]), None, s),
     "import_names": lambda c, s: ast.Import(_path(c[0]), None, tuple(c[1:]), s),
     "import_plain": lambda c, s: (_name(c[0]), _name(c[0])),
     "import_renamed": lambda c, s: (_name(c[0]), _name(c[1])),
     **{f"request_{k}": request(k) for k in ("grad", "jacobian", "hessian", "minimize", "maximize")},
-    "request_output": output, "wrt": lambda c, s: Part(("wrt", (_parts(c)["names"],))),
-    "check": check, "check_tol": _all, "check_given": lambda c, s: (c[0], tuple(c[1][1])),
-    "bindings": _part("bindings"), "binding": lambda c, s: (_name(c[0]), c[1]),
+    "request_output": output,
+    "wrt": lambda c, s: Part(("wrt", (_parts(c)["names"],))),
+    "check": check,
+    "check_tol": _all,
+    "check_given": lambda c, s: (c[0], tuple(c[1][1])),
+    "bindings": _part("bindings"),
+    "binding": lambda c, s: (_name(c[0]), c[1]),
     "operator": operator,
-    "op_flag": _op_line("flag", 1), "op_local": _op_line("local", 1), "op_partial": _op_line("partial", 2),
-    "op_keyed": _op_line("keyed", 2), "op_at": _op_line("at", 2), "op_at_several": _op_line("at", 2),
-    "op_domain": op_domain, "interval": lambda c, s: (_name(c[0]), c[1], c[2]),
+    "op_flag": _op_line("flag", 1),
+    "op_local": _op_line("local", 1),
+    "op_partial": _op_line("partial", 2),
+    "op_keyed": _op_line("keyed", 2),
+    "op_at": _op_line("at", 2),
+    "op_at_several": _op_line("at", 2),
+    "op_domain": op_domain,
+    "interval": lambda c, s: (_name(c[0]), c[1], c[2]),
     "rewrite": lambda c, s: ast.Rewrite(_name(c[0]), _name(c[1]), c[2], c[3], s),
     "if_else": lambda c, s: ast.IfElse(c[0], c[1], c[2], s),
-    "or_": _apply("logical_or"), "and_": _apply("logical_and"), "not_": _apply("logical_not"),
-    "compare": compare, "comp_op": lambda c, s: COMPARISONS[c[0]],
-    "add": _apply("add"), "sub": _apply("sub"), "mul": _apply("mul"), "div": _apply("div"),
-    "floordiv": _apply("floordiv"), "mod": _apply("mod"), "matmul": _apply("matmul"),
-    "neg": _apply("neg"), "pos": _first, "pow": _apply("pow"),
-    "call": call, "index": lambda c, s: ast.Index(c[0], c[1], s),
+    "or_": _apply("logical_or"),
+    "and_": _apply("logical_and"),
+    "not_": _apply("logical_not"),
+    "compare": compare,
+    "comp_op": lambda c, s: COMPARISONS[c[0]],
+    "add": _apply("add"),
+    "sub": _apply("sub"),
+    "mul": _apply("mul"),
+    "div": _apply("div"),
+    "floordiv": _apply("floordiv"),
+    "mod": _apply("mod"),
+    "matmul": _apply("matmul"),
+    "neg": _apply("neg"),
+    "pos": _first,
+    "pow": _apply("pow"),
+    "call": call,
+    "index": lambda c, s: ast.Index(c[0], c[1], s),
     "attribute": lambda c, s: ast.Attribute(c[0], str(c[1]), s),
-    "number": number, "name": lambda c, s: ast.Name(str(c[0]), s),
-    "true": lambda c, s: ast.Bool(True, s), "false": lambda c, s: ast.Bool(False, s),
-    "tuple_one": lambda c, s: ast.Array(tuple(c), s), "tuple_": lambda c, s: ast.Array(tuple(c), s),
-    "array_empty": lambda c, s: ast.Array((), s), "array": lambda c, s: ast.Array(tuple(c), s),
+    "number": number,
+    "name": lambda c, s: ast.Name(str(c[0]), s),
+    "true": lambda c, s: ast.Bool(True, s),
+    "false": lambda c, s: ast.Bool(False, s),
+    "tuple_one": lambda c, s: ast.Array(tuple(c), s),
+    "tuple_": lambda c, s: ast.Array(tuple(c), s),
+    "array_empty": lambda c, s: ast.Array((), s),
+    "array": lambda c, s: ast.Array(tuple(c), s),
     "comprehension": lambda c, s: ast.Comprehension(c[0], c[1], True, s),
-    "derive": derive, "derivative": _first,
+    "derive": derive,
+    "derivative": _first,
     "arguments": _part("arguments"),
     "generator": lambda c, s: ast.Comprehension(c[0], c[1], False, s),
     "keyword": lambda c, s: ast.Keyword(str(c[0]), c[1], s),
     "string": lambda c, s: ast.String(str(c[0]), s),
     "clauses": _all,
-    "for_clause": lambda c, s: ast.For(c[0], c[1], s), "if_clause": lambda c, s: ast.If(c[0], s),
-    "loop_targets": _all, "loop_name": lambda c, s: str(c[0]), "loop_group": _first,
-    "index_items": _all, "slice": lambda c, s: ast.Slice(c[0], c[1], None, s),
+    "for_clause": lambda c, s: ast.For(c[0], c[1], s),
+    "if_clause": lambda c, s: ast.If(c[0], s),
+    "loop_targets": _all,
+    "loop_name": lambda c, s: str(c[0]),
+    "loop_group": _first,
+    "index_items": _all,
+    "slice": lambda c, s: ast.Slice(c[0], c[1], None, s),
     "slice_step": lambda c, s: ast.Slice(c[0], c[1], c[2], s),
     "expr_list": _all,
 }

@@ -59,7 +59,9 @@ def read_lines(text: str) -> list[Line]:
                 line.equal_column, line.equal_index = text_width(raw[:start]), len(line.pieces)
             if m.lastindex == 6 and depth == 0 and line.pieces and line.label_column is None:
                 line.label_column = text_width(raw[:start])
-            line.pieces.append(Piece(word, start > at, {1: "name", 2: "number", 3: "sign", 6: "label", 7: "unit"}.get(m.lastindex, "stray")))
+            line.pieces.append(
+                Piece(word, start > at, {1: "name", 2: "number", 3: "sign", 6: "label", 7: "unit"}.get(m.lastindex, "stray"))
+            )
             depth += (word in OPENING and m.lastindex == 3) - (word in CLOSING and m.lastindex == 3 and depth > 0)
             at = stop
         if line.pieces:
@@ -80,8 +82,12 @@ def joined(pieces: list[Piece], depth: int, first: int = 0, stop: int | None = N
             depth -= 1
         if k >= first:
             out += (" " if out and before is not None and _gap(before, piece, following, unary, depth, pieces) else "") + text
-        unary = text in ("-", "+") and (before is None or (before.kind == "sign" and before.text not in CLOSING)
-                                        or before.text in WORDS or before.text in ("return", "check", "grad", "minimize"))
+        unary = text in ("-", "+") and (
+            before is None
+            or (before.kind == "sign" and before.text not in CLOSING)
+            or before.text in WORDS
+            or before.text in ("return", "check", "grad", "minimize")
+        )
         if text in OPENING and piece.kind == "sign":
             depth += 1
         before = piece
@@ -106,9 +112,13 @@ def _gap(before: Piece, piece: Piece, following: Piece | None, unary: bool, dept
     if a == ":":
         return depth == 0
     if b in OPENING and piece.kind == "sign":
-        glued = before.kind == "name" and before.text not in WORDS or a in CLOSING
-        return piece.spaced if not glued else piece.spaced and a in ("return", "check", "wrt", "grad", "tol", "in", "jacobian",
-                                                                     "hessian", "minimize", "maximize")
+        glued = (before.kind == "name" and before.text not in WORDS) or a in CLOSING
+        return (
+            piece.spaced
+            if not glued
+            else piece.spaced
+            and a in ("return", "check", "wrt", "grad", "tol", "in", "jacobian", "hessian", "minimize", "maximize")
+        )
     if a in BINARY and before.kind == "sign":
         return before.spaced or piece.spaced
     if b in BINARY and piece.kind == "sign":
@@ -148,16 +158,26 @@ def format_text(text: str) -> str:
             depth += (p.text in OPENING and p.kind == "sign") - (p.text in CLOSING and p.kind == "sign" and depth > 0)
     _place_comments(rows, placed)
     texts = [(head + " " + body if head.strip() else head + body) for _, head, body, _ in rows]
-    texts = _aligned(texts, [(r[0].equal_column if r[1].strip() else None) for r in rows],
-                     lambda k, width: rows[k][1] + " " * (width - text_width(rows[k][1])) + " " + rows[k][2],
-                     [text_width(r[1]) for r in rows])
+    texts = _aligned(
+        texts,
+        [(r[0].equal_column if r[1].strip() else None) for r in rows],
+        lambda k, width: rows[k][1] + " " * (width - text_width(rows[k][1])) + " " + rows[k][2],
+        [text_width(r[1]) for r in rows],
+    )
     with_labels = [t + (" " + r[3] if r[3] else "") for t, r in zip(texts, rows, strict=True)]
-    with_labels = _aligned(with_labels, [r[0].label_column if r[3] else None for r in rows],
-                           lambda k, width: texts[k] + " " * (width - text_width(texts[k])) + " " + rows[k][3],
-                           [text_width(t) for t in texts])
+    with_labels = _aligned(
+        with_labels,
+        [r[0].label_column if r[3] else None for r in rows],
+        lambda k, width: texts[k] + " " * (width - text_width(texts[k])) + " " + rows[k][3],
+        [text_width(t) for t in texts],
+    )
     plain = [_commented(t, r[0], text_width(t)) for t, r in zip(with_labels, rows, strict=True)]
-    done = _aligned(plain, [r[0].comment_column if r[0].comment is not None and r[0].pieces else None for r in rows],
-                    lambda k, width: _commented(with_labels[k], rows[k][0], width), [text_width(t) for t in with_labels])
+    done = _aligned(
+        plain,
+        [r[0].comment_column if r[0].comment is not None and r[0].pieces else None for r in rows],
+        lambda k, width: _commented(with_labels[k], rows[k][0], width),
+        [text_width(t) for t in with_labels],
+    )
     made = re.sub(r"\n{4,}", "\n\n\n", "\n".join(line.rstrip() for line in done)).strip("\n") + "\n"
     return made if _same_tokens(text, made) else text
 
@@ -168,11 +188,19 @@ def _place_comments(rows: list[tuple[Line, str, str, str]], placed: list[int]) -
         if level >= 0:
             continue
         line = rows[k][0]
-        near = [j for j in (*range(k + 1, len(rows)), *range(k - 1, -1, -1)) if rows[j][0].pieces and not rows[j][0].continuation]
+        near = [
+            j for j in (*range(k + 1, len(rows)), *range(k - 1, -1, -1)) if rows[j][0].pieces and not rows[j][0].continuation
+        ]
         below = next((j for j in near if j > k), None)
         above = next((j for j in near if j < k), None)
         same = [j for j in (below, above) if j is not None and rows[j][0].indent == line.indent]
-        deep = placed[same[0]] if same else max((placed[j] for j in (below, above) if j is not None), default=0) if line.indent else 0
+        deep = (
+            placed[same[0]]
+            if same
+            else max((placed[j] for j in (below, above) if j is not None), default=0)
+            if line.indent
+            else 0
+        )
         rows[k] = (line, " " * deep, rows[k][2], rows[k][3])
 
 
@@ -201,6 +229,8 @@ def _aligned(texts: list[str], columns: list[int | None], make: object, widths: 
 
 def _same_tokens(a: str, b: str) -> bool:
     def all_of(text: str) -> list[str]:
-        return [w for line in read_lines(text) for w in [*(p.text for p in line.pieces), (line.comment or "").replace(" ", "")] if w]
+        return [
+            w for line in read_lines(text) for w in [*(p.text for p in line.pieces), (line.comment or "").replace(" ", "")] if w
+        ]
 
     return all_of(a) == all_of(b)

@@ -49,8 +49,15 @@ def grammar_text(name: str) -> str:
 
 
 def build(strict: bool = False) -> lark.Lark:
-    return lark.Lark(grammar_text("grad.lark"), parser="lalr", lexer=Tokens, start=STARTS, propagate_positions=True,
-                     maybe_placeholders=True, strict=strict)
+    return lark.Lark(
+        grammar_text("grad.lark"),
+        parser="lalr",
+        lexer=Tokens,
+        start=STARTS,
+        propagate_positions=True,
+        maybe_placeholders=True,
+        strict=strict,
+    )
 
 
 def cache_dir() -> Path | None:
@@ -94,7 +101,8 @@ def parser() -> lark.Lark:
     path = folder / f"grammar-{hashlib.sha256(key.encode()).hexdigest()[:24]}.marshal"
     try:
         data, memo = marshal.loads(path.read_bytes())
-        return lark.Lark._load_from_dict(_with_lexer(data, Tokens), memo)
+        found: lark.Lark = lark.Lark._load_from_dict(_with_lexer(data, Tokens), memo)  # type: ignore[no-untyped-call]
+        return found
     except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         pass
     made = build()
@@ -102,7 +110,7 @@ def parser() -> lark.Lark:
         data, memo = made.memo_serialize([TerminalDef, Rule])
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             file.write(marshal.dumps((_plain(_with_lexer(data, "basic")), _plain(memo))))
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except (OSError, ValueError):
         pass
     return made

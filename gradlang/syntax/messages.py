@@ -14,7 +14,8 @@ from gradlang.source import Span
 
 KEYWORDS = frozenset(
     "input param const def return op rule import from as for in if else and or not true false grad jacobian hessian "
-    "output check minimize maximize wrt".split())
+    "output check minimize maximize wrt".split()
+)
 
 
 class Fault(Exception):
@@ -36,11 +37,20 @@ def stray(char: str, span: Span, text: str) -> Diagnostic:
     if char in "\"'":
         kind = "label" if char == '"' else "unit"
         return Diagnostic("G103", f"this {kind} has no closing `{char}`", span, help=f"close it with `{char}` on the same line")
-    known = {"!": "`not` is the word for negation, `!=` means different", "&": "`and` combines conditions",
-             "|": "`or` combines conditions; `abs(x)` is the absolute value", ";": "one statement a line, without `;`",
-             "{": "braces have no meaning here; use `(` `)` or `[` `]`", "}": "braces have no meaning here; use `(` `)` or `[` `]`",
-             "?": "a choice is written `a if condition else b`", "∂": "a derivative is written `grad(y, x)`",
-             "√": "a square root is written `sqrt(x)`", "π": "write `pi`", "∑": "write `sum(x)`", "∞": "write `inf`"}
+    known = {
+        "!": "`not` is the word for negation, `!=` means different",
+        "&": "`and` combines conditions",
+        "|": "`or` combines conditions; `abs(x)` is the absolute value",
+        ";": "one statement a line, without `;`",
+        "{": "braces have no meaning here; use `(` `)` or `[` `]`",
+        "}": "braces have no meaning here; use `(` `)` or `[` `]`",
+        "?": "a choice is written `a if condition else b`",
+        "∂": "a derivative is written `grad(y, x)`",
+        "√": "a square root is written `sqrt(x)`",
+        "π": "write `pi`",
+        "∑": "write `sum(x)`",
+        "∞": "write `inf`",
+    }
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     return Diagnostic("G102", f"`{shown}` has no meaning in a formula", span, help=known.get(char, "delete it"))
 
@@ -66,8 +76,9 @@ def indexed_declaration(span: Span) -> Diagnostic:
 
 
 def not_a_check_option(span: Span, word: str) -> Diagnostic:
-    return Diagnostic("G119", f"`{word}` is no part of a check", span,
-                      help="a check is `check a == b tol 1e-12 given x = 2, y = 3`")
+    return Diagnostic(
+        "G119", f"`{word}` is no part of a check", span, help="a check is `check a == b tol 1e-12 given x = 2, y = 3`"
+    )
 
 
 def check_option_twice(span: Span, word: str) -> Diagnostic:
@@ -77,8 +88,15 @@ def check_option_twice(span: Span, word: str) -> Diagnostic:
 NAMED: dict[str, Callable[..., Diagnostic]] = {"indexed_declaration": indexed_declaration}
 
 # ------------------------------------------------------------------ where the parser stopped
-WORDS = {"_NL": "the end of the line", "NAME": "a name", "NUMBER": "a number", "STRING": 'a text in `"`',
-         "UNIT": "a unit in `'`", "_INDENT": "an indented block", "_DEDENT": "the end of the block"}
+WORDS = {
+    "_NL": "the end of the line",
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "STRING": 'a text in `"`',
+    "UNIT": "a unit in `'`",
+    "_INDENT": "an indented block",
+    "_DEDENT": "the end of the block",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +128,61 @@ class Stop:
 
 def _keyword_as_name(s: Stop) -> Diagnostic:
     word, span = (s.text, s.span) if s.text in KEYWORDS else (s.before_text, s.before_span)
-    return Diagnostic("G110", f"`{word}` is a keyword of the language and cannot be a name", span,
-                      help=f"pick another name, for example `{word}_`")
+    return Diagnostic(
+        "G110",
+        f"`{word}` is a keyword of the language and cannot be a name",
+        span,
+        help=f"pick another name, for example `{word}_`",
+    )
 
 
 def _missing_value(s: Stop) -> Diagnostic:
     after = f"after `{s.before_text}`" if s.before_text else "here"
-    return Diagnostic("G111", f"a value is missing {after}", s.before_span if s.before_text else s.span,
-                      help=f"write a number, a name or a formula {after}")
+    return Diagnostic(
+        "G111",
+        f"a value is missing {after}",
+        s.before_span if s.before_text else s.span,
+        help=f"write a number, a name or a formula {after}",
+    )
 
 
 def _double_operator(s: Stop) -> Diagnostic:
     hint = "a power is written `**`, without a space" if s.before_text == "*" and s.text == "*" else "delete one of them"
-    return Diagnostic("G112", f"`{s.text}` cannot follow `{s.before_text}`", s.span, "a value is missing before this", help=hint)
+    return Diagnostic(
+        "G112", f"`{s.text}` cannot follow `{s.before_text}`", s.span, "a value is missing before this", help=hint
+    )
 
 
 def _two_values(s: Stop) -> Diagnostic:
-    hint = f"to multiply, write `{s.before_text}*{s.text}`" if s.kind in ("NAME", "NUMBER") and s.before_text not in ")]" else \
-        "to multiply, write `*` between them"
+    hint = (
+        f"to multiply, write `{s.before_text}*{s.text}`"
+        if s.kind in ("NAME", "NUMBER") and s.before_text not in ")]"
+        else "to multiply, write `*` between them"
+    )
     return Diagnostic("G113", f"an operator is missing between `{s.before_text}` and `{s.text}`", s.span, help=hint)
 
 
 def _unclosed(s: Stop) -> Diagnostic:
     assert s.unclosed
     close = {"(": ")", "[": "]"}[s.unclosed[0]]
-    return Diagnostic("G114", f"`{s.unclosed[0]}` is never closed", s.unclosed[1], "opened here",
-                      help=f"add the missing `{close}`")
+    return Diagnostic(
+        "G114", f"`{s.unclosed[0]}` is never closed", s.unclosed[1], "opened here", help=f"add the missing `{close}`"
+    )
 
 
 def _stray_closing(s: Stop) -> Diagnostic:
     if s.unclosed:
         right = {"(": ")", "[": "]"}[s.unclosed[0]]
-        return Diagnostic("G115", f"`{s.text}` does not close `{s.unclosed[0]}`", s.span, labels=((s.unclosed[1], "opened here"),),
-                          help=f"write `{right}`")
-    return Diagnostic("G115", f"`{s.text}` closes nothing", s.span, help=f"delete it, or open with `{ {')': '(', ']': '['}[s.text] }`")
+        return Diagnostic(
+            "G115",
+            f"`{s.text}` does not close `{s.unclosed[0]}`",
+            s.span,
+            labels=((s.unclosed[1], "opened here"),),
+            help=f"write `{right}`",
+        )
+    return Diagnostic(
+        "G115", f"`{s.text}` closes nothing", s.span, help=f"delete it, or open with `{ {')': '(', ']': '['}[s.text] }`"
+    )
 
 
 def _missing_else(s: Stop) -> Diagnostic:
@@ -151,8 +190,12 @@ def _missing_else(s: Stop) -> Diagnostic:
 
 
 def _block_missing(s: Stop) -> Diagnostic:
-    return Diagnostic("G117", "an indented block must follow `:`", s.before_span,
-                      help="indent the lines of the block, for example by 4 spaces")
+    return Diagnostic(
+        "G117",
+        "an indented block must follow `:`",
+        s.before_span,
+        help="indent the lines of the block, for example by 4 spaces",
+    )
 
 
 def _single_equal(s: Stop) -> Diagnostic:
@@ -162,13 +205,21 @@ def _single_equal(s: Stop) -> Diagnostic:
 
 
 def _bare_expression(s: Stop) -> Diagnostic:
-    return Diagnostic("G120", "this line defines nothing", s.before_span,
-                      help="give the value a name: `name = formula`; `output name` shows it")
+    return Diagnostic(
+        "G120",
+        "this line defines nothing",
+        s.before_span,
+        help="give the value a name: `name = formula`; `output name` shows it",
+    )
 
 
 def _bad_left_side(s: Stop) -> Diagnostic:
-    return Diagnostic("G121", f"a statement cannot start with {s.got}", s.span,
-                      help="a line is `name = formula`, or starts with input, param, const, def, check, ...")
+    return Diagnostic(
+        "G121",
+        f"a statement cannot start with {s.got}",
+        s.span,
+        help="a line is `name = formula`, or starts with input, param, const, def, check, ...",
+    )
 
 
 def _expected_name(s: Stop) -> Diagnostic:
@@ -176,8 +227,7 @@ def _expected_name(s: Stop) -> Diagnostic:
 
 
 def _leaf_needs(s: Stop) -> Diagnostic:
-    return Diagnostic("G123", f"a type or `=` is expected, not {s.got}", s.span,
-                      help="write `name = value` or `name : [N, 3]`")
+    return Diagnostic("G123", f"a type or `=` is expected, not {s.got}", s.span, help="write `name = value` or `name : [N, 3]`")
 
 
 def _empty_argument(s: Stop) -> Diagnostic:
@@ -188,18 +238,37 @@ def _other(s: Stop) -> Diagnostic:
     quoted = sorted(f"`{_LITERAL[k]}`" for k in s.accepts if k in _LITERAL)
     words = [WORDS[k] for k in ("_NL", "NAME", "NUMBER", "STRING") if k in s.accepts]
     wanted = (words + quoted)[:4]
-    return Diagnostic("G199", f"{s.got} cannot stand here", s.span,
-                      help="expected " + " or ".join(wanted) if 0 < len(wanted) <= 4 else "")
+    return Diagnostic(
+        "G199", f"{s.got} cannot stand here", s.span, help="expected " + " or ".join(wanted) if 0 < len(wanted) <= 4 else ""
+    )
 
 
-_LITERAL = {"EQUAL": "=", "COLON": ":", "COMMA": ",", "RPAR": ")", "RSQB": "]", "LPAR": "(", "LSQB": "[", "IN": "in",
-            "IMPORT": "import", "FOR": "for", "ELSE": "else"}
+_LITERAL = {
+    "EQUAL": "=",
+    "COLON": ":",
+    "COMMA": ",",
+    "RPAR": ")",
+    "RSQB": "]",
+    "LPAR": "(",
+    "LSQB": "[",
+    "IN": "in",
+    "IMPORT": "import",
+    "FOR": "for",
+    "ELSE": "else",
+}
 _OPERATORS = frozenset("+ - * / // % @ ** < <= > >= == != and or".split())
 
 CASES: tuple[tuple[Callable[[Stop], bool], Callable[[Stop], Diagnostic]], ...] = (
     (lambda s: s.kind == "_NL" and s.unclosed is not None and (s.value_before or s.before_text in "(["), _unclosed),
-    (lambda s: s.text in KEYWORDS and "NAME" in s.accepts and s.kind != "NAME"
-        and s.text not in ("if", "else", "for", "in", "and", "or", "as"), _keyword_as_name),
+    (
+        lambda s: (
+            s.text in KEYWORDS
+            and "NAME" in s.accepts
+            and s.kind != "NAME"
+            and s.text not in ("if", "else", "for", "in", "and", "or", "as")
+        ),
+        _keyword_as_name,
+    ),
     (lambda s: s.before_text in KEYWORDS and s.text in ("=", ":") and s.before_text not in ("else", "in"), _keyword_as_name),
     (lambda s: s.text in (")", "]") and not s.value_wanted, _stray_closing),
     (lambda s: s.kind == "_NL" and s.unclosed is not None, _unclosed),
@@ -212,10 +281,23 @@ CASES: tuple[tuple[Callable[[Stop], bool], Callable[[Stop], Diagnostic]], ...] =
     (lambda s: s.text in _OPERATORS and s.value_wanted and s.before_text in _OPERATORS, _double_operator),
     (lambda s: s.value_wanted and s.before_kind != "", _missing_value),
     (lambda s: not s.before_kind, _bad_left_side),
-    (lambda s: s.kind in ("NAME", "NUMBER") and s.value_before and any(t in ("=", "(", "[", "check", "return", "minimize", "grad")
-        for t in s.texts), _two_values),
-    (lambda s: s.before_kind == "NAME" and "EQUAL" in s.accepts and "COLON" in s.accepts
-        and (s.text in _OPERATORS or s.kind in ("_NL", "LPAR", "DOT")), _bare_expression),
+    (
+        lambda s: (
+            s.kind in ("NAME", "NUMBER")
+            and s.value_before
+            and any(t in ("=", "(", "[", "check", "return", "minimize", "grad") for t in s.texts)
+        ),
+        _two_values,
+    ),
+    (
+        lambda s: (
+            s.before_kind == "NAME"
+            and "EQUAL" in s.accepts
+            and "COLON" in s.accepts
+            and (s.text in _OPERATORS or s.kind in ("_NL", "LPAR", "DOT"))
+        ),
+        _bare_expression,
+    ),
     (lambda s: "EQUAL" in s.accepts and "COLON" in s.accepts, _leaf_needs),
     (lambda s: "NAME" in s.accepts and "NUMBER" not in s.accepts, _expected_name),
 )

@@ -48,7 +48,7 @@ def _program(tree: Any) -> tuple[Step, ...]:
 
 
 def _parse(kinds: tuple[str, ...]) -> tuple[Step, ...]:
-    tree = parser().parse(kinds, start="statement")  # type: ignore[arg-type]
+    tree = parser().parse(kinds, start="statement")
     assert isinstance(tree, Tree)
     return _program(tree)
 
@@ -61,16 +61,16 @@ def _run(program: tuple[Step, ...], run: Run, base: int) -> Any:
     texts, starts, ends = run.texts, run.starts, run.ends
     for step in program:
         if step.__class__ is int:
-            text = Text(texts[step])  # type: ignore[index]
-            text.span = (starts[step] + base, ends[step] + base)  # type: ignore[index]
+            text = Text(texts[step])
+            text.span = (starts[step] + base, ends[step] + base)
             stack.append(text)
         elif step is None:
             stack.append(None)
         else:
             build, arity, first, last = step  # type: ignore[misc]
-            children = stack[len(stack) - arity:] if arity else []
+            children = stack[len(stack) - arity :] if arity else []
             if arity:
-                del stack[len(stack) - arity:]
+                del stack[len(stack) - arity :]
             stack.append(build(children, (starts[first] + base, ends[last] + base)))
     return stack[-1]
 
@@ -87,9 +87,20 @@ def _stop(run: Run, error: UnexpectedToken, base: int) -> messages.Stop:
     before = i - 1
     while before >= 0 and run.kinds[before] in ("_DEDENT",):
         before -= 1
-    seen = (run.kinds[before], run.texts[before], (run.starts[before] + base, run.ends[before] + base)) if before >= 0 else ("", "", (0, 0))
-    return messages.Stop(run.kinds[i], run.texts[i], (run.starts[i] + base, run.ends[i] + base), *seen,
-                         frozenset(error.accepts or ()), tuple(run.texts[: i + 1]), opened[-1] if opened else None)
+    seen = (
+        (run.kinds[before], run.texts[before], (run.starts[before] + base, run.ends[before] + base))
+        if before >= 0
+        else ("", "", (0, 0))
+    )
+    return messages.Stop(
+        run.kinds[i],
+        run.texts[i],
+        (run.starts[i] + base, run.ends[i] + base),
+        *seen,
+        frozenset(error.accepts or ()),
+        tuple(run.texts[: i + 1]),
+        opened[-1] if opened else None,
+    )
 
 
 class Parser:
@@ -137,6 +148,18 @@ def parse(source: Source) -> tuple[ast.Module, list[Diagnostic]]:
     base = source.base
     for run in pieces.runs:
         made.take(run, recovering=False)
-    moved = [Diagnostic(d.code, d.message, (d.span[0] + base, d.span[1] + base) if d.span else None, d.label, d.labels,
-                        d.notes, d.help, d.severity, d.fix) for d in pieces.faults]
+    moved = [
+        Diagnostic(
+            d.code,
+            d.message,
+            (d.span[0] + base, d.span[1] + base) if d.span else None,
+            d.label,
+            d.labels,
+            d.notes,
+            d.help,
+            d.severity,
+            d.fix,
+        )
+        for d in pieces.faults
+    ]
     return ast.Module(tuple(made.statements), frozenset(made.broken)), moved + made.faults

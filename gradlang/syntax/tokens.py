@@ -18,13 +18,59 @@ from gradlang.source import Span
 from gradlang.syntax import grammar, messages
 
 CONTINUES = ("+", "-", "*", "/", "//", "%", "@", "**", ",", "=", "and", "or", "<", "<=", ">", ">=", "==", "!=", "+/-")
-STARTERS = ("input", "param", "const", "def", "op", "rule", "import", "from", "grad", "jacobian", "hessian", "output",
-            "check", "minimize", "maximize", "return")
+STARTERS = (
+    "input",
+    "param",
+    "const",
+    "def",
+    "op",
+    "rule",
+    "import",
+    "from",
+    "grad",
+    "jacobian",
+    "hessian",
+    "output",
+    "check",
+    "minimize",
+    "maximize",
+    "return",
+)
 CONFUSABLE = {
-    "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-", "–": "-", "—": "-", "＋": "+",
-    "－": "-", "＊": "*", "／": "/", "，": ",", "、": ",", "（": "(", "）": ")", "［": "[", "］": "]", "【": "[",
-    "】": "]", "＝": "=", "：": ":", "＜": "<", "＞": ">", "≤": "<=", "≥": ">=", "≠": "!=", "^": "**", "＾": "**",
-    "．": ".", "％": "%", "＠": "@",
+    "×": "*",
+    "·": "*",
+    "⋅": "*",
+    "∗": "*",
+    "÷": "/",
+    "∕": "/",
+    "⁄": "/",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "＋": "+",
+    "－": "-",
+    "＊": "*",
+    "／": "/",
+    "，": ",",
+    "、": ",",
+    "（": "(",
+    "）": ")",
+    "［": "[",
+    "］": "]",
+    "【": "[",
+    "】": "]",
+    "＝": "=",
+    "：": ":",
+    "＜": "<",
+    "＞": ">",
+    "≤": "<=",
+    "≥": ">=",
+    "≠": "!=",
+    "^": "**",
+    "＾": "**",
+    "．": ".",
+    "％": "%",
+    "＠": "@",
 }
 LAYOUT = frozenset({"_NL", "_INDENT", "_DEDENT"})
 NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
@@ -68,10 +114,17 @@ def lexicon() -> Lexicon:
     pattern = re.compile(
         r"[ \t\f\r]*(?:"
         rf"({words['NAME']})|({words['NUMBER']})|({'|'.join(map(re.escape, operators))})|(\n)"
-        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^\s])|$)")
+        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^\s])|$)"
+    )
     kinds = {literals[t] for t in CONTINUES}
-    return Lexicon(pattern, literals, frozenset(kinds), frozenset({literals["("], literals["["]}),
-                   frozenset({literals[")"], literals["]"]}), frozenset(literals[t] for t in STARTERS))
+    return Lexicon(
+        pattern,
+        literals,
+        frozenset(kinds),
+        frozenset({literals["("], literals["["]}),
+        frozenset({literals[")"], literals["]"]}),
+        frozenset(literals[t] for t in STARTERS),
+    )
 
 
 @dataclass(slots=True)

@@ -25,15 +25,17 @@ class Chain:
 
     def partial(self, op: Op, instr: Instr, at: int, param: str) -> int:
         expr = op.partials[param]
-        return self.templates.write(self.b, op, "d/d" + param, expr, instr.attrs, [*instr.args, at], True,
-                                    instr.type, instr.span, instr.scope)
+        return self.templates.write(
+            self.b, op, "d/d" + param, expr, instr.attrs, [*instr.args, at], True, instr.type, instr.span, instr.scope
+        )
 
     def adjoint(self, op: Op, instr: Instr, at: int, param: str, cotangent: int) -> int:
         """The contribution of an op with adjoint rules to one of its arguments."""
         b = self.b
         args = [b.ref(a) for a in instr.args]
-        made = evaluate(op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span,
-                        scope=instr.scope).id
+        made = evaluate(
+            op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
+        ).id
         out = b.instrs[made]
         if out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0)):
             self.masked.add(made)

@@ -21,7 +21,9 @@ def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[
         if op is None or op.value is None or spelled(op):
             return None
         if op.pointwise:
-            return templates.write(b, op, "value", op.value, instr.attrs, list(args), False, instr.type, instr.span, instr.scope)
+            return templates.write(
+                b, op, "value", op.value, instr.attrs, list(args), False, instr.type, instr.span, instr.scope
+            )
         refs = [b.ref(a) for a in args]
         return evaluate(op, op.value, refs, instr.attrs, b, None, None, instr.span, scope=instr.scope).id
 

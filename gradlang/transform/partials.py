@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlang.check.rules import evaluate
 from gradlang.check.program import Ref
+from gradlang.check.rules import evaluate
 from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
@@ -21,8 +21,9 @@ class Templates:
         self.table = table
         self._made: dict[Any, tuple[list[Instr], int, int]] = {}
 
-    def get(self, op: Op, key: str, expr: ast.Expr, attrs: tuple[Any, ...], with_result: bool,
-            kinds: tuple[str, ...]) -> tuple[list[Instr], int, int]:
+    def get(
+        self, op: Op, key: str, expr: ast.Expr, attrs: tuple[Any, ...], with_result: bool, kinds: tuple[str, ...]
+    ) -> tuple[list[Instr], int, int]:
         """The instructions, how many of them stand for arguments, and which one is the value."""
         found = self._made.get((op.name, key, attrs, kinds))
         if found is None:
@@ -34,8 +35,19 @@ class Templates:
             found = self._made[op.name, key, attrs, kinds] = (builder.instrs, count, builder.real(out.id))
         return found
 
-    def write(self, builder: Builder, op: Op, key: str, expr: ast.Expr, attrs: tuple[Any, ...], given: list[int],
-              with_result: bool, type: Type, span: Span, scope: tuple[str, ...]) -> int:
+    def write(
+        self,
+        builder: Builder,
+        op: Op,
+        key: str,
+        expr: ast.Expr,
+        attrs: tuple[Any, ...],
+        given: list[int],
+        with_result: bool,
+        type: Type,
+        span: Span,
+        scope: tuple[str, ...],
+    ) -> int:
         """The value of `expr` over the instructions `given` (arguments, then the result if `with_result`)."""
         instrs = builder.instrs
         kinds = tuple([instrs[i].type.dtype for i in given[: len(op.params)]])

@@ -16,7 +16,6 @@ from gradlang.transform.partials import Templates
 from gradlang.transform.rewrite import Rewriter
 from gradlang.transform.simplify import simplify, unmark
 
-
 ROUNDS = 8
 
 
@@ -62,18 +61,26 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
     stable = Rewriter(rules, ("stable",), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
     simple = Pass("simplify", "exact rewrites and constant folding", lambda t: simplify(t, table, exact))
-    return Passes((
-        Pass("stable", "formulas that lose digits become ops that do not",
-             lambda t: to_the_end(t, table, stable)),
-        Pass("differentiate", "derivative operators become ordinary instructions",
-             lambda t: differentiate(t, table, templates)),
-        Pass("unmark", "values that were kept apart for a derivative may merge again", lambda t: unmark(t, table)),
-        simple,
-        Pass("expand", "ops that the backend does not spell become their values",
-             lambda t: expand(t, table, templates, spelled)),
-        Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True),
-        Pass("cse", "equal instructions become one, unused ones go", lambda t: merge_equal(t, table)),
-    ), stable)
+    return Passes(
+        (
+            Pass("stable", "formulas that lose digits become ops that do not", lambda t: to_the_end(t, table, stable)),
+            Pass(
+                "differentiate",
+                "derivative operators become ordinary instructions",
+                lambda t: differentiate(t, table, templates),
+            ),
+            Pass("unmark", "values that were kept apart for a derivative may merge again", lambda t: unmark(t, table)),
+            simple,
+            Pass(
+                "expand",
+                "ops that the backend does not spell become their values",
+                lambda t: expand(t, table, templates, spelled),
+            ),
+            Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True),
+            Pass("cse", "equal instructions become one, unused ones go", lambda t: merge_equal(t, table)),
+        ),
+        stable,
+    )
 
 
 # (before, after, reason), held by a test over every pipeline.

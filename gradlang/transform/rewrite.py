@@ -80,14 +80,15 @@ def match(b: Builder, side: Side, i: int, found: dict[str, Any]) -> bool:
     Patterns are as deep as the rules of the table, so this recursion is bounded by them."""
     at = b.instrs[i]
     if isinstance(side, Var):
-        return found.setdefault(side.name, i) == i
+        return bool(found.setdefault(side.name, i) == i)
     if isinstance(side, Const):
         u = b.uniform(i)
         return u is not None and b.instrs[u].op == "const" and _same(b.instrs[u].attrs[0], side.value)
     if at.op != side.op or len(at.args) != len(side.args):
         return False
-    return (all(_setting_matches(p, v, found) for p, v in zip(side.attrs, at.attrs, strict=True))
-            and all(match(b, p, a, found) for p, a in zip(side.args, at.args, strict=True)))
+    return all(_setting_matches(p, v, found) for p, v in zip(side.attrs, at.attrs, strict=True)) and all(
+        match(b, p, a, found) for p, a in zip(side.args, at.args, strict=True)
+    )
 
 
 def _same(a: Any, b: float) -> bool:
@@ -160,8 +161,9 @@ class Rewriter:
             return None
         for side, rule in self.by_op[instr.op]:
             found: dict[str, Any] = {}
-            if all(_setting_matches(p, v, found) for p, v in zip(side.attrs, instr.attrs, strict=True)) \
-                    and all(match(b, p, a, found) for p, a in zip(side.args, args, strict=True)):
+            if all(_setting_matches(p, v, found) for p, v in zip(side.attrs, instr.attrs, strict=True)) and all(
+                match(b, p, a, found) for p, a in zip(side.args, args, strict=True)
+            ):
                 made = self.write(b, rule, found, instr)
                 if made is not None:
                     self.used.append((rule.name, instr.span))

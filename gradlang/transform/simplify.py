@@ -16,12 +16,27 @@ from gradlang.transform.rewrite import Rewriter
 from gradlang.types import BOOL, SCALAR
 
 FOLD: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "neg": lambda a: -a, "abs": abs, "sqrt": math.sqrt, "less": lambda a, b: a < b, "less_equal": lambda a, b: a <= b,
-    "greater": lambda a, b: a > b, "greater_equal": lambda a, b: a >= b, "equal": lambda a, b: a == b,
-    "not_equal": lambda a, b: a != b, "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b,
-    "logical_not": lambda a: not a, "real": float, "zmul": lambda g, p: 0.0 if g == 0 else g * p,
-    "relu": lambda x: x if x > 0 else 0.0, "maximum": max, "minimum": min,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "abs": abs,
+    "sqrt": math.sqrt,
+    "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b,
+    "greater": lambda a, b: a > b,
+    "greater_equal": lambda a, b: a >= b,
+    "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b,
+    "logical_and": lambda a, b: a and b,
+    "logical_or": lambda a, b: a or b,
+    "logical_not": lambda a: not a,
+    "real": float,
+    "zmul": lambda g, p: 0.0 if g == 0 else g * p,
+    "relu": lambda x: x if x > 0 else 0.0,
+    "maximum": max,
+    "minimum": min,
 }
 
 

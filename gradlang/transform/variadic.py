@@ -41,8 +41,10 @@ def _stack_adjoints(chain: Chain, instr: Instr, g: int, active: bytearray) -> It
 
 def _joined_tangent(chain: Chain, instr: Instr, tangents: list[int | None]) -> int | None:
     b = chain.b
-    parts = [b.broadcast(b.const(0.0), b.instrs[a].type.shape, instr.span) if t is None else t
-             for a, t in zip(instr.args, tangents, strict=True)]
+    parts = [
+        b.broadcast(b.const(0.0), b.instrs[a].type.shape, instr.span) if t is None else t
+        for a, t in zip(instr.args, tangents, strict=True)
+    ]
     return b.apply(instr.op, parts, instr.attrs, instr.span, instr.scope)
 
 

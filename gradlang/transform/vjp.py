@@ -47,8 +47,7 @@ def vjp(chain: Chain, y: int, seed: int, wrt: list[int]) -> dict[int, int | None
     return {w: adjoints.get(w) for w in wrt}
 
 
-def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int,
-                  active: bytearray) -> Iterable[tuple[int, int | None]]:
+def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: bytearray) -> Iterable[tuple[int, int | None]]:
     """(position, contribution) for every argument that matters."""
     if "variadic" in op.flags:
         yield from VARIADIC[op.name].adjoints(chain, instr, g, active)

@@ -47,7 +47,9 @@ def births(model: Model, values: Mapping[str, Any]) -> list[Diagnostic]:
                 small = Builder(table)
                 refs = [small.leaf("input", (str(k),), b.instrs[a].type, instr.span) for k, a in enumerate(instr.args)]
                 at = small.emit(op, refs, instr.attrs, instr.type, instr.span)
-                tape = expand(small.tape([("y", at.id)]), table, Templates(table), lambda o: "numpy" in o.spelling or o.value is None)
+                tape = expand(
+                    small.tape([("y", at.id)]), table, Templates(table), lambda o: "numpy" in o.spelling or o.value is None
+                )
                 from gradlang.ir.evaluate import evaluate
 
                 results[i] = evaluate(tape, table, {str(k): v for k, v in enumerate(operands)}, sizes)["y"]
@@ -70,10 +72,16 @@ def _note(program: Program, instr: Any, result: Any, operands: list[Any], bad: A
 
     def entry(x: Any) -> str:
         x = np.asarray(x, float)
-        return repr(float(np.broadcast_to(x, np.shape(bad))[at])) if np.ndim(bad) and np.ndim(x) <= np.ndim(bad) and \
-            np.broadcast_shapes(x.shape, np.shape(bad)) == np.shape(bad) else repr(float(x)) if x.ndim == 0 else "an array"
+        return (
+            repr(float(np.broadcast_to(x, np.shape(bad))[at]))
+            if np.ndim(bad) and np.ndim(x) <= np.ndim(bad) and np.broadcast_shapes(x.shape, np.shape(bad)) == np.shape(bad)
+            else repr(float(x))
+            if x.ndim == 0
+            else "an array"
+        )
 
     shown = ", ".join(entry(o) for o in operands)
     value = entry(result)
-    return Diagnostic("G404", f"`{instr.op}` of {shown} is {value}{where}: the first value that is not finite", instr.span,
-                      severity="warning")
+    return Diagnostic(
+        "G404", f"`{instr.op}` of {shown} is {value}{where}: the first value that is not finite", instr.span, severity="warning"
+    )

@@ -14,6 +14,7 @@ import importlib  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -47,16 +48,21 @@ def main() -> int:
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
     bench = Bench(args.quick)
+    failed = 0
     for name in args.workloads or WORKLOADS:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        importlib.import_module(WORKLOADS[name]).run(bench)
+        try:
+            importlib.import_module(WORKLOADS[name]).run(bench)
+        except Exception:  # what the other workloads measured is worth keeping
+            traceback.print_exc()
+            failed = 1
     print(versions() + "\n\n" + markdown(bench.rows))
     for note in bench.notes:
         print("\n" + note)
     if args.json:
         rows = [dataclasses.asdict(r) for r in bench.rows]
         Path(args.json).write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1), encoding="utf-8")
-    return 0
+    return failed
 
 
 if __name__ == "__main__":

@@ -44,7 +44,10 @@ def environment() -> dict[str, str]:
 
 
 def launch(words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment(), check=True)
+    made = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment())
+    if made.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {made.returncode}:\n{made.stderr}")
+    return made
 
 
 def run(bench: Bench) -> None:
