@@ -72,6 +72,8 @@ def read(text: str, path: str, language: Language) -> tuple[Program, list[Diagno
     with uncollected():
         module, faults = parse(source)
         program, problems = check(module, sources, language.table)
+    if faults:  # what a broken line would have computed is not missing
+        problems = [d for d in problems if d.code != "G208"]
     return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))
 
 
@@ -175,7 +177,7 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
         *(Param(name, "", type) for name, type in extra),
         *(Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float)) else None) for leaf in leaves),
     )
-    scalar = goal.dtype == "float64" and is_scalar(tape, params)
+    scalar = goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
     tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")

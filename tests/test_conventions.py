@@ -318,7 +318,8 @@ def test_untaken_branch_in_second_order(formula: str, x: float, value: float, sl
 
 
 def test_untaken_branch_of_array_functions() -> None:
-    model = gl.loads("input x : [N]\ns = log(x)\nt = cumsum(s, axis=0)\nm = mean(s)\ny = sum(where(x > 0, s, x)) + (m if x[0] > 0 else x[1])")
+    model = gl.loads("input x : [N]\ns = log(x)\nt = cumsum(s, axis=0)\nm = mean(s)\n"
+                     "y = sum(where(x > 0, s, x)) + (m if x[0] > 0 else x[1])")
     value, grads = model.value_and_grad("y")(x=[-1, 0, 2])
     assert value == pytest.approx(-1 + math.log(2))
     assert grads["x"].tolist() == [1, 2, 0.5]
@@ -332,12 +333,26 @@ def test_untaken_branch_of_array_functions() -> None:
                                      "max(s, x)"])
 def test_exact_zeros_survive_what_moves_and_scales_entries(through: str) -> None:
     """A cotangent of exactly 0 at x[0] = 0, where the slope of sqrt is inf, on its way back through other functions."""
-    model = gl.loads(f"input x : [3]\ninput i : int[3] = [0, 1, 2]\ns = sqrt(x)\nz = {through}\ny = sum(where(x > 0, z, 0)) + sum(i)")
+    model = gl.loads(f"input x : [3]\ninput i : int[3] = [0, 1, 2]\ns = sqrt(x)\nz = {through}\n"
+                     "y = sum(where(x > 0, z, 0)) + sum(i)")
     grads = model.value_and_grad("y", wrt="x")(x=[0, 1, 4])[1]["x"]
     assert np.isfinite(grads).all()
     assert grads[0] == 0
     push = model.jvp("y", wrt="x")
     assert [push(v, x=[0, 1, 4])[1] for v in np.eye(3)] == pytest.approx(grads.tolist())
+    assert np.isfinite(model.hvp("y", wrt="x")(np.ones(3), x=[0, 1, 4])[1]).all()
+
+
+@pytest.mark.parametrize(("formula", "wanted"), [("s[1]", [0, 0.5, 0]), ("sum(s[1:])", [0, 0.5, 0.25]),
+                                                 ("s[[1, 1]][0]", [0, 0.5, 0]),
+                                                 ("pad(s, 1)[3]", [0, 0, 0.25]),
+                                                 ("stack([s, x])[0, 1]", [0, 0.5, 0]), ("s[i]", [0, 0.5, 0]),
+                                                 ("max(s)", [0, 0, 0.25]),
+                                                 ("sort(s)[2]", [0, 0, 0.25])])
+def test_an_entry_that_is_not_used_has_no_slope(formula: str, wanted: list[float]) -> None:
+    """The slope of sqrt at x[0] = 0 is inf, and s[0] does not reach the output: the product is an exact zero."""
+    model = gl.loads(f"input x : [3]\ninput i : int = 1\ns = sqrt(x)\ny = {formula}\nz = i")
+    assert model.value_and_grad("y", wrt="x")(x=[0, 1, 4])[1]["x"].tolist() == wanted
     assert np.isfinite(model.hvp("y", wrt="x")(np.ones(3), x=[0, 1, 4])[1]).all()
 
 

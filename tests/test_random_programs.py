@@ -269,8 +269,7 @@ def programs(draw: Any, arrays: bool) -> Program:
 
     def formula(shape: Shape, depth: int) -> Any:
         named = [n for n, s in shapes.items() if s == shape]
-        kinds = ["name", "unary", "binary", "binary", "choice"] + (["array",
-                                                                    "array"] if arrays else []) + (["number"] if not shape else [])
+        kinds = ["name", "unary", "binary", "binary", "choice"] + ["array"] * (4 * arrays) + ["number"] * (not shape)
         kind = draw(st.sampled_from(kinds)) if depth else "name"
         if kind == "name":
             return draw(st.sampled_from(named))
@@ -364,6 +363,6 @@ def test_scalar_programs(program: Program, seed: int) -> None:
 
 
 @given(programs(arrays=True), st.integers(0, 2**32 - 1))
-@settings(max_examples=120, **QUIET)
+@settings(max_examples=300, **QUIET)
 def test_array_programs(program: Program, seed: int) -> None:
     check(program, seed)

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 
-# The sign is kept with a number only where it cannot be an operator: `3-1` and `3 - 1` are two whole numbers.
+# The sign stays with the text: after an operand it is an operator, and a change of sign is never a rounding.
 NUMBER = re.compile(r"(?<![\w.])(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?(?![\w.])")
 
 

@@ -11,44 +11,23 @@ from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import HELPERS, NumpyPrinter
 from gradlang.backend.python import PythonPrinter
-from gradlang.ir.tape import Tape
+from gradlang.ir.tape import DERIVATIVES, Tape
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.types import Size
 
 VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "mark")
-SILENT = frozenset(
-    {
-        "input",
-        "const",
-        "array",
-        "size",
-        "add",
-        "sub",
-        "mul",
-        "neg",
-        "matmul",
-        "sum",
-        "broadcast_to",
-        "reshape",
-        "transpose",
-        "slice",
-        "unslice",
-        "concat",
-        "stack",
-        "sum_to",
-        "iota",
-        "real",
-        "where",
-    }
-)
+# Ops that never warn; all others run with NumPy's warnings off, since infinities and nans are values like any other.
+SILENT = frozenset("input const array size sum_to broadcast_to reshape transpose slice unslice concat stack iota where".split())
 
 
-def is_scalar(tape: Tape, params: Iterable[Param]) -> bool:
-    """Whether plain Python floats do: no arrays, no sizes, no whole numbers."""
-    return all(not i.type.shape and i.type.dtype != "int" and i.op not in ("size", "array") for i in tape.instrs) and all(
-        not p.type.shape and p.type.dtype == "real" for p in params
-    )
+def is_scalar(tape: Tape, params: Iterable[Param], table: OpTable) -> bool:
+    """Whether plain Python floats do: no arrays, no sizes, no whole numbers, no op that is about arrays."""
+    plain = {"input", "const", *DERIVATIVES}
+    return all(
+        not i.type.shape and i.type.dtype != "int" and (i.op in plain or (i.op in table and table[i.op].pointwise))
+        for i in tape.instrs
+    ) and all(not p.type.shape and p.type.dtype == "real" for p in params)
 
 
 def generate(job: Job, table: OpTable) -> Artifact:
@@ -146,6 +125,8 @@ def _ieee(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Para
 
 
 def _result(text: str, tape: Tape, i: int) -> str:
+    if tape.instrs[i].op == "const" and tape.instrs[i].type.dtype == "real":
+        text = f"F({text})"
     kind = {"real": "float", "int": "int", "bool": "bool"}[tape.instrs[i].type.dtype]
     return f"{kind}({text})"
 

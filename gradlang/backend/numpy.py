@@ -13,6 +13,18 @@ from gradlang.ops.table import OpTable
 from gradlang.types import Dim, Shape, Size
 
 HELPERS = {
+    "within": '''def within(index, n):
+    """Whole numbers in -n to n - 1, counted from 0."""
+    index = np.asarray(index)
+    if index.size and not (-n <= index.min() and index.max() < n):
+        raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
+    return np.where(index < 0, index + n, index)
+''',
+    "nearest": '''def nearest(index, n):
+    """Whole numbers, the ones outside -n to n - 1 moved to the ends."""
+    index = np.asarray(index)
+    return np.clip(np.where(index < 0, index + n, index), 0, max(n - 1, 0))
+''',
     "place": '''def place(x, shape, where):
     """Zeros of a shape with x at some places."""
     out = np.zeros(shape, np.asarray(x).dtype)
@@ -101,14 +113,27 @@ class NumpyPrinter(TapePrinter):
         special = STRUCTURAL.get(instr.op)
         if special is not None:
             return special(self, instr)
-        args = self.operands(instr)
+        args = self.operands(instr) if op.pointwise else list(instr.args)
+        if all(self.tape.instrs[a].op == "const" for a in args) and instr.type.dtype == "real":
+            return self.call(
+                NUMPY_NAMES.get(instr.op, op.spelling.get("numpy", f"np.{instr.op}")),
+                [f"F({self.at(a)})" if self.tape.instrs[a].type.dtype == "real" else self.at(a) for a in args],
+            )
         if instr.op in INFIX and "logical" not in op.flags:
             return self.infix(instr.op, args[0], args[1])
         if instr.op == "neg":
             return self.negated(args[0])
         if instr.op == "mark":
             return self.text[args[0]]
-        return self.call(op.spelling.get("numpy", f"np.{instr.op}"), [self.at(a) for a in args])
+        texts = [self.at(a) for a in args]
+        if instr.op == "where" and all(self.tape.instrs[a].op == "const" for a in args[1:]):
+            texts[1:] = [self.typed(a) for a in args[1:]]
+        return self.call(op.spelling.get("numpy", f"np.{instr.op}"), texts)
+
+    def typed(self, i: int) -> str:
+        """An operand that brings its number type with it: a bare constant would be a float64."""
+        instr = self.tape.instrs[i]
+        return f"F({self.at(i)})" if instr.op == "const" and instr.type.dtype == "real" else self.at(i)
 
     def method(self, instr: Instr, name: str, *args: str) -> Text:
         return f"{self.at(instr.args[0], ATOM)}.{name}({', '.join(a for a in args if a)})", ATOM
@@ -148,15 +173,17 @@ def _axis(axes: tuple[int, ...], rank: int) -> str:
 
 def _reduce(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     def text(p: NumpyPrinter, instr: Instr) -> Text:
-        axes, keep = instr.attrs
+        axes, keep = instr.attrs[:2]
+        initial = instr.attrs[2] if len(instr.attrs) > 2 else None
         rank = p.tape.instrs[instr.args[0]].type.rank
-        return p.method(instr, name, _axis(axes, rank), "keepdims=True" if keep else "")
+        start = "" if initial is None else f"initial={float(initial)!r}"
+        return p.method(instr, name, _axis(axes, rank), "keepdims=True" if keep else "", start)
 
     return text
 
 
 def _broadcast(p: NumpyPrinter, instr: Instr) -> Text:
-    return p.call("np.broadcast_to", [p.at(instr.args[0]), p.shape(instr.type.shape)])
+    return p.call("np.broadcast_to", [p.typed(instr.args[0]), p.shape(instr.type.shape)])
 
 
 def _sum_to(p: NumpyPrinter, instr: Instr) -> Text:
@@ -171,7 +198,7 @@ def _sum_to(p: NumpyPrinter, instr: Instr) -> Text:
 def _reshape(p: NumpyPrinter, instr: Instr) -> Text:
     source = p.tape.instrs[instr.args[0]]
     if not source.type.shape:
-        return p.call("np.reshape", [p.at(instr.args[0]), p.shape(instr.type.shape)])
+        return p.call("np.reshape", [p.typed(instr.args[0]), p.shape(instr.type.shape)])
     return p.method(instr, "reshape", p.shape(instr.type.shape))
 
 
@@ -236,7 +263,7 @@ def _scatter(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
 
 def _joined(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     def text(p: NumpyPrinter, instr: Instr) -> Text:
-        items = "[" + ", ".join(p.at(a) for a in instr.args) + "]"
+        items = "[" + ", ".join(p.typed(a) for a in instr.args) + "]"
         return p.call(name, [items] + ([f"axis={instr.attrs[0]}"] if instr.attrs[0] else []))
 
     return text
@@ -259,6 +286,15 @@ def _on_axis(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     return lambda p, instr: p.call(name, [p.at(instr.args[0]), f"axis={instr.attrs[0]}"])
 
 
+NUMPY_NAMES = {
+    "add": "np.add",
+    "sub": "np.subtract",
+    "mul": "np.multiply",
+    "div": "np.divide",
+    "neg": "np.negative",
+    "floordiv": "np.floor_divide",
+    "mod": "np.mod",
+}
 STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "broadcast_to": _broadcast,
     "sum_to": _sum_to,
@@ -266,7 +302,7 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "transpose": _transpose,
     "slice": _slice,
     "unslice": _unslice,
-    "take": _take,
+    "take_axis": _take,
     "take_along": _take_along,
     "scatter_add": _scatter("scatter_add"),
     "scatter_along": _scatter("scatter_along"),
@@ -279,11 +315,13 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "any": _reduce("any"),
     "all": _reduce("all"),
     "product": lambda p, i: p.method(i, "prod", "axis=-1"),
-    "argmax": _on_axis("np.argmax"),
-    "argmin": _on_axis("np.argmin"),
+    "argmax_along": _on_axis("np.argmax"),
+    "argmin_along": _on_axis("np.argmin"),
     "argsort": _argsort,
-    "cumsum": _on_axis("np.cumsum"),
+    "cumsum_along": _on_axis("np.cumsum"),
     "scan_affine": lambda p, i: p.helper("scan_affine", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
+    "nearest": lambda p, i: p.helper("nearest", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
+    "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
     "real": _real,
 }

@@ -65,10 +65,20 @@ class PythonPrinter(TapePrinter):
         spelling = self.table[op].spelling.get("python", f"math.{op}")
         if "math." in spelling:
             self.modules.add("math")
-        inner = ", ".join(self.at(a) for a in args)
-        if spelling.endswith(")"):
-            return spelling[:-1] + f"({inner}))", ATOM
-        return f"{spelling}({inner})", ATOM
+        if "rounding" in self.table[op].flags:
+            self.modules.add("math")
+            x = self.named(args[0], instr)
+            return f"math.copysign({spelling}({x}), {x})", ATOM
+        return f"{spelling}({', '.join(self.at(a) for a in args)})", ATOM
+
+    def named(self, a: int, instr: Instr) -> str:
+        """An operand that is written twice: by a name, so that it is computed once."""
+        text = self.text[a][0]
+        if not text.isidentifier():
+            name = self.names.fresh()
+            self.lines.append((f"{name} = {text}", instr.span))
+            self.text[a] = (name, ATOM)
+        return self.text[a][0]
 
 
 def raises(tape: Tape) -> bool:

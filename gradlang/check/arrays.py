@@ -62,6 +62,12 @@ def reduced_last(e: Elaborator, span: Span, x: Value, axis: Value = None) -> Val
     return _reshape(e, x, merged, span)
 
 
+def axis_shape(e: Elaborator, span: Span, x: Value, axis: Value) -> Value:
+    """The shape of an array that has only one of the axes of x."""
+    dims = _type(e, x, span).shape
+    return tuple(d if a == axis % len(dims) else 1 for a, d in enumerate(dims))
+
+
 def swapped(e: Elaborator, span: Span, rank: Value) -> Value:
     return (*range(rank - 2), rank - 1, rank - 2)
 
@@ -265,6 +271,8 @@ def _special(run: Callable[..., Any], text: str) -> Special:
     return Special(tuple(w.rstrip("?") for w in words), sum(not w.endswith("?") for w in words), run)
 
 
+# Parameters that must be known before the program runs.
+STATIC = frozenset("axis shift by pad_width repeats reps sections shape start stop step".split())
 SPECIAL: dict[str, Special] = {
     "shape": _special(shape, "x"),
     "rank": _special(rank, "x"),
@@ -273,6 +281,7 @@ SPECIAL: dict[str, Special] = {
     "kept_shape": _special(kept_shape, "x axis?"),
     "reduced_shape": _special(reduced_shape, "x axis? keepdims?"),
     "reduced_last": _special(reduced_last, "x axis?"),
+    "axis_shape": _special(axis_shape, "x axis"),
     "swapped": _special(swapped, "rank"),
     "inverse_permutation": _special(inverse_permutation, "axes"),
     "is_none": _special(is_none, "x"),

@@ -34,13 +34,25 @@ COMING = {
 }
 
 
+# Pieces of the rules of the table, which a program does not see.
+INTERNAL = frozenset(
+    "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread squeeze_axis "
+    "expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along running_product "
+    "impulse".split()
+)
+
+
+def hidden(name: str, home: Home) -> bool:
+    return name in INTERNAL and not home.library and name not in home.functions
+
+
 def function_names(e: Elaborator, home: Home) -> list[str]:
-    names = [*arrays.SPECIAL, *(n for n in e.table if "marker" not in e.table[n].flags)]
+    names = [*arrays.SPECIAL, *e.table]
     at: Home | None = home
     while at is not None:
         names += at.functions
         at = at.parent
-    return names
+    return [n for n in names if not hidden(n, home)]
 
 
 def call(node: ast.Call, env: Env, e: Elaborator) -> None:
@@ -48,7 +60,10 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
         what = "names of an imported file are" if isinstance(node.func, ast.Attribute) else "calls of a computed function are"
         raise Problem(errors.later(what, node.span))
     name = node.func.id
-    if env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table:
+    if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
+        e.values.append(POISON)  # its definition has an error that was already reported
+        return
+    if hidden(name, env.home) or (env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table):
         if name in COMING:
             raise Problem(errors.later(COMING[name], node.func.span))
         is_value = name in env.names or env.home.value(name) is not None
@@ -75,7 +90,23 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
     elif name in arrays.SPECIAL:
         special = arrays.SPECIAL[name]
         bound = bind(name, special.params, special.required, args, keywords, node)
-        e.values.append(special.run(e, node.span, **bound))
+        for p, value in bound.items():
+            if p in arrays.STATIC and (isinstance(value, (Ref, float, bool, str)) or _holds(value, Ref)):
+                raise Problem(
+                    errors.bad_constant(
+                        f"`{p}` of `{name}` must be whole numbers or sizes that are known before the program runs",
+                        node.span,
+                        "write a number, a size or a `const`",
+                    )
+                )
+        try:
+            e.values.append(special.run(e, node.span, **bound))
+        except (TypeError, ValueError, IndexError, AttributeError):
+            raise Problem(
+                errors.misfit(
+                    f"these arguments do not fit `{name}`", node.span, signature(name, special.params, special.required)
+                )
+            ) from None
     elif name in ("max", "min") and len(args) > 1:
         if keywords:
             raise Problem(errors.unknown_keyword(name, next(iter(keywords)), node.span, ()))
@@ -85,6 +116,18 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
         e.values.append(out)
     else:
         e.values.append(apply_op(e.table[name], args, keywords, node, e))
+
+
+def _holds(value: Value, kind: type) -> bool:
+    """Whether nested lists hold a value of a kind."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(item)
+        elif isinstance(item, kind):
+            return True
+    return False
 
 
 # ------------------------------------------------------------------ binding arguments to parameters
@@ -125,6 +168,8 @@ def apply_op(op: Op, args: list[Value], keywords: dict[str, Value], node: ast.Ca
                     f"`{name}` must be known before the program runs", node.span, "write a number, a size or a `const`"
                 )
             )
+        if op.pointwise and (isinstance(value, (tuple, bool, str)) or value is None):
+            raise Problem(errors.bad_constant(f"`{name}` of `{op.name}` is a number", node.span))
         attrs.append(value)
     if "variadic" in op.flags:
         items = bound[op.params[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gradlang.check import errors, statics
@@ -125,7 +126,7 @@ class Checker:
             return
         for define in self.defines.values():
             for name in names_in([define.value]):
-                if name.id not in self.where and name.id not in CONSTANTS and name.id not in self.found:
+                if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
                     self.where[name.id] = name.span
                     self.leaf_lines[name.id] = ast.Leaf("input", (name,), None, None, None, ast.Tail(), name.span)
 
@@ -234,9 +235,9 @@ class Checker:
         wrt = tuple(n.id for n in s.names) if s.names else None
         for n in s.names:
             leaf = self.program.leaves.get(n.id)
-            if leaf is None:
+            if n.id not in self.program.values:
                 raise Problem(errors.not_a_leaf(n.id, n.span, self.program.differentiable()))
-            if not leaf.differentiable:
+            if leaf is not None and not leaf.differentiable:
                 why = "a constant" if leaf.role == "const" else f"of type {leaf.type}"
                 raise Problem(errors.not_differentiable(n.id, why, n.span))
         if not isinstance(ref, Ref):
@@ -270,10 +271,11 @@ class Checker:
         """The outputs that are asked for; without a request, the definitions that nothing else uses."""
         program = self.program
         if program.asked:
-            named = [a.name if program.values.get(a.name) == a.node else f"({a.name})" for a in program.asked]
-            for a, name in zip(program.asked, named, strict=True):
-                program.values.setdefault(name, a.node)
-            program.outputs = tuple(dict.fromkeys(named))
+            named = [a if program.values.get(a.name) == a.node else replace(a, name=f"({a.name})") for a in program.asked]
+            for a in named:
+                program.values.setdefault(a.name, a.node)
+            program.asked = tuple(named)
+            program.outputs = tuple(dict.fromkeys(a.name for a in named))
             return
         used = {n.id for d in self.defines.values() for n in names_in([d.value])}
         program.outputs = tuple(n for n in self.defines if n not in used and n in program.values)

@@ -22,7 +22,7 @@ from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import SCALAR, Shape, Size, Type
+from gradlang.types import INT, SCALAR, Shape, Size, Type
 
 
 class Sink(Protocol):
@@ -33,6 +33,7 @@ class Sink(Protocol):
     def leaf(self, op: str, attrs: tuple[Any, ...], type: Type, span: Span) -> Ref: ...
 
 
+INDEXED = ("take_axis", "scatter_add", "take_along", "scatter_along")
 Step = tuple[Callable[..., None], tuple[Any, ...]]
 
 
@@ -45,6 +46,7 @@ class Elaborator:
         self.trail: list[tuple[str, Span]] = []  # the calls that the current node stands in
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
+        self.guarded = 0
         self.calls: dict[tuple[str, ...], int] = {}
 
     # -------------------------------------------------------------- the loop
@@ -97,6 +99,12 @@ class Elaborator:
     def apply(self, name: str, args: Iterable[Value], attrs: tuple[Any, ...], span: Span) -> Value:
         """A node for an op of the table over values; raises Misfit where they do not fit."""
         refs = []
+        op = self.table[name]
+        if "integral" in op.flags:
+            args = self.whole(list(args), span)
+        elif name in INDEXED:
+            x, index = args
+            args = (x, indexing.integers(self, index, span) if isinstance(index, tuple) else index)
         for a in args:
             if a.__class__ is not Ref:
                 if isinstance(a, Poison):
@@ -105,9 +113,21 @@ class Elaborator:
                 if isinstance(a, Poison):
                     return POISON
             refs.append(a)
-        op = self.table[name]
         attrs, type = infer(op, [r.type for r in refs], attrs, self.table)
         return self.sink.emit(op, refs, attrs, type, self.at or span, self.scope)
+
+    def whole(self, args: list[Value], span: Span) -> list[Value]:
+        """Literals and sizes next to whole numbers are whole numbers too."""
+        refs = [a for a in args if isinstance(a, Ref)]
+        if not refs or any(r.type.dtype != "int" for r in refs):
+            return args
+        known = [a for a in args if not isinstance(a, Ref)]
+        if not all(isinstance(a, (int, Size)) and not isinstance(a, bool) for a in known):
+            return args
+        at = self.at or span
+        return [
+            a if isinstance(a, Ref) else self.sink.leaf("size" if isinstance(a, Size) else "const", (a,), INT, at) for a in args
+        ]
 
     def ref(self, value: Value, span: Span) -> Ref | Poison:
         """A node for a value that is known now: a number, a size, a list."""
@@ -131,6 +151,10 @@ class Elaborator:
         flat = statics.nested(items)
         if flat is not None:
             shape, dtype = flat
+            if statics.ragged(items):
+                raise Problem(errors.ragged(span))
+            if len(shape) > statics.MOST_AXES:
+                raise Problem(errors.bad_constant(f"an array has at most {statics.MOST_AXES} axes", span))
             return self.sink.leaf("array", (items,), Type(shape, dtype), span)
         refs = [self.ref(i, span) for i in items]
         shapes = {r.type.shape for r in refs if isinstance(r, Ref)}
@@ -207,8 +231,15 @@ def _chosen(node: ast.IfElse, env: Env, e: Elaborator) -> None:
         e.push(node.then if cond else node.other, env)
         return
     e.then(_selected, node, cond, e)
+    e.then(_guard, -1, e)
     e.push(node.other, env)
     e.push(node.then, env)
+    e.then(_guard, 1, e)
+
+
+def _guard(change: int, e: Elaborator) -> None:
+    """Counts the choices around an expression: what is read there may not be what is taken."""
+    e.guarded += change
 
 
 def _selected(node: ast.IfElse, cond: Value, e: Elaborator) -> None:
@@ -224,13 +255,7 @@ def _array(node: ast.Array, env: Env, e: Elaborator) -> None:
 
 def _listed(node: ast.Array, e: Elaborator) -> None:
     items = e.pop(len(node.items))
-    if any(isinstance(i, Poison) for i in items):
-        e.values.append(POISON)
-        return
-    shapes = {statics.static_shape(i) for i in items}
-    if len(shapes) > 1:
-        raise Problem(errors.ragged(node.span))
-    e.values.append(tuple(items))
+    e.values.append(POISON if any(isinstance(i, Poison) for i in items) else tuple(items))
 
 
 def _call(node: ast.Call, env: Env, e: Elaborator) -> None:

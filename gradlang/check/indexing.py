@@ -82,7 +82,7 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
             continue
         dim = next(dims)
         if isinstance(item, tuple):
-            item = _integers(e, item, span)
+            item = integers(e, item, span)
         if isinstance(item, Ref):
             takes.append((len(shape), _whole(item)))
             item = Cut(None, None, None)
@@ -100,19 +100,29 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
     return _take(e, out, takes, span)
 
 
-def _integers(e: Elaborator, items: tuple[Value, ...], span: Span) -> Ref:
-    shape = statics.static_shape(items)
-    if statics.nested(items) is None or any(not isinstance(i, int) for i in items):
+def integers(e: Elaborator, items: tuple[Value, ...], span: Span) -> Ref:
+    """A list of whole numbers, written as a literal, as an array of indices."""
+    if statics.nested(items) is None or statics.ragged(items):
         raise Misfit("a list of indices must hold whole numbers")
-    return e.sink.leaf("array", (items,), Type(shape, "int"), e.at or span)
+    stack: list[Value] = [items]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(item)
+        elif isinstance(item, bool):
+            raise Misfit(MASK, MASK_HELP)
+        elif not isinstance(item, int):
+            raise Misfit(f"an index must be a whole number, but this is {item}")
+    return e.sink.leaf("array", (items,), Type(statics.static_shape(items), "int"), e.at or span)
+
+
+MASK = "a mask cannot pick entries: the size of the result would depend on its values"
+MASK_HELP = "multiply by the mask, or use `where(mask, x, 0)`"
 
 
 def _whole(item: Ref) -> Ref:
     if item.type.dtype == "bool":
-        raise Misfit(
-            "a mask cannot pick entries: the size of the result would depend on its values",
-            "multiply by the mask, or use `where(mask, x, 0)`",
-        )
+        raise Misfit(MASK, MASK_HELP)
     if item.type.dtype != "int":
         raise Misfit(f"an index must be whole numbers, but this is {item.type}", "declare it as `input i : int` or `int[N]`")
     return item
@@ -149,7 +159,8 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
     length = sub(stop, start)
     require(e, length, 0, span)
     if step > 1:
-        whole = exact_quotient(length, step)
+        # every step-th entry: the number of entries rounded up, where that is a whole number for every size
+        whole = next((q for r in range(step) if (q := exact_quotient(add(length, r), step)) is not None), None)
         if whole is None:
             raise Misfit(
                 f"every {step}th entry of {length} is not a whole number of entries for every size",
@@ -179,12 +190,15 @@ def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref]], span: Span) -> 
     first = takes[0][0]
     if [axis for axis, _ in takes] != list(range(first, first + len(takes))):
         raise Misfit("index arrays must stand on neighbouring axes")
-    where: Value = takes[0][1]
-    for axis, index in takes[1:]:
+    many = len(takes) > 1
+    shape = x.type.shape
+    check = "nearest" if e.guarded else "within" if many else None
+    checked = [e.apply(check, (index,), (shape[axis],), span) if check else index for axis, index in takes]
+    where: Value = checked[0]
+    for (axis, _), index in zip(takes[1:], checked[1:], strict=True):
         width = e.sink.leaf("size" if isinstance(x.type.shape[axis], Size) else "const", (x.type.shape[axis],), INT, span)
         where = e.apply("add", (e.apply("mul", (where, width), (), span), index), (), span)
-    if len(takes) > 1:
-        shape = x.type.shape
+    if many:
         merged = (*shape[:first], product(shape[first : first + len(takes)]), *shape[first + len(takes) :])
         x = e.apply("reshape", (x,), (merged,), span)
-    return e.apply("take", (x, where), (first,), span)
+    return e.apply("take_axis", (x, where), (first,), span)

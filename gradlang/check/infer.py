@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradlang.diagnostics import InternalError
 from gradlang.ops.op import Op
 from gradlang.ops.shapes import RULES, Misfit, pointwise
 from gradlang.ops.table import OpTable
@@ -28,7 +29,10 @@ def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
             for p, t in zip(op.params if "variadic" not in op.flags else ("",) * len(types), types, strict=True)
         ]
     if op.shape:
-        attrs, made = RULES[op.shape](types, attrs)
+        try:
+            attrs, made = RULES[op.shape](types, attrs)
+        except (TypeError, ValueError, IndexError, AttributeError, KeyError):
+            raise Misfit(f"the settings of `{op.name}` do not fit") from None
         return attrs, Type(made.shape, "bool") if "predicate" in op.flags else made
     return _body(op, types, attrs, table)
 
@@ -41,12 +45,18 @@ def _body(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
     scratch = Scratch(table)
     params = [scratch.param(t) for t in types]
     assert op.value is not None
-    return attrs, evaluate(op, op.value, params, attrs, scratch, None, None, (0, 0)).type
+    try:
+        return attrs, evaluate(op, op.value, params, attrs, scratch, None, None, (0, 0)).type
+    except InternalError as error:  # the formula of the entry does not fit these arguments
+        found = error.diagnostics[0]
+        raise Misfit(f"`{op.name}` does not fit its arguments: {found.message}", found.help) from None
 
 
 def _normal(attr: str, value: Any, types: list[Type]) -> Any:
     from gradlang.ops.shapes import axes_of, axis_of
 
+    if attr == "keepdims" and not isinstance(value, bool):
+        raise Misfit("`keepdims` is true or false")
     if attr != "axis":
         return value
     return axis_of(value, types[0].rank) if isinstance(value, int) else axes_of(value, types[0].rank)

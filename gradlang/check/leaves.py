@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlang.check import errors, statics
 from gradlang.check.errors import Problem
+from gradlang.check.indexing import integers
 from gradlang.check.names import in_order, names_in
 from gradlang.check.program import POISON, Initializer, Leaf, Poison, Ref, Value
 from gradlang.diagnostics import Diagnostic
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gradlang.check.check import Checker
 
 INITIALIZERS = {"normal": 2, "uniform": 2, "zeros": 0, "ones": 0, "he": 0, "xavier": 0}
+NO_SIZES = frozenset({"pi", "inf", "nan", "None", "none"})
 DTYPES = {"real": "real", "int": "int", "bool": "bool"}
 
 
@@ -53,6 +55,8 @@ class LeafMaker:
         self.tail(line.tail, name)
         value = self.c.elaborator.eval(line.value, self.c.env)
         wanted = self.type(line.type) if line.type is not None else None
+        if isinstance(value, tuple) and wanted is not None and wanted.dtype == "int":
+            value = integers(self.c.elaborator, value, line.value.span)
         if isinstance(value, (Ref, tuple)):
             value = self.c.elaborator.ref(value, line.value.span)
             if isinstance(value, Ref) and self.depends_on_input(value):
@@ -104,6 +108,10 @@ class LeafMaker:
         for t in types:
             for name in names_in(t.dims):
                 found = self.c.found.get(name.id)
+                if name.id in NO_SIZES:
+                    self.c.report(errors.bad_constant(f"`{name.id}` is no size", name.span))
+                    self.c.found[name.id] = POISON
+                    continue
                 if name.id in self.c.consts or (found is not None and not isinstance(found, Poison)):
                     continue
                 if name.id in self.c.leaf_lines:
@@ -180,8 +188,10 @@ class LeafMaker:
                     line.type.span if line.type else span,
                 )
             )
-        if type_.dtype == "bool" and line.type is None:
-            type_ = Type(type_.shape, "bool")
+        if type_.dtype != "real" and default is not None and not statics.of_kind(default, type_.dtype):
+            where = line.type.span if line.type else span
+            got = "initialised at random" if isinstance(default, Initializer) else "a real number"
+            raise Problem(errors.declared(name, str(type_), got, line.value.span if line.value else span, where))
         ref = self.c.sink.leaf("input", (name,), type_, span)
         self.c.program.nodes[ref.id].name = name
         bounds = self.bounds(line.range) if isinstance(line, ast.Leaf) and line.range else None
@@ -190,6 +200,9 @@ class LeafMaker:
         self.c.found[name] = ref
 
     def fits(self, got: Shape, wanted: Shape) -> bool:
+        """Whether a default has a declared shape; a named size takes its length from the default."""
+        if len(got) == len(wanted) and any(isinstance(d, Size) for d in wanted):
+            return all(isinstance(w, Size) or w == g for g, w in zip(got, wanted, strict=True))
         try:
             return broadcast(got, wanted) == wanted and (not got or got == wanted)
         except Mismatch:
@@ -207,6 +220,8 @@ class LeafMaker:
             return self.initializer(expr), None, None
         before = len(self.c.elaborator.problems)
         value = self.c.elaborator.eval(expr, self.c.env)
+        if isinstance(value, tuple) and statics.nested(value) and statics.ragged(value):
+            raise Problem(errors.ragged(expr.span))
         self.c.problems += self.c.elaborator.problems[before:]
         del self.c.elaborator.problems[before:]
         if isinstance(value, tuple) and (known := statics.nested(value)):

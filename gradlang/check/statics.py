@@ -127,6 +127,32 @@ def static_shape(value: Value) -> Shape:
     return (*shape, *(value.type.shape if isinstance(value, Ref) else ()))
 
 
+def of_kind(value: Value, dtype: str) -> bool:
+    """Whether a number, or every number of nested lists, is of a kind: whole, or true and false (or 0 and 1)."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(item)
+        elif not isinstance(item, (bool, int)) or (dtype == "bool" and item not in (0, 1)) or abs(item) >= 2**63:
+            return False
+    return True
+
+
+MOST_AXES = 32  # NumPy takes 64; a reshape or a stack may add some
+
+
+def ragged(items: Value) -> bool:
+    """Whether nested lists of numbers have rows of different lengths."""
+    level = [items]
+    while level:
+        lists = [i for i in level if isinstance(i, tuple)]
+        if len({len(i) for i in lists}) > 1 or 0 < len(lists) < len(level):
+            return True
+        level = [x for i in lists for x in i]
+    return False
+
+
 def nested(items: Value) -> tuple[Shape, str] | None:
     """Shape and kind of nested lists that hold numbers only, else None."""
     shape = static_shape(items)

@@ -85,9 +85,10 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
     chosen = [w.strip() for w in wrt.split(",")] if wrt else None
     out: dict[str, list[str]] = {}
     if program.asked:
-        for asked, name in zip(program.asked, program.outputs, strict=False):
+        for asked in program.asked:
             if asked.kind != "output":
-                out[name] = list(chosen or asked.wrt or program.differentiable())
+                row = out.setdefault(asked.name, [])
+                row += [n for n in chosen or asked.wrt or program.differentiable() if n not in row]
     else:
         for name in program.outputs:
             type = program.nodes[program.values[name]].type

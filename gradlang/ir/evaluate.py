@@ -121,8 +121,9 @@ def _sum(m: Machine, instr: Instr, args: list[Any]) -> Any:
 
 def _extremum(name: str) -> Callable[[Machine, Instr, list[Any]], Any]:
     def run(m: Machine, instr: Instr, args: list[Any]) -> Any:
-        axes, keep = instr.attrs
-        return getattr(np, name)(np.asarray(args[0]), axis=axes, keepdims=bool(keep))
+        axes, keep = instr.attrs[:2]
+        more = {"initial": m.number(instr.attrs[2])} if len(instr.attrs) > 2 and instr.attrs[2] is not None else {}
+        return getattr(np, name)(np.asarray(args[0]), axis=axes, keepdims=bool(keep), **more)
 
     return run
 
@@ -179,6 +180,18 @@ def _scan(m: Machine, instr: Instr, args: list[Any]) -> Any:
     return np.moveaxis(out, 0, instr.attrs[0])
 
 
+def _nearest(m: Machine, instr: Instr, args: list[Any]) -> Any:
+    index, n = np.asarray(args[0]), m.dims(instr.attrs[0])[0]
+    return np.clip(np.where(index < 0, index + n, index), 0, max(n - 1, 0))
+
+
+def _within(m: Machine, instr: Instr, args: list[Any]) -> Any:
+    index, n = np.asarray(args[0]), m.dims(instr.attrs[0])[0]
+    if index.size and not (-n <= index.min() and index.max() < n):
+        raise IndexError(f"an index is outside -{n} to {n - 1}")
+    return np.where(index < 0, index + n, index)
+
+
 STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "mark": lambda m, i, a: a[0],
     "real": lambda m, i, a: np.vectorize(m.number, otypes=[m.dtype])(a[0])[()] if np.size(a[0]) else np.asarray(a[0], m.dtype),
@@ -193,21 +206,23 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "transpose": lambda m, i, a: np.transpose(a[0], i.attrs[0]),
     "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)],
     "unslice": _unslice,
-    "take": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
+    "take_axis": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
     "scatter_add": _scatter_add,
     "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]),
     "scatter_along": _scatter_along,
     "concat": lambda m, i, a: np.concatenate(a, axis=i.attrs[0]),
     "stack": lambda m, i, a: np.stack(a, axis=i.attrs[0]),
     "product": lambda m, i, a: np.multiply.reduce(np.asarray(a[0]), axis=-1),
-    "argmax": lambda m, i, a: np.argmax(a[0], axis=i.attrs[0]),
-    "argmin": lambda m, i, a: np.argmin(a[0], axis=i.attrs[0]),
+    "argmax_along": lambda m, i, a: np.argmax(a[0], axis=i.attrs[0]),
+    "argmin_along": lambda m, i, a: np.argmin(a[0], axis=i.attrs[0]),
     "argsort": lambda m, i, a: np.argsort(a[0], axis=i.attrs[0], kind="stable"),
-    "cumsum": lambda m, i, a: np.cumsum(a[0], axis=i.attrs[0], dtype=m.dtype),
+    "cumsum_along": lambda m, i, a: np.cumsum(a[0], axis=i.attrs[0], dtype=m.dtype),
     "scan_affine": _scan,
     "matmul": lambda m, i, a: (
         np.matmul(*a) if m.functions is None else np.dot(*a) if max(map(np.ndim, a)) < 3 else np.matmul(*a)
     ),
+    "within": _within,
+    "nearest": _nearest,
     "einsum": lambda m, i, a: np.einsum(i.attrs[0], *a),
     "logical_and": lambda m, i, a: np.logical_and(*(np.asarray(x, bool) for x in a)),
     "logical_or": lambda m, i, a: np.logical_or(*(np.asarray(x, bool) for x in a)),

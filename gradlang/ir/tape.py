@@ -98,7 +98,9 @@ class Builder:
                 if self.instrs[ids[0]].type.shape == type.shape:
                     return Ref(ids[0], type)
         elif self.reduces_nothing(op.name, ids[0] if ids else 0, attrs, type):
-            return Ref(self.real(ids[0]), type)
+            return Ref(self.truth(ids[0]) if type.dtype == "bool" else self.real(ids[0]), type)
+        if op.name in ("any", "all"):
+            ids = [self.truth(ids[0])]
         if "moves" not in op.flags and not op.flags & {"predicate", "index"}:
             named = op.params if "variadic" not in op.flags else ()
             ids = [self.real(i) if not named or named[k] in op.adjoints else i for k, i in enumerate(ids)]
@@ -107,7 +109,7 @@ class Builder:
     def reduces_nothing(self, name: str, i: int, attrs: tuple[Any, ...], type: Type) -> bool:
         if name == "sum_to":
             return self.instrs[i].type.shape == type.shape
-        return name in ("sum", "max", "min") and not attrs[0]
+        return name in ("sum", "max", "min", "any", "all") and not attrs[0]
 
     @staticmethod
     def is_identity(op: Op, attrs: tuple[Any, ...], type: Type) -> bool:
@@ -150,6 +152,11 @@ class Builder:
         if at.op == "size":
             return self.add("size", (), at.attrs, SCALAR, at.span)
         return self.add("real", (i,), (), Type(at.type.shape), at.span, at.scope)
+
+    def truth(self, i: int) -> int:
+        """The value as truth values: a number is true unless it is 0."""
+        at = self.instrs[i]
+        return i if at.type.dtype == "bool" else self.apply("not_equal", (i, self.const(0.0)), (), at.span, at.scope)
 
     def uniform(self, i: int) -> int | None:
         """The scalar constant or size that every entry of a value is, if that is plain."""

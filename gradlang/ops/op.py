@@ -18,9 +18,9 @@ FLAGS = {
     "cast": "takes truth values and whole numbers, gives reals",
     "marker": "keeps its value apart from equal ones",
     "variadic": "takes a list of arrays",
+    "rounding": "its result is whole and has the sign of its argument, zeros too",
     "moves": "moves entries and keeps their kind",
 }
-KEYED = ("adjoint", "spelling")
 WORDS = ("value", "reference", "shape")
 
 

@@ -29,6 +29,9 @@ Attrs = tuple[Any, ...]
 Inferred = tuple[Attrs, Type]
 
 
+LARGEST = 2**40
+
+
 class Misfit(Exception):
     """Arguments that do not fit an op: a sentence, and a hint."""
 
@@ -63,8 +66,12 @@ def shape_of(value: Any) -> Shape:
     for d in dims:
         if isinstance(d, bool) or not isinstance(d, (int, Size)):
             raise Misfit("a shape is made of whole numbers and sizes", "for example `[N, 3]`")
+        if isinstance(d, int) and d > LARGEST:
+            raise Misfit(f"a size of {d} is more than any memory holds")
         if isinstance(d, int) and d < 0:
             raise Misfit(f"a size cannot be negative, but this is {d}")
+    if len(dims) > 32:
+        raise Misfit("an array has at most 32 axes")
     return tuple(dims)
 
 
@@ -186,7 +193,7 @@ def reduce(types: list[Type], attrs: Attrs) -> Inferred:
 def reduce_nonempty(types: list[Type], attrs: Attrs) -> Inferred:
     made = reduce(types, attrs)
     for a in made[0][0]:
-        if types[0].shape[a] == 0:
+        if types[0].shape[a] == 0 and attrs[2] is None:
             raise Misfit("the maximum or minimum of no entries is not defined")
     return made
 
@@ -197,11 +204,19 @@ def product_last(types: list[Type], attrs: Attrs) -> Inferred:
 
 def argreduce(types: list[Type], attrs: Attrs) -> Inferred:
     axis = axis_of(attrs[0], types[0].rank)
+    if types[0].shape[axis] == 0:
+        raise Misfit("no entries have no largest or smallest one")
     return (axis,), Type(reduced(types[0].shape, (axis,), False), "int")
 
 
 def same(types: list[Type], attrs: Attrs) -> Inferred:
     return (axis_of(attrs[0], types[0].rank),), types[0]
+
+
+def within(types: list[Type], attrs: Attrs) -> Inferred:
+    if types[0].dtype != "int":
+        raise Misfit(f"whole numbers are needed here, but this is {types[0]}")
+    return attrs, types[0]
 
 
 def matmul(types: list[Type], attrs: Attrs) -> Inferred:
@@ -232,7 +247,7 @@ def einsum(types: list[Type], attrs: Attrs) -> Inferred:
     spec = spec.replace(" ", "")
     left, arrow, right = spec.partition("->")
     parts = left.split(",")
-    if not all(c.isalpha() for c in "".join(parts) + right):
+    if not all(c.isascii() and c.isalpha() for c in "".join(parts) + right):
         raise Misfit(f'"{attrs[0]}" is not an einsum that is understood here', "use letters, `,` and `->`")
     if not arrow:
         letters = "".join(parts)
@@ -270,6 +285,7 @@ RULES: dict[str, Callable[[list[Type], Attrs], Inferred]] = {
     "product": product_last,
     "argreduce": argreduce,
     "same": same,
+    "within": within,
     "matmul": matmul,
     "einsum": einsum,
 }

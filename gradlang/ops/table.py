@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from gradlang.diagnostics import Diagnostic, SourceError
-from gradlang.ops.op import FLAGS, KEYED, WORDS, Domain, Kink, Op
+from gradlang.ops.op import FLAGS, WORDS, Domain, Kink, Op
 from gradlang.source import Source, Sources
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import grammar_text
@@ -36,75 +36,80 @@ def number(expr: ast.Expr) -> float:
 
 
 def spelled(expr: ast.Expr) -> str:
-    """A dotted name, or one dotted name applied to another: `math.exp`, `float(math.floor)`."""
+    """A dotted name such as `math.exp`."""
     match expr:
         case ast.Name(id=name):
             return name
         case ast.Attribute(value=value, name=name):
             return f"{spelled(value)}.{name}"
-        case ast.Call(func=func, args=(arg,)):
-            return f"{spelled(func)}({spelled(arg)})"
     raise ValueError("a spelling is a dotted name")
 
 
-def entry(node: ast.Operator, source: Source) -> Op:
-    """An `Op` from the syntax of its entry."""
-    flags, local, partials, adjoints = set(), [], {}, {}
-    spelling: dict[str, str] = {}
-    single: dict[str, ast.Expr] = {}
-    domains, kinks = [], []
-    for line in node.lines:
+@dataclass(slots=True)
+class Clauses:
+    """What the lines of an entry say, as they are read."""
+
+    flags: set[str] = field(default_factory=set)
+    local: list[tuple[str, ast.Expr]] = field(default_factory=list)
+    single: dict[str, ast.Expr] = field(default_factory=dict)
+    partials: dict[str, ast.Expr] = field(default_factory=dict)
+    adjoints: dict[str, ast.Expr] = field(default_factory=dict)
+    spelling: dict[str, str] = field(default_factory=dict)
+    domains: list[Domain] = field(default_factory=list)
+    kinks: list[Kink] = field(default_factory=list)
+
+    def add(self, line: ast.OpLine) -> bool:
+        """Whether a line is a clause of an op."""
         first, value = line.key[0], line.values[0] if line.values else None
         if line.kind == "flag" and first in FLAGS:
-            flags.add(first)
+            self.flags.add(first)
         elif line.kind == "partial" and first == "d" and line.key[1].startswith("d"):
-            partials[line.key[1][1:]] = line.values[0]
-        elif line.kind == "keyed" and first in KEYED and value is not None:
-            if first == "adjoint":
-                adjoints[line.key[1]] = value
-            else:
-                spelling[line.key[1]] = spelled(value)
+            self.partials[line.key[1][1:]] = line.values[0]
+        elif line.kind == "keyed" and first == "adjoint" and value is not None:
+            self.adjoints[line.key[1]] = value
+        elif line.kind == "keyed" and first == "spelling" and value is not None:
+            self.spelling[line.key[1]] = spelled(value)
         elif line.kind == "local" and value is not None:
             if first in WORDS:
-                single[first] = value
+                self.single[first] = value
             else:
-                local.append((first, value))
+                self.local.append((first, value))
         elif line.kind == "domain" and first == "on":
-            numbers = list(map(number, line.values))
-            domains.append(Domain({n: (numbers[2 * i], numbers[2 * i + 1]) for i, n in enumerate(line.key[1:])}))
+            ends = list(map(number, line.values))
+            self.domains.append(Domain({n: (ends[2 * i], ends[2 * i + 1]) for i, n in enumerate(line.key[1:])}))
         elif line.kind == "at" and first == "at":
-            kinks.append(Kink({n.id: number(e) for n, e in line.bindings}, tuple(map(number, line.values))))
+            self.kinks.append(Kink({n.id: number(e) for n, e in line.bindings}, tuple(map(number, line.values))))
         else:
-            raise SourceError(
-                [
-                    Diagnostic(
-                        "G130",
-                        f"`{' '.join(line.key)}` is no clause of an op",
-                        line.span,
-                        help="clauses are: value, d/dx, adjoint, spelling, reference, shape, on, at, "
-                        + ", ".join(sorted(FLAGS)),
-                    )
-                ],
-                Sources([source]),
-            )
+            return False
+        return True
+
+
+def entry(node: ast.Operator, source: Source) -> Op:
+    """An `Op` from the syntax of its entry. Raises SourceError for a line that is no clause."""
+    c = Clauses()
+    for line in node.lines:
+        if not c.add(line):
+            known = "value, d/dx, adjoint, spelling, reference, shape, on, at, " + ", ".join(sorted(FLAGS))
+            text = f"`{' '.join(line.key)}` is no clause of an op"
+            raise SourceError([Diagnostic("G130", text, line.span, help=f"clauses are: {known}")], Sources([source]))
     attrs = [p for p in node.params if p.default is not None]
-    shape = single.get("shape")
+    shape = c.single.get("shape")
     return Op(
         node.name.id,
         tuple(p.name.id for p in node.params if p.default is None),
         tuple(p.name.id for p in attrs),
         tuple(p.default for p in attrs if p.default is not None),
         node.result.id,
-        frozenset(flags),
-        tuple(local),
-        single.get("value"),
-        partials,
-        adjoints,
-        spelling,
-        single.get("reference"),
+        frozenset(c.flags),
+        tuple(c.local),
+        c.single.get("value"),
+        c.partials,
+        c.adjoints,
+        c.spelling,
+        c.single.get("reference"),
         shape.id if isinstance(shape, ast.Name) else "",
-        tuple(domains),
-        tuple(kinks),
+        tuple(c.domains),
+        tuple(c.kinks),
         node.span,
         source,
     )

@@ -33,7 +33,7 @@ from gradlang.types import Type
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -2.5, math.inf, -math.inf, math.nan, 1e308, -1e308, 5e-324, -5e-324, 1e-160)
 ORDINARY = (0.3, -0.7, 1.9, 2.6, -3.1, 0.05, 8.0, -12.0, 30.0, -40.0, 1e-9, -1e-5)
 SETTINGS: dict[str, Any] = {"axis": (0,), "keepdims": False}
-ARRAY_RULES = frozenset({"log_softmax", "logsumexp", "square_of_norm"})
+ARRAY_RULES = frozenset({"log_softmax", "logsumexp", "square_of_norm", "norm", "norm_of_products"})
 
 
 @dataclass(slots=True)

@@ -61,7 +61,10 @@ class Binder:
         if type(value) is float:
             return value
         if isinstance(value, (bool, int, float)):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise fail("G504", f"the value of `{name}` is too large for a float", self.program, self.span(name)) from None
         array = self.array(name, value)
         if array.shape != ():
             raise self.misfit(name, array.shape)
@@ -70,11 +73,18 @@ class Binder:
     def span(self, name: str) -> Span | None:
         return self.by_name[name].span if name in self.by_name else None
 
+    def shown(self, name: str) -> str:
+        """What an argument is called in a message."""
+        stem, _, of = name.partition("_")
+        if name in self.by_name or stem not in ("upstream", "v"):
+            return f"`{name}`"
+        return f"the upstream derivative of `{of}`" if stem == "upstream" else f"the vector for `{of}`"
+
     def misfit(self, name: str, got: tuple[int, ...], because: str = "") -> InputError:
         wanted = self.types[name].shape
         shown = show_shape(wanted) if wanted else "a scalar"
         have = f"an array {show_shape(got)}" if got else "a single number"
-        return fail("G503", f"`{name}` must be {shown}, but {have} is given{because}", self.program, self.span(name))
+        return fail("G503", f"{self.shown(name)} must be {shown}, but {have} is given{because}", self.program, self.span(name))
 
     def array(self, name: str, value: Any) -> NDArray[Any]:
         """An array of the right kind; never the caller's own unless it fits as it is (generated code only reads it)."""
@@ -83,7 +93,7 @@ class Binder:
         kind = self.types[name].dtype
         try:
             array = np.asarray(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise fail(
                 "G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)
             ) from None
@@ -97,7 +107,8 @@ class Binder:
             )
             raise fail("G504", f"`{name}` must be numbers, but {shown} is given", self.program, self.span(name))
         if kind == "int":
-            if array.dtype.kind == "f" and not (array.size and np.all(array == np.floor(array))):
+            whole = array.dtype.kind != "f" or bool(np.all(np.abs(array) < 2**53) and np.all(array == np.floor(array)))
+            if not whole or (array.dtype.kind == "u" and array.size and array.max() >= 2**63):
                 raise fail("G504", f"`{name}` must be whole numbers", self.program, self.span(name))
             return array.astype(np.int64) if array.dtype != np.int64 else array
         if kind == "bool":
@@ -106,9 +117,11 @@ class Binder:
 
     def bind(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, int]]:
         """The arguments in the order of the generated function, and the sizes."""
+        import numpy as np
+
         for name in given:
             if name not in self.types:
-                raise self.unknown(name)
+                raise self.unknown(str(name))
         arrays: dict[str, Any] = {n: self.array(n, given[n]) for n in self.types if n in given}
         missing = [leaf.name for leaf in self.leaves if leaf.required and leaf.name not in given]
         missing += [n for n, _ in self.extra if n not in given]
@@ -122,11 +135,22 @@ class Binder:
                 f"give it: `{missing[0]}=...`",
             )
         sizes: dict[str, int] = {}
-        self.sizes_of(arrays, sizes)
+        thin = [n for n, t in self.extra if t.shape and arrays[n].ndim == 0]
+        self.sizes_of({n: a for n, a in arrays.items() if n not in thin}, sizes)
+        self.sizes_of(
+            {
+                leaf.name: np.asarray(leaf.default)
+                for leaf in self.leaves
+                if leaf.name not in arrays and isinstance(leaf.default, tuple) and np.ndim(leaf.default) == leaf.type.rank
+            },
+            sizes,
+        )
         for leaf in self.leaves:
             if leaf.name not in arrays:
                 arrays[leaf.name] = self.default(leaf, sizes)
-        self.sizes_of(arrays, sizes)
+        self.sizes_of({n: a for n, a in arrays.items() if n not in thin}, sizes)
+        for n in thin:
+            arrays[n] = np.broadcast_to(arrays[n], tuple(self.value(d, sizes, n) for d in self.types[n].shape))
         self.compare(arrays, sizes)
         self.requirements(sizes)
         return [arrays[n] for n in self.types], sizes
@@ -187,7 +211,11 @@ class Binder:
         if leaf.default_node is not None:
             from gradlang.ir.evaluate import value_of
 
-            made = np.asarray(value_of(self.program, leaf.default_node, sizes), dtype)
+            try:
+                made = np.asarray(value_of(self.program, leaf.default_node, sizes), dtype)
+            except KeyError as error:
+                self.value(types.size(str(error.args[0])), sizes, leaf.name)
+                raise
         else:
             made = np.asarray(leaf.default, dtype)
         if made.ndim < leaf.type.rank:

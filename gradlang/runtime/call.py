@@ -21,10 +21,11 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "raw")
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
         self.job, self.binder, self._artifact = job, binder, artifact
+        self.known: list[tuple[str, type, Any, tuple[int, ...]]] | None = None
         self.raw: Callable[..., Any] = (
             Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
         )
@@ -58,12 +59,37 @@ class Compiled:
             values = {**given, **values}
         if self.job.scalar:
             return self.raw(*self.scalars(values))
-        args, _ = self.binder.bind(values)
-        args = [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
+        args = self.seen_before(values)
+        if args is None:
+            args = self.bound(values)
         try:
             return self.raw(*args)
         except IndexError as error:
             raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
+        except (ValueError, MemoryError) as error:
+            full = isinstance(error, MemoryError)
+            text = "the arrays do not fit into memory" if full else f"there is no value for these sizes: {error}"
+            raise fail("G517", text, self.binder.program) from None
+
+    def seen_before(self, values: Any) -> list[Any] | None:
+        """The arguments, if they are arrays of the kinds and shapes of the last call that was checked."""
+        if self.known is None or len(values) != len(self.known):
+            return None
+        args = []
+        for name, type_, dtype, shape in self.known:
+            value = values.get(name)
+            if type(value) is not type_ or value.dtype is not dtype or value.shape != shape:
+                return None
+            args.append(value)
+        return args
+
+    def bound(self, values: Mapping[str, Any]) -> list[Any]:
+        args, _ = self.binder.bind(values)
+        arrays: list[Any] = [values.get(n) for n in self.binder.types]
+        plain = all(a is b and type(a).__name__ == "ndarray" and a.ndim for a, b in zip(args, arrays, strict=True))
+        if plain and len(values) == len(arrays):
+            self.known = [(n, type(a), a.dtype, a.shape) for n, a in zip(self.binder.types, args, strict=True)]
+        return [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
 
     def scalars(self, values: Mapping[str, Any]) -> list[float]:
         out = []
@@ -77,7 +103,7 @@ class Compiled:
                 out.append(float(self.binder.bind(values)[0][list(self.binder.types).index(p.name)]))
         for name in values:
             if name not in self.binder.types:
-                raise self.binder.unknown(name)
+                raise self.binder.unknown(str(name))
         return out
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -115,9 +141,11 @@ def direct_call(artifact: Artifact) -> Callable[..., Any]:
     lines[head] = f"def {artifact.entry}(self, given=GIVEN, /, {', '.join(params)}, **unknown):"
     lines[head + 1 : head + 1] = [
         f"    if given is not GIVEN or unknown or not ({floats} is float):",
-        "        values = dict(unknown, " + ", ".join(f"{n}={n}" for n in names) + ")",
-        "        return self.slow(given, {k: v for k, v in values.items() if v is not GIVEN})",
+        # a default is known by its identity: what the caller gave is another object
+        "        named = (" + ", ".join(names) + ",)",
+        "        own = {k: v for k, v, d in zip(NAMES, named, self.__class__.__call__.__defaults__[1:]) if v is not d}",
+        "        return self.slow(given, {**unknown, **own})",
     ]
-    namespace: dict[str, Any] = {"GIVEN": GIVEN}
+    namespace: dict[str, Any] = {"GIVEN": GIVEN, "NAMES": tuple(names)}
     exec(compile("\n".join(lines), f"<gradlang {artifact.entry}>", "exec"), namespace)
     return namespace[artifact.entry]  # type: ignore[no-any-return]

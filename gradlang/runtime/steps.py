@@ -47,13 +47,10 @@ def function(op: Op) -> Function:
     """The Python function of a pointwise op over floats."""
     if op.name in OPERATORS:
         return OPERATORS[op.name]
-    spelling = op.spelling.get("python", f"math.{op.name}")
-    outer, _, inner = spelling.partition("(")
-    found = named(inner.rstrip(")") or outer)
-    if not inner:
-        return found
-    wrap = named(outer)
-    return lambda *args: wrap(found(*args))
+    found = named(op.spelling.get("python", f"math.{op.name}"))
+    if "rounding" in op.flags:
+        return lambda x: math.copysign(found(x), x)
+    return found
 
 
 def named(spelling: str) -> Function:

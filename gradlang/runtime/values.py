@@ -9,7 +9,7 @@ from gradlang.check.names import is_literal
 from gradlang.check.program import Ref
 from gradlang.check.rules import Scratch
 from gradlang.check.scope import Env, Home
-from gradlang.check.statics import nested
+from gradlang.check.statics import nested, ragged
 from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.ops.table import builtin
 from gradlang.source import Source
@@ -43,7 +43,7 @@ def literal(text: str, name: str) -> Any:
     value = elaborator.eval(define.value, Env(Home({})))
     if elaborator.problems or isinstance(value, Ref):
         raise bad
-    if isinstance(value, tuple) and nested(value) is None:
+    if isinstance(value, tuple) and (nested(value) is None or ragged(value)):
         raise bad
     if not isinstance(value, (int, float, tuple)):
         raise bad

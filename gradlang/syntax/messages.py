@@ -33,6 +33,9 @@ def confusable(char: str, meant: str, span: Span) -> Diagnostic:
     return Diagnostic("G101", text, span, f"write `{meant}`", fix=(span, meant))
 
 
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
+
+
 def stray(char: str, span: Span, text: str) -> Diagnostic:
     if char in "\"'":
         kind = "label" if char == '"' else "unit"
@@ -51,8 +54,15 @@ def stray(char: str, span: Span, text: str) -> Diagnostic:
         "∑": "write `sum(x)`",
         "∞": "write `inf`",
     }
+    if char in SUPERSCRIPTS:
+        return Diagnostic("G101", f"a power is written `**`, not `{char}`", span, f"write `**{SUPERSCRIPTS[char]}`")
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     return Diagnostic("G102", f"`{shown}` has no meaning in a formula", span, help=known.get(char, "delete it"))
+
+
+def odd_space(char: str, span: Span) -> Diagnostic:
+    name = unicodedata.name(char, f"U+{ord(char):04X}").lower()
+    return Diagnostic("G102", f"this blank is not an ordinary one ({name})", span, help="write a space", fix=(span, " "))
 
 
 def invisible(char: str, span: Span) -> Diagnostic:

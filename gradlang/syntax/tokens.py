@@ -113,8 +113,8 @@ def lexicon() -> Lexicon:
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
         r"[ \t\f\r]*(?:"
-        rf"({words['NAME']})|({words['NUMBER']})|({'|'.join(map(re.escape, operators))})|(\n)"
-        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^\s])|$)"
+        rf"({words['NAME']})|({words['NUMBER']})|({'|'.join(map(re.escape, operators))})|(\r?\n)"
+        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^ \t\f\r\n])|$)"
     )
     kinds = {literals[t] for t in CONTINUES}
     return Lexicon(
@@ -162,6 +162,12 @@ class Cutter:
             if group == 1:
                 word = m[1]
                 if not word.isascii():
+                    good = next((k for k in range(len(word), 0, -1) if word[:k].isidentifier()), 0)
+                    if good < len(word):  # a superscript, say: a word character that no name may hold
+                        word, at = word[:good], m.start(1) + good
+                        if not good:
+                            at = self.stray(text[at], at)
+                            continue
                     word = unicodedata.normalize("NFKC", word)
                 run.put(literals.get(word, "NAME"), word, m.start(1), at)
             elif group == 3:
@@ -194,7 +200,9 @@ class Cutter:
         """A character that no token starts with: report it, and read it as what it was meant to be."""
         meant = CONFUSABLE.get(char)
         kind = self.lex.literals.get(meant or "")
-        if char in NEVER_A_SPACE:
+        if char.isspace():
+            self.cut.faults.append(messages.odd_space(char, (at, at + 1)))
+        elif char in NEVER_A_SPACE:
             self.cut.faults.append(messages.invisible(char, (at, at + 1)))
         elif meant is None or kind is None:
             self.cut.faults.append(messages.stray(char, (at, at + 1), self.text))

@@ -15,7 +15,8 @@ from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.partials import Templates
 
-KEEPS_MASK = ("sum", "cumsum", "stack", "concat")
+HOLES = ("unslice", "scatter_add", "scatter_along")  # adjoints with exact zeros where nothing was read
+KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
 
 
 class Chain:
@@ -37,11 +38,19 @@ class Chain:
             op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
         ).id
         out = b.instrs[made]
-        if out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0)):
+        if out.op in HOLES or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
         if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):
             self.masked.add(made)
         return made
+
+    def contribution(self, op: Op, instr: Instr, at: int, param: str, g: int) -> int | None:
+        """What one argument of a pointwise op adds to a tangent, or gets of a cotangent."""
+        if op.name == "zmul" and param == "p":  # where the first factor is an exact zero, nothing depends on the second
+            made = self.make("zmul", (self.partial(op, instr, at, param), g), g, instr.span, instr.scope)
+            self.masked.add(made)
+            return made
+        return self.scale(g, self.partial(op, instr, at, param), instr.span, instr.scope)
 
     def scale(self, g: int, p: int, span: Span, scope: tuple[str, ...]) -> int | None:
         """g * p, or None where it is an exact zero."""

@@ -21,9 +21,10 @@ def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[
         if op is None or op.value is None or spelled(op):
             return None
         if op.pointwise:
-            return templates.write(
+            made = templates.write(
                 b, op, "value", op.value, instr.attrs, list(args), False, instr.type, instr.span, instr.scope
             )
+            return b.broadcast(made, instr.type.shape, instr.span, instr.scope)
         refs = [b.ref(a) for a in args]
         return evaluate(op, op.value, refs, instr.attrs, b, None, None, instr.span, scope=instr.scope).id
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
-from gradlang.transform.chain import Chain
+from gradlang.transform.chain import HOLES, Chain
 from gradlang.transform.variadic import VARIADIC
 from gradlang.transform.vjp import active_between, vjp
 
@@ -42,7 +42,7 @@ def _pointwise(chain: Chain, op: Op, instr: Instr, at: int, found: dict[int, int
     for a, param in zip(instr.args, op.params, strict=True):
         t = found.get(a)
         if t is not None and param in op.partials:
-            part = chain.scale(t, chain.partial(op, instr, at, param), instr.span, instr.scope)
+            part = chain.contribution(op, instr, at, param, t)
             total = chain.plus(total, part, instr.span)
     return total
 
@@ -54,7 +54,9 @@ def _linear(chain: Chain, op: Op, instr: Instr, found: dict[int, int | None]) ->
         if t is not None and param in op.adjoints:
             args = [*instr.args[:k], t, *instr.args[k + 1 :]]
             made = chain.b.apply(op.name, args, instr.attrs, instr.span, instr.scope)
-            if "moves" in op.flags:
+            if op.name in HOLES:
+                chain.masked.add(made)
+            elif "moves" in op.flags:
                 chain.mask(t, made)
             total = chain.plus(total, made, instr.span)
     return total

@@ -36,7 +36,8 @@ class Passes:
 
     def rewritten(self) -> list[tuple[str, Span]]:
         """Which stable rewrites fired, and where."""
-        return list(dict.fromkeys(self.stable.used))
+        exact = {rule.name for found in self.stable.by_op.values() for _, rule in found if rule.kind == "exact"}
+        return [found for found in dict.fromkeys(self.stable.used) if found[0] not in exact]
 
 
 def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
@@ -58,7 +59,8 @@ def merge_equal(tape: Tape, table: OpTable) -> Tape:
 
 def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False) -> Passes:
     templates = Templates(table)
-    stable = Rewriter(rules, ("stable",), table)
+    # exact rules come along: they bring a formula into the form that a stable rule knows
+    stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
     simple = Pass("simplify", "exact rewrites and constant folding", lambda t: simplify(t, table, exact))
     return Passes(

@@ -57,6 +57,6 @@ def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: b
         if not active[a]:
             continue
         if param in op.partials:
-            yield position, chain.scale(g, chain.partial(op, instr, at, param), instr.span, instr.scope)
+            yield position, chain.contribution(op, instr, at, param, g)
         elif param in op.adjoints:
             yield position, chain.adjoint(op, instr, at, param, g)

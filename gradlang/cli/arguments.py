@@ -1,0 +1,94 @@
+"""What may stand on a command line, and the help that says so."""
+
+from __future__ import annotations
+
+import argparse
+
+from gradlang._version import __version__
+
+EXAMPLES = """examples:
+  gradlang run shopping.grad                 the value and the gradient
+  gradlang run shopping.grad apple=120 n=3   with other inputs
+  gradlang check shopping.grad               everything that can be wrong with it
+  gradlang compile shopping.grad -o m.py     Python that needs no gradlang
+"""
+
+
+FILE = "a .grad file, - for standard input"
+DTYPES = ("float64", "float32")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="gradlang",
+        description="Differentiable formulas: text in, exact gradients out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.suggest_on_error = True  # type: ignore[attr-defined, unused-ignore]
+    top.add_argument("--version", action="version", version=f"gradlang {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (help, epilog, fill) in COMMANDS.items():
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
+        fill(made)
+    return top
+
+
+def _inputs(to: argparse.ArgumentParser) -> None:
+    to.add_argument("file", help=FILE)
+    to.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
+    data = "d.npz, name=x.npy or rows.csv; may be repeated"
+    to.add_argument("--data", action="append", default=[], metavar="FILE", help=data)
+    to.add_argument("--seed", type=int, default=0, help="for parameters that are not given")
+
+
+def _run(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    flows = "the derivative that flows in from above"
+    to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
+    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--digits", type=int, metavar="N", help="significant digits (default: all)")
+    to.add_argument("--dtype", choices=DTYPES, default="float64")
+    to.add_argument("--backend", choices=["auto", "numpy"], default="auto")
+
+
+def _compile(to: argparse.ArgumentParser) -> None:
+    to.add_argument("file", help=FILE)
+    to.add_argument("--target", choices=["numpy", "grad"], default="numpy")
+    to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
+    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--dtype", choices=DTYPES, default="float64")
+    to.add_argument("-o", dest="output", metavar="FILE", help="write to a file (default: standard output)")
+    to.add_argument("--dump", metavar="DIR", help="write the program after every pass to numbered files")
+
+
+def _ops(to: argparse.ArgumentParser) -> None:
+    to.add_argument("name", nargs="?")
+    to.add_argument("--kinks", action="store_true", help="the conventions at kinks")
+    proof = "prove every entry and every rewrite against multi-precision and print the accuracy table"
+    to.add_argument("--check", action="store_true", help=proof)
+
+
+def _fmt(to: argparse.ArgumentParser) -> None:
+    to.add_argument("file", help=FILE)
+    to.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the file is not formatted")
+
+
+COMMANDS = {
+    "run": (
+        "compute the outputs and their gradients",
+        "example:\n  gradlang run net.grad --data batch.npz --wrt W1,b1",
+        _run,
+    ),
+    "check": ("report everything that is wrong: errors, its own checks, gradients against multi-precision", "", _inputs),
+    "compile": ("print standalone source that does not need gradlang", "", _compile),
+    "ops": ("list the ops, or show one with its derivative", "", _ops),
+    "fmt": ("format a program; every comment is kept", "", _fmt),
+}
