@@ -48,6 +48,8 @@ class Model:
     def __init__(self, program: Program, dtype: str = "float64", seed: int = 0) -> None:
         if dtype not in ("float64", "float32"):
             raise InputError([Diagnostic("G508", f"`{dtype}` is no number type", help="float64 or float32")])
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError([Diagnostic("G508", f"a seed is a whole number from 0 on, not {seed!r}")])
         self.program, self.dtype, self.seed = program, dtype, seed
         self._compiled: dict[Goal, Compiled] = {}
 
@@ -84,7 +86,11 @@ class Model:
     # -------------------------------------------------------------- functions
     def _names(self, names: str | Iterable[str] | None, what: str, known: Iterable[str]) -> tuple[str, ...]:
         known = list(known)
-        chosen = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(names)
+        if names is not None and not isinstance(names, (str, Iterable)):
+            raise InputError([Diagnostic("G509", f"a {what} is named by a text or a list of texts, not {names!r}")])
+        chosen = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(map(str, names))
+        if not chosen:
+            raise InputError([Diagnostic("G509", f"no {what} is named", help=f"there are {', '.join(known)}")])
         for n in chosen:
             if n not in known:
                 raise InputError(
@@ -261,5 +267,7 @@ def load(path: str | Path, dtype: str = "float64", seed: int = 0) -> Model:
 
 
 def loads(text: str, path: str = "<text>", dtype: str = "float64", seed: int = 0) -> Model:
-    """The model of a text."""
+    """The model of a text. Raises SourceError with every error of it."""
+    if not isinstance(text, str):
+        raise InputError([Diagnostic("G508", f"a program is a text, not {type(text).__name__}")])
     return Model(pipeline.load(text, path, pipeline.standard()), dtype, seed)

@@ -36,9 +36,9 @@ COMING = {
 
 # Pieces of the rules of the table, which a program does not see.
 INTERNAL = frozenset(
-    "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread squeeze_axis "
-    "expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along running_product "
-    "impulse".split()
+    "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
+    "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
+    "running_product impulse".split()
 )
 
 
@@ -57,8 +57,9 @@ def function_names(e: Elaborator, home: Home) -> list[str]:
 
 def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if not isinstance(node.func, ast.Name):
-        what = "names of an imported file are" if isinstance(node.func, ast.Attribute) else "calls of a computed function are"
-        raise Problem(errors.later(what, node.span))
+        if isinstance(node.func, ast.Attribute):
+            raise Problem(errors.dotted(node.func, e.table))
+        raise Problem(errors.not_callable(node.span))
     name = node.func.id
     if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
         e.values.append(POISON)  # its definition has an error that was already reported

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gradlang.check import errors, statics
+from gradlang.check import arrays, errors, statics
 from gradlang.check.calls import unpack
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem
@@ -54,7 +54,14 @@ class Checker:
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
         self.found: dict[str, Value] = dict.fromkeys(module.broken, POISON)
-        home = Home(self.functions, self.found.get, lambda: [*self.where, *self.program.sizes], parent=library())
+        self.callables = [*library().functions, *arrays.SPECIAL, *table]
+        home = Home(
+            self.functions,
+            self.found.get,
+            lambda: [*self.where, *self.program.sizes],
+            parent=library(),
+            callables=lambda: [*self.functions, *self.callables],
+        )
         self.env = Env(home)
         self.elaborator = Elaborator(table, self.sink)
 
@@ -250,7 +257,7 @@ class Checker:
         given = {}
         for name, expr in s.given:
             if name.id not in self.program.leaves:
-                raise Problem(errors.not_a_leaf(name.id, name.span, self.program.leaves))
+                raise Problem(errors.not_a_leaf(name.id, name.span, self.program.leaves, name.id in self.program.values))
             given[name.id] = self.literal(expr)
         tol = self.literal(s.tol) if s.tol is not None else None
         match s.cond:

@@ -268,8 +268,8 @@ def _index(node: ast.Index, env: Env, e: Elaborator) -> None:
 
 def _attribute(node: ast.Attribute, env: Env, e: Elaborator) -> None:
     if node.name != "T":
-        if isinstance(node.value, ast.Name):
-            raise Problem(errors.later("names of an imported file are", node.span))
+        if isinstance(node.value, ast.Name) and env.home.value(node.value.id) is None:
+            raise Problem(errors.dotted(node, e.table))
         raise Problem(errors.bad_constant(f"a value has no `.{node.name}`", node.span, "`.T` is the transpose"))
     e.then(_transposed, node, e)
     e.push(node.value, env)

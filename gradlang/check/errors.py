@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gradlang.diagnostics import Diagnostic, did_you_mean
 from gradlang.source import Span
+from gradlang.syntax import ast
 
 
 class Problem(Exception):
@@ -18,7 +19,10 @@ class Problem(Exception):
 
 def later(what: str, span: Span) -> Diagnostic:
     return Diagnostic(
-        "G601", f"{what} not supported yet", span, notes=("the grammar already has it; its meaning comes with a later version",)
+        "G601",
+        f"{what} not supported yet",
+        span,
+        help="this version does not know it; a later one will",
     )
 
 
@@ -97,11 +101,29 @@ def no_output(span: Span) -> Diagnostic:
     return Diagnostic("G208", "this program defines nothing to compute", span, help="add a formula: `y = 2*x`")
 
 
-def not_a_leaf(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
+def not_a_leaf(name: str, span: Span, known: Iterable[str], defined: bool = False) -> Diagnostic:
+    if defined:
+        hint = "only inputs and parameters can be given"
+        return Diagnostic("G209", f"`{name}` is a definition, not an input", span, help=hint)
     return Diagnostic("G209", f"no input or parameter is named `{name}`", span, help=did_you_mean(name, known))
 
 
 # ------------------------------------------------------------------ calls
+def dotted(node: ast.Attribute, known: Iterable[str]) -> Diagnostic:
+    """`np.exp(x)`: a prefix of Python, or the prefix of an imported file."""
+    prefix = node.value.id if isinstance(node.value, ast.Name) else ""
+    if prefix in ("np", "numpy", "math", "jnp", "torch", "scipy"):
+        hint = f"write `{node.name}(...)`" if node.name in set(known) else "`gradlang ops` lists the functions"
+        return Diagnostic("G202", f"functions have no prefix here: `{prefix}.{node.name}`", node.span, help=hint)
+    if node.name in ("shape", "size", "mean", "sum", "max", "min", "reshape", "dot"):
+        return Diagnostic("G202", f"a value has no `.{node.name}`", node.span, help=f"write `{node.name}(x)`")
+    return later("names of an imported file (`file.name`) are", node.span)
+
+
+def not_callable(span: Span) -> Diagnostic:
+    return Diagnostic("G202", "this is a value, not a function", span, help="to multiply, write `*` before the parenthesis")
+
+
 def arity(name: str, got: int, wanted: str, span: Span, signature: str) -> Diagnostic:
     return Diagnostic("G301", f"`{name}` takes {wanted}, but {got} {'is' if got == 1 else 'are'} given", span, help=signature)
 

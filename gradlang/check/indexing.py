@@ -69,7 +69,7 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
         return x
     used = sum(i is not None for i in items)
     if used > x.type.rank:
-        raise Misfit(f"{used} indices are given for {x.type}", f"an array of {x.type.rank} axes takes at most {x.type.rank}")
+        raise Misfit(too_many(used, x.type))
     starts: list[Dim] = []
     lengths: list[Dim] = []
     steps: list[int] = []
@@ -98,6 +98,13 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
     if tuple(shape) != tuple(lengths):
         out = e.apply("reshape", (out,), (tuple(shape),), span)
     return _take(e, out, takes, span)
+
+
+def too_many(used: int, type: Type) -> str:
+    given = "one index is" if used == 1 else f"{used} indices are"
+    if not type.rank:
+        return f"{given} given for a scalar, which has no axes"
+    return f"{given} given for {type}, which has {type.rank} {'axis' if type.rank == 1 else 'axes'}"
 
 
 def integers(e: Elaborator, items: tuple[Value, ...], span: Span) -> Ref:
@@ -163,7 +170,7 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
         whole = next((q for r in range(step) if (q := exact_quotient(add(length, r), step)) is not None), None)
         if whole is None:
             raise Misfit(
-                f"every {step}th entry of {length} is not a whole number of entries for every size",
+                f"a step of {step} over {length} entries does not give a whole number of entries for every size",
                 f"declare the size as a multiple: `[{step}*M]`",
             )
         length = whole

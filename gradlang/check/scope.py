@@ -21,6 +21,7 @@ class Home:
     value: Callable[[str], Value | None] = lambda name: None
     known: Callable[[], list[str]] = list
     library: bool = False
+    callables: Callable[[], list[str]] = list  # every function that a program of this file may call
     parent: Home | None = None
 
     def function(self, name: str) -> tuple[ast.Function, Home] | None:
@@ -50,4 +51,4 @@ class Env:
             return CONSTANTS[name]
         if name == "None" or (name == "none" and self.home.library):
             return None
-        raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS], self.home.functions))
+        raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS], self.home.callables()))

@@ -41,12 +41,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 on."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def digits(text: str) -> int:
+    """A number of significant digits; the exact decimal of a float has at most 767."""
+    number = int(text)
+    if not 1 <= number <= 767:
+        raise ValueError(text)
+    return number
+
+
 def _inputs(to: argparse.ArgumentParser) -> None:
     to.add_argument("file", help=FILE)
     to.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
     data = "d.npz, name=x.npy or rows.csv; may be repeated"
     to.add_argument("--data", action="append", default=[], metavar="FILE", help=data)
-    to.add_argument("--seed", type=int, default=0, help="for parameters that are not given")
+    to.add_argument("--seed", type=natural, default=0, help="for parameters that are not given")
 
 
 def _run(to: argparse.ArgumentParser) -> None:
@@ -54,7 +70,7 @@ def _run(to: argparse.ArgumentParser) -> None:
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
-    to.add_argument("--digits", type=int, metavar="N", help="significant digits (default: all)")
+    to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
     to.add_argument("--backend", choices=["auto", "numpy"], default="auto")
 

@@ -21,11 +21,14 @@ def write(text: str, path: str | None) -> None:
         return
     target = Path(path)
     try:
+        if target.is_dir():
+            raise IsADirectoryError(21, "this is a folder")
         temporary = target.with_name(target.name + ".part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
-    except OSError as error:
-        raise InputError([Diagnostic("G520", f"cannot write {path}: {error.strerror or error}")]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError([Diagnostic("G520", f"cannot write {path!r}: {reason}")]) from None
 
 
 def compile_(args: argparse.Namespace) -> int:
@@ -50,7 +53,10 @@ def dump_to(folder: str) -> pipeline.Hook:
     from gradlang.backend.grad import program_text
     from gradlang.ops.table import builtin
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError([Diagnostic("G520", f"cannot write to {folder}: {error.strerror or error}")]) from None
     count = 0
 
     def hook(name: str, tape: Tape) -> None:

@@ -4,6 +4,7 @@ is wrong, 70 a bug of gradlang."""
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not end the command
+        sys.stdout.reconfigure(errors="backslashreplace")
     if args.command is None:
         print(f"gradlang {__version__}\n\n{EXAMPLES}\n`gradlang --help` lists the commands.")
         return 0

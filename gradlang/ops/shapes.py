@@ -44,10 +44,12 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
     if not isinstance(axis, int) or isinstance(axis, bool):
         raise Misfit(f"an {what} is a whole number")
     if not -rank <= axis < rank:
-        raise Misfit(
-            f"there is no {what} {axis} in an array of {rank} axes" if rank else f"a scalar has no {what} {axis}",
-            f"axes count from 0 to {rank - 1}, or from the end: -1 is the last" if rank else "",
+        if not rank:
+            raise Misfit(f"a scalar has no {what} {axis}")
+        many = (
+            "one axis: it is axis 0, or -1" if rank == 1 else f"{rank} axes: they count from 0 to {rank - 1}, or from the end"
         )
+        raise Misfit(f"there is no {what} {axis}", f"the array has {many}")
     return axis % rank
 
 

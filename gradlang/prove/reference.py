@@ -141,7 +141,7 @@ class Truth:
             self.ctx.dps = digits
             try:
                 now = run()
-            except ZeroDivisionError:
+            except (ZeroDivisionError, ValueError):
                 now = self.ctx.nan
             # an exact zero may be all that few digits see of a tiny value: it counts at the highest setting only
             if (
@@ -197,7 +197,13 @@ class Truth:
 
     def vectorized(self, op: Op) -> Callable[..., Any]:
         def run(*args: Any, attrs: tuple[Any, ...] = ()) -> Any:
-            call = np.frompyfunc(lambda *xs: self.call(op.name, xs, attrs), len(op.params), 1)
+            def one(*xs: Any) -> Any:
+                try:
+                    return self.call(op.name, xs, attrs)
+                except (ZeroDivisionError, ValueError):  # outside the domain
+                    return self.ctx.nan
+
+            call = np.frompyfunc(one, len(op.params), 1)
             return call(*args)
 
         return run

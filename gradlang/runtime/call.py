@@ -25,7 +25,7 @@ class Compiled:
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
         self.job, self.binder, self._artifact = job, binder, artifact
-        self.known: list[tuple[str, type, Any, tuple[int, ...]]] | None = None
+        self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
         self.raw: Callable[..., Any] = (
             Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
         )
@@ -77,7 +77,7 @@ class Compiled:
             return None
         args = []
         for name, type_, dtype, shape in self.known:
-            value = values.get(name)
+            value: Any = values.get(name)
             if type(value) is not type_ or value.dtype is not dtype or value.shape != shape:
                 return None
             args.append(value)

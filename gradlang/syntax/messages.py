@@ -241,6 +241,10 @@ def _leaf_needs(s: Stop) -> Diagnostic:
 
 
 def _empty_argument(s: Stop) -> Diagnostic:
+    if s.before_text in ("(", "["):
+        return Diagnostic(
+            "G111", f"a value is missing between `{s.before_text}` and `{s.text}`", s.span, help="write a value there"
+        )
     return Diagnostic("G111", f"a value is missing before `{s.text}`", s.span, help="remove the extra `,` or write the value")
 
 
@@ -268,7 +272,64 @@ _LITERAL = {
 }
 _OPERATORS = frozenset("+ - * / // % @ ** < <= > >= == != and or".split())
 
+
+def _return(s: Stop) -> Diagnostic:
+    return Diagnostic(
+        "G124",
+        "`return` stands only at the end of a function",
+        s.span,
+        help="a function is `def f(x):` with indented lines, the last of them `return value`",
+    )
+
+
+def _no_return(s: Stop) -> Diagnostic:
+    return Diagnostic("G124", "this function returns nothing", s.before_span, help="end its block with `return value`")
+
+
+def _def_head(s: Stop) -> Diagnostic:
+    return Diagnostic(
+        "G125",
+        f"`:` or `=` must follow the head of a function, not {s.got}",
+        s.span,
+        help="write `def f(x) = formula`, or `def f(x):` and an indented block",
+    )
+
+
+def _text_value(s: Stop) -> Diagnostic:
+    kind = "a text" if s.kind == "STRING" else "a unit"
+    return Diagnostic("G126", f"{kind} is no value", s.span, help="a label or a unit stands at the end of its line")
+
+
+def _python(s: Stop) -> Diagnostic:
+    word = s.text if s.text in PYTHON else s.before_text
+    span = s.span if s.text in PYTHON else s.before_span
+    return Diagnostic("G127", f"`{word}` is Python, not a word of this language", span, help=PYTHON[word])
+
+
+PYTHON = {
+    "lambda": "a function is `def f(x) = formula`; as a name, `lambda` is fine",
+    "elif": "choices nest: `a if c else b if d else e`",
+    "while": "a program describes formulas; `for t in range(1, T+1):` describes a recurrence",
+    "class": "a program describes formulas and functions: `def f(x) = formula`",
+    "print": "a run shows its outputs: `output y`",
+    "assert": "a promise is `check a == b`",
+    "is": "compare with `==`",
+}
+
+
+VALUES = ("NAME", "NUMBER", "LPAR")
 CASES: tuple[tuple[Callable[[Stop], bool], Callable[[Stop], Diagnostic]], ...] = (
+    (lambda s: s.text == "return" and s.kind == "RETURN", _return),
+    (lambda s: s.kind == "_DEDENT" and "RETURN" in s.accepts, _no_return),
+    (lambda s: s.texts[0] == "def" and "EQUAL" in s.accepts and "COLON" in s.accepts and s.before_text == ")", _def_head),
+    (lambda s: s.kind in ("STRING", "UNIT") and s.value_wanted, _text_value),
+    (lambda s: s.kind == "NAME" and s.text in PYTHON and s.value_before, _python),
+    (
+        lambda s: (
+            s.before_kind == "NAME" and s.before_text in PYTHON and len(s.texts) == 2 and s.kind in ("NAME", "NUMBER", "LPAR")
+        ),
+        _python,
+    ),
     (lambda s: s.kind == "_NL" and s.unclosed is not None and (s.value_before or s.before_text in "(["), _unclosed),
     (
         lambda s: (

@@ -112,9 +112,9 @@ def lexicon() -> Lexicon:
     words = grammar.terminals()
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
-        r"[ \t\f\r]*(?:"
+        r"[ \t\f]*(?:"
         rf"({words['NAME']})|({words['NUMBER']})|({'|'.join(map(re.escape, operators))})|(\r?\n)"
-        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^ \t\f\r\n])|$)"
+        rf"|({words['COMMENT']})|({words['STRING']})|({words['UNIT']})|([^ \t\f\n])|$)"
     )
     kinds = {literals[t] for t in CONTINUES}
     return Lexicon(
