@@ -27,13 +27,19 @@ def compare(path: Path, text: str, bless: bool) -> None:
             path.write_bytes(text.encode())
         return
     if not path.is_file():
-        pytest.fail(f"there is no golden file {shown}. The program says:\n\n{text}\n"
-                    "Read this; if it is right, run `pytest --bless` to keep it and commit the file.", pytrace=False)
+        pytest.fail(
+            f"there is no golden file {shown}. The program says:\n\n{text}\n"
+            "Read this; if it is right, run `pytest --bless` to keep it and commit the file.",
+            pytrace=False,
+        )
     kept = path.read_text(encoding="utf-8")
     if kept != text:
         changes = "\n".join(difflib.unified_diff(kept.splitlines(), text.splitlines(), str(shown), "now", lineterm=""))
-        pytest.fail(f"{shown} is not what the program says now:\n\n{changes}\n\n"
-                    "If the new text is right, run `pytest --bless` to accept it.", pytrace=False)
+        pytest.fail(
+            f"{shown} is not what the program says now:\n\n{changes}\n\n"
+            "If the new text is right, run `pytest --bless` to accept it.",
+            pytrace=False,
+        )
 
 
 @pytest.fixture

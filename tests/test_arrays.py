@@ -61,15 +61,30 @@ V, A, B = "x : [N]", "x : [N, D]", "x : [M, N, D]"
 
 REDUCTIONS = [
     row(f"{name}-{tag}", shape, f"y = {name}(x{args})", lambda x, f=f, kw=kw: f(x, **kw), positive=name == "prod")
-    for name, f in {"sum": np.sum, "mean": np.mean, "prod": np.prod, "max": np.max, "min": np.min, "var": np.var,
-                    "std": np.std, "norm": norm, "logsumexp": lse}.items()
+    for name, f in {
+        "sum": np.sum,
+        "mean": np.mean,
+        "prod": np.prod,
+        "max": np.max,
+        "min": np.min,
+        "var": np.var,
+        "std": np.std,
+        "norm": norm,
+        "logsumexp": lse,
+    }.items()
     for tag, shape, args, kw in [
-        ("vector", V, "", {}), ("all", A, "", {}), ("axis0", A, ", axis=0", {"axis": 0}),
-        ("axis1", A, ", axis=1", {"axis": 1}), ("last", B, ", axis=-1", {"axis": -1}),
-        ("middle", B, ", axis=-2", {"axis": -2}), ("keepdims", B, ", axis=1, keepdims=true", {"axis": 1, "keepdims": True}),
-        ("keep_all", A, ", keepdims=true", {"keepdims": True}), ("several", B, ", axis=[0, 2]", {"axis": (0, 2)}),
+        ("vector", V, "", {}),
+        ("all", A, "", {}),
+        ("axis0", A, ", axis=0", {"axis": 0}),
+        ("axis1", A, ", axis=1", {"axis": 1}),
+        ("last", B, ", axis=-1", {"axis": -1}),
+        ("middle", B, ", axis=-2", {"axis": -2}),
+        ("keepdims", B, ", axis=1, keepdims=true", {"axis": 1, "keepdims": True}),
+        ("keep_all", A, ", keepdims=true", {"keepdims": True}),
+        ("several", B, ", axis=[0, 2]", {"axis": (0, 2)}),
         ("tuple", B, ", axis=(-1, 0)", {"axis": (-1, 0)}),
-        ("several_keep", B, ", axis=[0, 1], keepdims=true", {"axis": (0, 1), "keepdims": True})]
+        ("several_keep", B, ", axis=[0, 1], keepdims=true", {"axis": (0, 1), "keepdims": True}),
+    ]
 ] + [
     row("var-ddof", A, "y = var(x, axis=0, ddof=1)", lambda x: np.var(x, axis=0, ddof=1)),
     row("std-ddof", A, "y = std(x, axis=1, ddof=1)", lambda x: np.std(x, axis=1, ddof=1)),
@@ -86,8 +101,12 @@ RUNNING = [
     row(f"{name}-{tag}", shape, f"y = {name}(x{args})", lambda x, f=f, kw=kw: f(x, **kw))
     for name, f in {"cumsum": np.cumsum, "cumprod": np.cumprod, "sort": np.sort}.items()
     for tag, shape, args, kw in [
-        ("vector", V, "", {}), ("axis0", A, ", axis=0", {"axis": 0}), ("axis1", A, ", axis=1", {"axis": 1}),
-        ("last", B, ", axis=-1", {"axis": -1}), ("middle", B, ", axis=1", {"axis": 1})]
+        ("vector", V, "", {}),
+        ("axis0", A, ", axis=0", {"axis": 0}),
+        ("axis1", A, ", axis=1", {"axis": 1}),
+        ("last", B, ", axis=-1", {"axis": -1}),
+        ("middle", B, ", axis=1", {"axis": 1}),
+    ]
 ] + [
     row("sort-matrix", A, "y = sort(x)", np.sort),
     row("cumsum-flattens", A, "y = cumsum(x)", np.cumsum),
@@ -101,17 +120,35 @@ NEURAL = [
     row("log_softmax-vector", V, "y = log_softmax(x)", lambda x: np.log(soft(x))),
     row("log_softmax-rows", A, "y = log_softmax(x)", lambda x: np.log(soft(x))),
     row("log_softmax-axis", A, "y = log_softmax(x, axis=0)", lambda x: np.log(soft(x, 0))),
-    row("cross_entropy-labels", "x : [N, D]; t : int[N]", "y = cross_entropy(x, t)",
-        lambda x, t: -np.mean(np.sum(hot(t, x.shape[-1]) * np.log(soft(x)), axis=-1)), t=[2, 0, 1, 1]),
-    row("cross_entropy-one-hot", "x : [N, D]; t : int[N]", "y = cross_entropy(x, one_hot(t, D))",
-        lambda x, t: -np.mean(np.sum(hot(t, x.shape[-1]) * np.log(soft(x)), axis=-1)), t=[2, 0, 1, 1]),
-    row("cross_entropy-soft", "x : [N, D]; t : [N, D]", "y = cross_entropy(x, t)",
-        lambda x, t: -np.mean(np.sum(t * np.log(soft(x)), axis=-1))),
+    row(
+        "cross_entropy-labels",
+        "x : [N, D]; t : int[N]",
+        "y = cross_entropy(x, t)",
+        lambda x, t: -np.mean(np.sum(hot(t, x.shape[-1]) * np.log(soft(x)), axis=-1)),
+        t=[2, 0, 1, 1],
+    ),
+    row(
+        "cross_entropy-one-hot",
+        "x : [N, D]; t : int[N]",
+        "y = cross_entropy(x, one_hot(t, D))",
+        lambda x, t: -np.mean(np.sum(hot(t, x.shape[-1]) * np.log(soft(x)), axis=-1)),
+        t=[2, 0, 1, 1],
+    ),
+    row(
+        "cross_entropy-soft",
+        "x : [N, D]; t : [N, D]",
+        "y = cross_entropy(x, t)",
+        lambda x, t: -np.mean(np.sum(t * np.log(soft(x)), axis=-1)),
+    ),
     row("cross_entropy-row", "x : [D]; t : [D]", "y = cross_entropy(x, t)", lambda x, t: -np.sum(t * np.log(soft(x)))),
     row("cross_entropy-row-label", "x : [D]; t : int", "y = cross_entropy(x, t)", lambda x, t: -np.log(soft(x))[t], t=1),
-    row("cross_entropy-scaled", "x : [N, D]; t : int[N]; s : []", "y = s*cross_entropy(s*x, t) + sum(x)*s",
+    row(
+        "cross_entropy-scaled",
+        "x : [N, D]; t : int[N]; s : []",
+        "y = s*cross_entropy(s*x, t) + sum(x)*s",
         lambda x, t, s: -s * np.mean(np.sum(hot(t, x.shape[-1]) * np.log(soft(s * x)), axis=-1)) + np.sum(x) * s,
-        t=[0, 2, 1, 0]),
+        t=[0, 2, 1, 0],
+    ),
     row("mse", "x : [N, D]; t : [N, D]", "y = mse(x, t)", lambda x, t: np.mean((x - t) ** 2)),
     row("affine", "x : [N, D]; W : [D, K]; b : [K]", "y = affine(x, W, b)", lambda x, W, b: x @ W + b),
     row("affine-row", "x : [D]; W : [D, K]; b : [K]", "y = affine(x, W, b)", lambda x, W, b: x @ W + b),
@@ -120,12 +157,26 @@ NEURAL = [
 
 PRODUCTS = [
     row(f"matmul-{i}", f"a : {a}; b : {b}", f"y = {form}", np.matmul)
-    for i, (a, b, form) in enumerate([
-        ("[N]", "[N]", "a @ b"), ("[N, D]", "[D]", "a @ b"), ("[N]", "[N, D]", "a @ b"), ("[N, D]", "[D, K]", "matmul(a, b)"),
-        ("[M, N, D]", "[M, D, K]", "a @ b"), ("[M, N, D]", "[D, K]", "a @ b"), ("[N, D]", "[M, D, K]", "a @ b"),
-        ("[M, N, D]", "[D]", "a @ b"), ("[D]", "[M, D, K]", "a @ b"), ("[K, M, N, D]", "[M, D, P]", "a @ b"),
-        ("[1, N, D]", "[M, D, K]", "a @ b"), ("[K, 1, N, D]", "[M, D, P]", "matmul(a, b)"), ("[K, M, N, D]", "[D]", "a @ b"),
-        ("[D]", "[K, M, D, P]", "a @ b"), ("[1, D]", "[D, 1]", "a @ b"), ("[M, 1, D]", "[D, K]", "a @ b")])
+    for i, (a, b, form) in enumerate(
+        [
+            ("[N]", "[N]", "a @ b"),
+            ("[N, D]", "[D]", "a @ b"),
+            ("[N]", "[N, D]", "a @ b"),
+            ("[N, D]", "[D, K]", "matmul(a, b)"),
+            ("[M, N, D]", "[M, D, K]", "a @ b"),
+            ("[M, N, D]", "[D, K]", "a @ b"),
+            ("[N, D]", "[M, D, K]", "a @ b"),
+            ("[M, N, D]", "[D]", "a @ b"),
+            ("[D]", "[M, D, K]", "a @ b"),
+            ("[K, M, N, D]", "[M, D, P]", "a @ b"),
+            ("[1, N, D]", "[M, D, K]", "a @ b"),
+            ("[K, 1, N, D]", "[M, D, P]", "matmul(a, b)"),
+            ("[K, M, N, D]", "[D]", "a @ b"),
+            ("[D]", "[K, M, D, P]", "a @ b"),
+            ("[1, D]", "[D, 1]", "a @ b"),
+            ("[M, 1, D]", "[D, K]", "a @ b"),
+        ]
+    )
 ] + [
     row("dot-vectors", "a : [N]; b : [N]", "y = dot(a, b)", np.dot),
     row("dot-matrix-vector", "a : [N, D]; b : [D]", "y = dot(a, b)", np.dot),
@@ -138,36 +189,81 @@ PRODUCTS = [
     row("gram", A, "y = x.T @ x", lambda x: x.T @ x),
     row("square-thrice", "x : [D, D]", "y = x @ x @ x", lambda x: x @ x @ x),
     row("chain", "a : [N, D]; b : [D, K]; c : [K]", "y = a @ b @ c", lambda a, b, c: a @ b @ c),
-    row("stretched-matmul", "s : [1, 1]; x : [N, D]", "y = broadcast_to(s, [N, N]) @ x", lambda s,
-        x: np.full((4, 4), s[0, 0]) @ x),
-    row("stretched-row-matmul", "v : [N]; x : [N, N]", "y = broadcast_to(v, [N, N]) @ x",
-        lambda v, x: np.broadcast_to(v, (4, 4)) @ x),
-    row("matmul-stretched", "x : [N, D]; v : [D]", "y = x @ broadcast_to(v, [D, D])", lambda x,
-        v: x @ np.broadcast_to(v, (3, 3))),
-    row("ones-matmul", "x : [N, N]", "y = ones([N, N]) @ x + x @ ones([N, N])",
-        lambda x: np.ones((4, 4)) @ x + x @ np.ones((4, 4))),
+    row(
+        "stretched-matmul",
+        "s : [1, 1]; x : [N, D]",
+        "y = broadcast_to(s, [N, N]) @ x",
+        lambda s, x: np.full((4, 4), s[0, 0]) @ x,
+    ),
+    row(
+        "stretched-row-matmul",
+        "v : [N]; x : [N, N]",
+        "y = broadcast_to(v, [N, N]) @ x",
+        lambda v, x: np.broadcast_to(v, (4, 4)) @ x,
+    ),
+    row(
+        "matmul-stretched",
+        "x : [N, D]; v : [D]",
+        "y = x @ broadcast_to(v, [D, D])",
+        lambda x, v: x @ np.broadcast_to(v, (3, 3)),
+    ),
+    row(
+        "ones-matmul",
+        "x : [N, N]",
+        "y = ones([N, N]) @ x + x @ ones([N, N])",
+        lambda x: np.ones((4, 4)) @ x + x @ np.ones((4, 4)),
+    ),
     row("matmul-of-transposes", "a : [D, N]; b : [K, D]", "y = a.T @ b.T", lambda a, b: a.T @ b.T),
 ]
 
 EINSUM = [
-    row(f"einsum {spec}", "; ".join(f"{n} : {t}" for n, t in zip("abc", shapes, strict=False)),
-        f'y = einsum("{spec}", {", ".join("abc"[: len(shapes)])})', lambda *arrays, spec=spec: np.einsum(spec, *arrays))
+    row(
+        f"einsum {spec}",
+        "; ".join(f"{n} : {t}" for n, t in zip("abc", shapes, strict=False)),
+        f'y = einsum("{spec}", {", ".join("abc"[: len(shapes)])})',
+        lambda *arrays, spec=spec: np.einsum(spec, *arrays),
+    )
     for spec, *shapes in [
-        ("ij,jk->ik", "[N, D]", "[D, K]"), ("ij,jk", "[N, D]", "[D, K]"), ("ij,kj->ki", "[N, D]", "[K, D]"),
+        ("ij,jk->ik", "[N, D]", "[D, K]"),
+        ("ij,jk", "[N, D]", "[D, K]"),
+        ("ij,kj->ki", "[N, D]", "[K, D]"),
         ("i,i->", "[N]", "[N]"),
-        ("i,j->ij", "[N]", "[D]"), ("i,j->ji", "[N]", "[D]"), ("i,i->i", "[N]", "[N]"), ("ii", "[N, N]"), ("ii->", "[N, N]"),
-        ("ii->i", "[N, N]"), ("ij->", "[N, D]"), ("ij->i", "[N, D]"), ("ij->j", "[N, D]"), ("ij->ji", "[N, D]"),
+        ("i,j->ij", "[N]", "[D]"),
+        ("i,j->ji", "[N]", "[D]"),
+        ("i,i->i", "[N]", "[N]"),
+        ("ii", "[N, N]"),
+        ("ii->", "[N, N]"),
+        ("ii->i", "[N, N]"),
+        ("ij->", "[N, D]"),
+        ("ij->i", "[N, D]"),
+        ("ij->j", "[N, D]"),
+        ("ij->ji", "[N, D]"),
         ("ba", "[N, D]"),
-        ("ijk->ik", "[M, N, D]"), ("iij->j", "[N, N, D]"), ("iji->ij", "[N, D, N]"), ("iii->i", "[D, D, D]"),
+        ("ijk->ik", "[M, N, D]"),
+        ("iij->j", "[N, N, D]"),
+        ("iji->ij", "[N, D, N]"),
+        ("iii->i", "[D, D, D]"),
         ("iii", "[D, D, D]"),
-        ("iijj->ij", "[M, M, D, D]"), ("iijj", "[M, M, D, D]"), ("bij,bjk->bik", "[M, N, D]", "[M, D, K]"),
-        ("bij,jk->bik", "[M, N, D]", "[D, K]"), ("ij,ij->", "[N, D]", "[N, D]"), ("ij,ij->i", "[N, D]", "[N, D]"),
-        ("i,ij,j->", "[N]", "[N, D]", "[D]"), ("ij,jk,kl->il", "[N, D]", "[D, K]", "[K, M]"),
+        ("iijj->ij", "[M, M, D, D]"),
+        ("iijj", "[M, M, D, D]"),
+        ("bij,bjk->bik", "[M, N, D]", "[M, D, K]"),
+        ("bij,jk->bik", "[M, N, D]", "[D, K]"),
+        ("ij,ij->", "[N, D]", "[N, D]"),
+        ("ij,ij->i", "[N, D]", "[N, D]"),
+        ("i,ij,j->", "[N]", "[N, D]", "[D]"),
+        ("ij,jk,kl->il", "[N, D]", "[D, K]", "[K, M]"),
         ("ik,jk,lk->ijl", "[N, D]", "[K, D]", "[M, D]"),
-        ("ij,k->", "[N, D]", "[K]"), ("ij,k->i", "[N, D]", "[K]"), ("ii,ij->j", "[N, N]", "[N, D]"),
+        ("ij,k->", "[N, D]", "[K]"),
+        ("ij,k->i", "[N, D]", "[K]"),
+        ("ii,ij->j", "[N, N]", "[N, D]"),
         ("ii,jj->ij", "[N, N]", "[D, D]"),
-        ("ij,jk,ki->", "[N, D]", "[D, K]", "[K, N]"), ("ij, jk -> ik", "[N, D]", "[D, K]"), ("ij,->ij", "[N, D]", "[]"),
-        ("IJ,Jk->Ik", "[N, D]", "[D, K]"), ("ii,jk->jk", "[N, N]", "[D, K]"), ("i,j,k->ijk", "[N]", "[D]", "[M]")]
+        ("ij,jk,ki->", "[N, D]", "[D, K]", "[K, N]"),
+        ("ij, jk -> ik", "[N, D]", "[D, K]"),
+        ("ij,->ij", "[N, D]", "[]"),
+        ("IJ,Jk->Ik", "[N, D]", "[D, K]"),
+        ("ii,jk->jk", "[N, N]", "[D, K]"),
+        ("i,j,k->ijk", "[N]", "[D]", "[M]"),
+    ]
 ] + [
     row("einsum-same-twice", "x : [D, D]", 'y = einsum("ij,jk->ik", x, x)', lambda x: np.einsum("ij,jk->ik", x, x)),
     row("einsum-same-thrice", "x : [D, D]", 'y = einsum("ij,jk,ki->", x, x, x)', lambda x: np.trace(x @ x @ x)),
@@ -235,23 +331,45 @@ SHAPES = [
     row("array-of-scalars", "a : []; b : []", "y = [[a, b], [a*b, 2]]", lambda a, b: np.array([[a, b], [a * b, 2]])),
     row("array-of-vectors", "a : [N]; b : [N]", "y = [a, b, a - b]", lambda a, b: np.array([a, b, a - b])),
     row("array-of-entries", V, "y = [x[1], x[0]*x[1], 3]", lambda x: np.array([x[1], x[0] * x[1], 3])),
-    row("block", "a : [N, D]; b : [N, M]; c : [K, D]; d : [K, M]", "y = block([[a, b], [c, d]])",
-        lambda a, b, c, d: np.block([[a, b], [c, d]])),
+    row(
+        "block",
+        "a : [N, D]; b : [N, M]; c : [K, D]; d : [K, M]",
+        "y = block([[a, b], [c, d]])",
+        lambda a, b, c, d: np.block([[a, b], [c, d]]),
+    ),
     row("block-row", "a : [N, D]; b : [N, M]", "y = block([a, b])", lambda a, b: np.block([a, b])),
     row("block-vectors", "a : [N]; b : [M]", "y = block([a, b])", lambda a, b: np.block([a, b])),
     row("split", "x : [6]", "y = split(x, 3)[1]*split(x, 3)[2]", lambda x: np.split(x, 3)[1] * np.split(x, 3)[2]),
-    row("split-at", "x : [6, D]", "p = split(x, [2, 4])\ny = p[0]*p[1] - p[2]",
-        lambda x: np.split(x, [2, 4])[0] * np.split(x, [2, 4])[1] - np.split(x, [2, 4])[2]),
+    row(
+        "split-at",
+        "x : [6, D]",
+        "p = split(x, [2, 4])\ny = p[0]*p[1] - p[2]",
+        lambda x: np.split(x, [2, 4])[0] * np.split(x, [2, 4])[1] - np.split(x, [2, 4])[2],
+    ),
     row("split-axis", "x : [N, 4]", "y = split(x, 2, axis=1)[1]", lambda x: np.split(x, 2, 1)[1]),
-    row("split-last", "x : [N, 2*D]", "p = split(x, 2, -1)\ny = p[0]*sigmoid(p[1])",
-        lambda x: np.split(x, 2, -1)[0] / (1 + np.exp(-np.split(x, 2, -1)[1]))),
+    row(
+        "split-last",
+        "x : [N, 2*D]",
+        "p = split(x, 2, -1)\ny = p[0]*sigmoid(p[1])",
+        lambda x: np.split(x, 2, -1)[0] / (1 + np.exp(-np.split(x, 2, -1)[1])),
+    ),
     row("split-symbolic-edge", A, "a, b = split(x, [1])\ny = a*b", lambda x: x[:1] * x[1:]),
     row("take", V, "y = take(x, [2, 0, 2])", lambda x: np.take(x, [2, 0, 2])),
     row("take-axis", "x : [N, D]; i : int[K]", "y = take(x, i, axis=1)", lambda x, i: np.take(x, i, 1), i=[0, 2, 1, 2, 2]),
-    row("take-negative", "x : [N, D]; i : int[K]", "y = take(x, i, axis=-1)", lambda x, i: np.take(x, i, -1),
-        i=[0, -1, 1, -3, 2]),
-    row("take-matrix-index", "x : [N, D]; i : int[M, K]", "y = take(x, i, axis=0)", lambda x, i: np.take(x, i, 0),
-        i=[[0, 3, 1, 1, 2], [3, 3, 0, 1, 2]]),
+    row(
+        "take-negative",
+        "x : [N, D]; i : int[K]",
+        "y = take(x, i, axis=-1)",
+        lambda x, i: np.take(x, i, -1),
+        i=[0, -1, 1, -3, 2],
+    ),
+    row(
+        "take-matrix-index",
+        "x : [N, D]; i : int[M, K]",
+        "y = take(x, i, axis=0)",
+        lambda x, i: np.take(x, i, 0),
+        i=[[0, 3, 1, 1, 2], [3, 3, 0, 1, 2]],
+    ),
     row("take-flattens", "x : [N, D]; i : int[K]", "y = take(x, i)", lambda x, i: np.take(x, i), i=[0, 11, 4, 4, 7]),
     row("zeros", V, "y = zeros([2, N]) + x", lambda x: np.zeros((2, 4)) + x),
     row("ones", V, "y = ones(N)*x", lambda x: x),
@@ -263,10 +381,19 @@ SHAPES = [
     row("arange-step", V, "y = arange(0, 2*N, 2)*x", lambda x: np.arange(0, 8, 2) * x),
     row("arange-down", "x : [4]", "y = arange(4, 0, -1)*x", lambda x: np.arange(4, 0, -1) * x),
     row("linspace", V, "y = linspace(0, 1, N)*x", lambda x: np.linspace(0, 1, 4).astype(x.dtype) * x),
-    row("linspace-of-inputs", "a : []; b : []", "y = linspace(a, b, 5)",
-        lambda a, b: a + (b - a) * np.arange(5).astype(np.asarray(a).dtype) / 4),
-    row("one_hot", "x : [N, D]; i : int[N]", "y = sum(x*one_hot(i, D), axis=1)", lambda x, i: np.sum(x * hot(i, 3), 1),
-        i=[1, 1, 2, 0]),
+    row(
+        "linspace-of-inputs",
+        "a : []; b : []",
+        "y = linspace(a, b, 5)",
+        lambda a, b: a + (b - a) * np.arange(5).astype(np.asarray(a).dtype) / 4,
+    ),
+    row(
+        "one_hot",
+        "x : [N, D]; i : int[N]",
+        "y = sum(x*one_hot(i, D), axis=1)",
+        lambda x, i: np.sum(x * hot(i, 3), 1),
+        i=[1, 1, 2, 0],
+    ),
     row("size", A, "y = x*size(x)/N + size(x, 1)*x*x", lambda x: x * 3 + 3 * x * x),
     row("shape", A, "y = reshape(x, shape(x.T))*shape(x)[0]", lambda x: x.reshape(3, 4) * 4),
     row("where-array", "x : [N, D]; z : [D]", "y = where(x > 0.3, x*x, z)", lambda x, z: np.where(x > 0.3, x * x, z)),
@@ -275,36 +402,58 @@ SHAPES = [
 INDEXING = [
     row(f"index {text.partition('=')[2].strip()} of {shape}", f"x : {shape}", text, ref)
     for text, shape, ref in [
-        ("y = x[0]", "[N]", lambda x: x[0]), ("y = x[-1]", "[N]", lambda x: x[-1]), ("y = x[2]", "[N, D]", lambda x: x[2]),
-        ("y = x[1, 2]", "[N, D]", lambda x: x[1, 2]), ("y = x[-2, -1]", "[N, D]", lambda x: x[-2, -1]),
-        ("y = x[1][2]", "[N, D]", lambda x: x[1][2]), ("y = x[1:]", "[N]", lambda x: x[1:]),
+        ("y = x[0]", "[N]", lambda x: x[0]),
+        ("y = x[-1]", "[N]", lambda x: x[-1]),
+        ("y = x[2]", "[N, D]", lambda x: x[2]),
+        ("y = x[1, 2]", "[N, D]", lambda x: x[1, 2]),
+        ("y = x[-2, -1]", "[N, D]", lambda x: x[-2, -1]),
+        ("y = x[1][2]", "[N, D]", lambda x: x[1][2]),
+        ("y = x[1:]", "[N]", lambda x: x[1:]),
         ("y = x[:-1]", "[N]", lambda x: x[:-1]),
-        ("y = x[1:-1]", "[N]", lambda x: x[1:-1]), ("y = x[:]", "[N]", lambda x: x[:]),
+        ("y = x[1:-1]", "[N]", lambda x: x[1:-1]),
+        ("y = x[:]", "[N]", lambda x: x[:]),
         ("y = x[1:, -1]", "[N, D]", lambda x: x[1:, -1]),
-        ("y = x[:, 1]", "[N, D]", lambda x: x[:, 1]), ("y = x[:, 1:]", "[N, D]", lambda x: x[:, 1:]),
-        ("y = x[:2, 1:]", "[N, D]", lambda x: x[:2, 1:]), ("y = x[::-1]", "[N]", lambda x: x[::-1]),
-        ("y = x[::-1, ::-1]", "[N, D]", lambda x: x[::-1, ::-1]), ("y = x[:, None]", "[N]", lambda x: x[:, None]),
-        ("y = x[None]", "[N]", lambda x: x[None]), ("y = x[None, :, None]", "[N]", lambda x: x[None, :, None]),
-        ("y = x[:, None, 1]", "[N, D]", lambda x: x[:, None, 1]), ("y = x[N-1]", "[N]", lambda x: x[3]),
-        ("y = x[N-2:]", "[N]", lambda x: x[2:]), ("y = x[:N-1]", "[N]", lambda x: x[:3]),
+        ("y = x[:, 1]", "[N, D]", lambda x: x[:, 1]),
+        ("y = x[:, 1:]", "[N, D]", lambda x: x[:, 1:]),
+        ("y = x[:2, 1:]", "[N, D]", lambda x: x[:2, 1:]),
+        ("y = x[::-1]", "[N]", lambda x: x[::-1]),
+        ("y = x[::-1, ::-1]", "[N, D]", lambda x: x[::-1, ::-1]),
+        ("y = x[:, None]", "[N]", lambda x: x[:, None]),
+        ("y = x[None]", "[N]", lambda x: x[None]),
+        ("y = x[None, :, None]", "[N]", lambda x: x[None, :, None]),
+        ("y = x[:, None, 1]", "[N, D]", lambda x: x[:, None, 1]),
+        ("y = x[N-1]", "[N]", lambda x: x[3]),
+        ("y = x[N-2:]", "[N]", lambda x: x[2:]),
+        ("y = x[:N-1]", "[N]", lambda x: x[:3]),
         ("y = x[-2:]", "[N]", lambda x: x[-2:]),
-        ("y = x[1:N]", "[N, D]", lambda x: x[1:4]), ("y = x[0, :, 1]", "[M, N, D]", lambda x: x[0, :, 1]),
-        ("y = x[1:, :, 1:]", "[M, N, D]", lambda x: x[1:, :, 1:]), ("y = x[:, -1, :]", "[M, N, D]", lambda x: x[:, -1, :]),
-        ("y = x[1:]*x[:-1]", "[N]", lambda x: x[1:] * x[:-1]), ("y = x[2:] - 2*x[1:-1] + x[:-2]", "[K]",
-                                                                   lambda x: x[2:] - 2 * x[1:-1] + x[:-2]),
-        ("y = x[1:][::-1][1:]", "[N]", lambda x: x[1:][::-1][1:]), ("y = x[::2]", "[2*N]", lambda x: x[::2]),
-        ("y = x[1::2]", "[2*N]", lambda x: x[1::2]), ("y = x[::2]*x[1::2]", "[2*N]", lambda x: x[::2] * x[1::2]),
-        ("y = x[::2]", "[7]", lambda x: x[::2]), ("y = x[1::3]", "[7]", lambda x: x[1::3]),
+        ("y = x[1:N]", "[N, D]", lambda x: x[1:4]),
+        ("y = x[0, :, 1]", "[M, N, D]", lambda x: x[0, :, 1]),
+        ("y = x[1:, :, 1:]", "[M, N, D]", lambda x: x[1:, :, 1:]),
+        ("y = x[:, -1, :]", "[M, N, D]", lambda x: x[:, -1, :]),
+        ("y = x[1:]*x[:-1]", "[N]", lambda x: x[1:] * x[:-1]),
+        ("y = x[2:] - 2*x[1:-1] + x[:-2]", "[K]", lambda x: x[2:] - 2 * x[1:-1] + x[:-2]),
+        ("y = x[1:][::-1][1:]", "[N]", lambda x: x[1:][::-1][1:]),
+        ("y = x[::2]", "[2*N]", lambda x: x[::2]),
+        ("y = x[1::2]", "[2*N]", lambda x: x[1::2]),
+        ("y = x[::2]*x[1::2]", "[2*N]", lambda x: x[::2] * x[1::2]),
+        ("y = x[::2]", "[7]", lambda x: x[::2]),
+        ("y = x[1::3]", "[7]", lambda x: x[1::3]),
         ("y = x[::-2]", "[7]", lambda x: x[::-2]),
-        ("y = x[5:1:-2]", "[7]", lambda x: x[5:1:-2]), ("y = x[-1:-4:-1]", "[7]", lambda x: x[-1:-4:-1]),
-        ("y = x[2::-1]", "[7]", lambda x: x[2::-1]), ("y = x[1:6:2]", "[7]", lambda x: x[1:6:2]),
+        ("y = x[5:1:-2]", "[7]", lambda x: x[5:1:-2]),
+        ("y = x[-1:-4:-1]", "[7]", lambda x: x[-1:-4:-1]),
+        ("y = x[2::-1]", "[7]", lambda x: x[2::-1]),
+        ("y = x[1:6:2]", "[7]", lambda x: x[1:6:2]),
         ("y = x[3:100]", "[7]", lambda x: x[3:100]),
-        ("y = x[-100:2]", "[7]", lambda x: x[-100:2]), ("y = x[::-3, 1::2]", "[7, 5]", lambda x: x[::-3, 1::2]),
-        ("y = x[6::-3]", "[7]", lambda x: x[6::-3]), ("y = x[5::-3]", "[7]", lambda x: x[5::-3]),
-        ("y = x[[2, 0, 2]]", "[N]", lambda x: x[[2, 0, 2]]), ("y = x[[0, -1]]", "[N, D]", lambda x: x[[0, -1]]),
+        ("y = x[-100:2]", "[7]", lambda x: x[-100:2]),
+        ("y = x[::-3, 1::2]", "[7, 5]", lambda x: x[::-3, 1::2]),
+        ("y = x[6::-3]", "[7]", lambda x: x[6::-3]),
+        ("y = x[5::-3]", "[7]", lambda x: x[5::-3]),
+        ("y = x[[2, 0, 2]]", "[N]", lambda x: x[[2, 0, 2]]),
+        ("y = x[[0, -1]]", "[N, D]", lambda x: x[[0, -1]]),
         ("y = x[:, [2, 0]]", "[N, D]", lambda x: x[:, [2, 0]]),
         ("y = x[[[0, 1], [2, 2]]]", "[N]", lambda x: x[[[0, 1], [2, 2]]]),
-        ("y = x[[0, 1], [2, 0]]", "[N, D]", lambda x: x[[0, 1], [2, 0]])]
+        ("y = x[[0, 1], [2, 0]]", "[N, D]", lambda x: x[[0, 1], [2, 0]]),
+    ]
 ] + [
     row("index x[i]", "x : [N]; i : int[K]", "y = x[i]", lambda x, i: x[i], i=[0, 3, 3, 1, 0]),
     row("index x[i] negative", "x : [N]; i : int[K]", "y = x[i]", lambda x, i: x[i], i=[0, -1, -4, 1, -2]),
@@ -317,18 +466,55 @@ INDEXING = [
     row("index x[i, 1]", "x : [N, D]; i : int[K]", "y = x[i, 1]", lambda x, i: x[i, 1], i=[0, 2, 3, 1, 0]),
     row("index x[2, i]", "x : [N, D]; i : int[K]", "y = x[2, i]", lambda x, i: x[2, i], i=[0, 2, 1, 1, 0]),
     row("index x[i, None]", "x : [N]; i : int[K]", "y = x[i, None]", lambda x, i: x[i, None], i=[0, 2, 1, 1, 0]),
-    row("index x[i, j]", "x : [N, D]; i : int[K]; j : int[K]", "y = x[i, j]", lambda x, i, j: x[i, j],
-        i=[0, 3, 3, 1, 0], j=[2, 1, 1, 0, 2]),
-    row("index x[i, j] negative", "x : [N, D]; i : int[K]; j : int[K]", "y = x[i, j]", lambda x, i, j: x[i, j],
-        i=[0, -1, 3, 1, -4], j=[-1, 1, -3, 0, -2]),
-    row("index x[i, j] stretched", "x : [N, D]; i : int[K, 1]; j : int[M]", "y = x[i, j]", lambda x, i, j: x[i, j],
-        i=[[0], [3], [3], [1], [0]], j=[2, 1]),
-    row("index x[i, j] rows", "x : [N, D, M]; i : int[K]; j : int[K]", "y = x[i, j]", lambda x, i, j: x[i, j],
-        i=[0, 3, 3, 1, 0], j=[2, 1, 1, 0, 2]),
-    row("index x[:, i, j]", "x : [M, N, D]; i : int[K]; j : int[K]", "y = x[:, i, j]", lambda x, i, j: x[:, i, j],
-        i=[0, 3, 3, 1, 0], j=[2, 1, 1, 0, 2]),
-    row("index x[i, j, k]", "x : [M, N, D]; i : int[K]; j : int[K]; k : int[K]", "y = x[i, j, k]",
-        lambda x, i, j, k: x[i, j, k], i=[0, 1, 1, 1, 0], j=[2, 3, 3, 0, 2], k=[2, 1, 1, 0, 2]),
+    row(
+        "index x[i, j]",
+        "x : [N, D]; i : int[K]; j : int[K]",
+        "y = x[i, j]",
+        lambda x, i, j: x[i, j],
+        i=[0, 3, 3, 1, 0],
+        j=[2, 1, 1, 0, 2],
+    ),
+    row(
+        "index x[i, j] negative",
+        "x : [N, D]; i : int[K]; j : int[K]",
+        "y = x[i, j]",
+        lambda x, i, j: x[i, j],
+        i=[0, -1, 3, 1, -4],
+        j=[-1, 1, -3, 0, -2],
+    ),
+    row(
+        "index x[i, j] stretched",
+        "x : [N, D]; i : int[K, 1]; j : int[M]",
+        "y = x[i, j]",
+        lambda x, i, j: x[i, j],
+        i=[[0], [3], [3], [1], [0]],
+        j=[2, 1],
+    ),
+    row(
+        "index x[i, j] rows",
+        "x : [N, D, M]; i : int[K]; j : int[K]",
+        "y = x[i, j]",
+        lambda x, i, j: x[i, j],
+        i=[0, 3, 3, 1, 0],
+        j=[2, 1, 1, 0, 2],
+    ),
+    row(
+        "index x[:, i, j]",
+        "x : [M, N, D]; i : int[K]; j : int[K]",
+        "y = x[:, i, j]",
+        lambda x, i, j: x[:, i, j],
+        i=[0, 3, 3, 1, 0],
+        j=[2, 1, 1, 0, 2],
+    ),
+    row(
+        "index x[i, j, k]",
+        "x : [M, N, D]; i : int[K]; j : int[K]; k : int[K]",
+        "y = x[i, j, k]",
+        lambda x, i, j, k: x[i, j, k],
+        i=[0, 1, 1, 1, 0],
+        j=[2, 3, 3, 0, 2],
+        k=[2, 1, 1, 0, 2],
+    ),
     row("index by arange", "x : [N, D]; t : int[N]", "y = x[arange(N), t]", lambda x, t: x[np.arange(4), t], t=[2, 0, 1, 1]),
     row("index by argmax", A, "y = x[argmax(x, axis=0)]", lambda x: x[np.argmax(x, axis=0)]),
     row("index by arithmetic", "x : [N]; i : int[K]", "y = x[i + 1] - x[i]", lambda x, i: x[i + 1] - x[i], i=[0, 2, 1, 1, 0]),
@@ -379,8 +565,10 @@ def separated(rng: np.random.Generator, shape: tuple[int, ...], positive: bool) 
 
 def data(case: Case) -> dict[str, Any]:
     rng = np.random.default_rng(sum(map(ord, case.name)))
-    return {n: np.array(case.given[n]) if n in case.given else separated(rng, shape, case.positive)
-            for n, (_, shape) in leaves(case).items()}
+    return {
+        n: np.array(case.given[n]) if n in case.given else separated(rng, shape, case.positive)
+        for n, (_, shape) in leaves(case).items()
+    }
 
 
 @cache
@@ -419,10 +607,12 @@ def reference(case: Case, inputs: dict[str, Any], w: Any, name: str) -> Any:
     h = np.longdouble(STEP)
     out = np.zeros(inputs[name].shape, np.longdouble)
     for at in np.ndindex(out.shape):
+
         def along(t: Any, at: tuple[int, ...] = at) -> Any:
             moved = long[name].copy()
             moved[at] += t
             return np.sum(w * case.ref(*({**long, name: moved}).values()))
+
         out[at] = differences(along, h)
     return out.astype(float)
 
@@ -515,24 +705,41 @@ def test_second_order(case: Case, head: str) -> None:
 
 # ------------------------------------------------------------------ results that are not real
 WHOLE = [
-    (V, "argmax(x)", np.argmax), (V, "argmin(x)", np.argmin), (A, "argmax(x, axis=0)", lambda x: np.argmax(x, 0)),
-    (A, "argmin(x, axis=-1)", lambda x: np.argmin(x, -1)), (B, "argmax(x, axis=1)", lambda x: np.argmax(x, 1)),
-    (A, "argmax(x)", np.argmax), (A, "argmin(x)", np.argmin),
-    (A, "any(x > 1)", lambda x: np.any(x > 1)), (A, "all(x > -9)", lambda x: np.all(x > -9)),
-    (A, "any(x > 0, axis=0)", lambda x: np.any(x > 0, 0)), (A, "all(x > 0, axis=-1)", lambda x: np.all(x > 0, -1)),
+    (V, "argmax(x)", np.argmax),
+    (V, "argmin(x)", np.argmin),
+    (A, "argmax(x, axis=0)", lambda x: np.argmax(x, 0)),
+    (A, "argmin(x, axis=-1)", lambda x: np.argmin(x, -1)),
+    (B, "argmax(x, axis=1)", lambda x: np.argmax(x, 1)),
+    (A, "argmax(x)", np.argmax),
+    (A, "argmin(x)", np.argmin),
+    (A, "any(x > 1)", lambda x: np.any(x > 1)),
+    (A, "all(x > -9)", lambda x: np.all(x > -9)),
+    (A, "any(x > 0, axis=0)", lambda x: np.any(x > 0, 0)),
+    (A, "all(x > 0, axis=-1)", lambda x: np.all(x > 0, -1)),
     (B, "any(x > 0, axis=[0, 2])", lambda x: np.any(x > 0, (0, 2))),
     (B, "all(x > 0, axis=1, keepdims=true)", lambda x: np.all(x > 0, 1, keepdims=True)),
-    (A, "x > 0.1", lambda x: x > 0.1), (A, "not (x > 0.1) and x < 1 or x == x", lambda x: ~(x > 0.1) & (x < 1) | (x == x)),
-    (A, "sum(x > 0)", lambda x: np.sum(x > 0)), (A, "mean(x > 0, axis=0)", lambda x: np.mean(x > 0, 0)),
-    (A, "any(x)", np.any), (A, "all(x)", np.all),
-    (V, "arange(N)", lambda x: np.arange(4)), (V, "arange(2, 11, 3)", lambda x: np.arange(2, 11, 3)),
-    (V, "arange(5, 0, -2)", lambda x: np.arange(5, 0, -2)), (V, "eye(N)", lambda x: np.eye(4)),
-    (V, "zeros([2, N])", lambda x: np.zeros((2, 4))), (V, "ones(3)", lambda x: np.ones(3)),
-    (V, "full((2, 2), 7)", lambda x: np.full((2, 2), 7)), (V, "linspace(0, 1, 5)", lambda x: np.linspace(0, 1, 5)),
-    (V, "linspace(2, -1)", lambda x: np.linspace(2, -1)), (V, "linspace(2, 3, 1)", lambda x: np.linspace(2, 3, 1)),
-    (V, "size(x)", np.size), (A, "size(x, 0) + size(x, -1)", lambda x: 7), (A, "shape(x)", np.shape),
+    (A, "x > 0.1", lambda x: x > 0.1),
+    (A, "not (x > 0.1) and x < 1 or x == x", lambda x: ~(x > 0.1) & (x < 1) | (x == x)),
+    (A, "sum(x > 0)", lambda x: np.sum(x > 0)),
+    (A, "mean(x > 0, axis=0)", lambda x: np.mean(x > 0, 0)),
+    (A, "any(x)", np.any),
+    (A, "all(x)", np.all),
+    (V, "arange(N)", lambda x: np.arange(4)),
+    (V, "arange(2, 11, 3)", lambda x: np.arange(2, 11, 3)),
+    (V, "arange(5, 0, -2)", lambda x: np.arange(5, 0, -2)),
+    (V, "eye(N)", lambda x: np.eye(4)),
+    (V, "zeros([2, N])", lambda x: np.zeros((2, 4))),
+    (V, "ones(3)", lambda x: np.ones(3)),
+    (V, "full((2, 2), 7)", lambda x: np.full((2, 2), 7)),
+    (V, "linspace(0, 1, 5)", lambda x: np.linspace(0, 1, 5)),
+    (V, "linspace(2, -1)", lambda x: np.linspace(2, -1)),
+    (V, "linspace(2, 3, 1)", lambda x: np.linspace(2, 3, 1)),
+    (V, "size(x)", np.size),
+    (A, "size(x, 0) + size(x, -1)", lambda x: 7),
+    (A, "shape(x)", np.shape),
     (A, "shape(x)[1]", lambda x: 3),
-    (V, "one_hot([2, 0, 1], 4)", lambda x: hot([2, 0, 1], 4)), (V, "one_hot(1, N)", lambda x: hot(1, 4)),
+    (V, "one_hot([2, 0, 1], 4)", lambda x: hot([2, 0, 1], 4)),
+    (V, "one_hot(1, N)", lambda x: hot(1, 4)),
     (V, "pad(ones(2), 1, value=5)", lambda x: np.pad(np.ones(2), 1, constant_values=5)),
 ]
 
@@ -603,9 +810,27 @@ def test_two_sizes_that_meet_are_an_error(formula: str) -> None:
         gl.loads(f"input x : [N]\ninput z : [M]\ny = {formula}")
 
 
-@pytest.mark.parametrize("formula", ["x[4]", "x[-5]", "x[:, 0]", "sum(x, axis=1)", "reshape(x, [3])", "x[0.5]", "split(x, 3)",
-                                     "concat([x, ones([2, 2])])", "transpose(x, [1])", "squeeze(x, 0)", "stack([x, ones(3)])",
-                                     'einsum("ij->i", x)', 'einsum("i->j", x)', "broadcast_to(x, [3])", "x @ 2", "[x, 1]"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "x[4]",
+        "x[-5]",
+        "x[:, 0]",
+        "sum(x, axis=1)",
+        "reshape(x, [3])",
+        "x[0.5]",
+        "split(x, 3)",
+        "concat([x, ones([2, 2])])",
+        "transpose(x, [1])",
+        "squeeze(x, 0)",
+        "stack([x, ones(3)])",
+        'einsum("ij->i", x)',
+        'einsum("i->j", x)',
+        "broadcast_to(x, [3])",
+        "x @ 2",
+        "[x, 1]",
+    ],
+)
 def test_misuse_is_an_error_of_the_text(formula: str) -> None:
     with pytest.raises(gl.SourceError):
         gl.loads(f"input x : [4]\ny = {formula}")

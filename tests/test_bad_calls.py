@@ -21,8 +21,10 @@ from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, InternalError
 
 SHOPPING = "apple = 100\nn = 2\norange = 150\nm = 3\ntax = 1.1\nprice = (apple*n + orange*m) * tax\n"
-REGRESSION = ("input x : [N, D]\ninput t : [N]\nparam w : [D] = zeros()\nconst scale = 2\n"
-              "y = x @ w\nloss = sum((y - t)**2)/N*scale\noutput loss, y\n")
+REGRESSION = (
+    "input x : [N, D]\ninput t : [N]\nparam w : [D] = zeros()\nconst scale = 2\n"
+    "y = x @ w\nloss = sum((y - t)**2)/N*scale\noutput loss, y\n"
+)
 PICK = "v = [1, 2, 3]\ninput k : int\ninput m : bool[3]\ny = v[k] + sum(m)\n"
 WINDOW = "input x : [N]\ny = x[3] - x[0]\n"
 SPLIT = "input x : [2*K]\ninput z : [K - 1]\ny = sum(x[:K]) + sum(z)\n"
@@ -233,8 +235,9 @@ def called(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_line(name: str, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    name: str, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, line = COMMANDS[name]
     files(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -265,8 +268,9 @@ USAGE: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", USAGE)
-def test_wrong_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_command_lines(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     line, word = USAGE[name]
     files(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -280,8 +284,13 @@ def test_wrong_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 def test_status_of_a_good_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for line in ("run shopping.grad", "run shopping.grad apple=120 --wrt apple", "run regression.grad --data good.npz",
-                 "compile shopping.grad", "ops exp"):
+    for line in (
+        "run shopping.grad",
+        "run shopping.grad apple=120 --wrt apple",
+        "run regression.grad --data good.npz",
+        "compile shopping.grad",
+        "ops exp",
+    ):
         status, out, err = called(line.split(" "), capsys)
         assert (status, err) == (0, "")
         assert out

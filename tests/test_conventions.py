@@ -147,26 +147,43 @@ def test_power_with_an_undefined_partial_is_not_asked_for() -> None:
 
 # ------------------------------------------------------------------ reductions
 REDUCED: list[tuple[str, Any, float, Any]] = [
-    ("max(x)", [1.0, 3.0, 3.0], 3, [0, 0.5, 0.5]), ("max(x)", [2.0] * 4, 2, [0.25] * 4),
+    ("max(x)", [1.0, 3.0, 3.0], 3, [0, 0.5, 0.5]),
+    ("max(x)", [2.0] * 4, 2, [0.25] * 4),
     ("min(x)", [1.0, 1.0, 5.0], 1, [0.5, 0.5, 0]),
-    ("max(x)", [-INF, -INF], -INF, [0.5, 0.5]), ("norm(x)", [0.0, 0.0], 0, [0, 0]), ("norm(x)", [3.0, -4.0], 5, [0.6, -0.8]),
-    ("norm(x)", [3e-200, 4e-200], 5e-200, [0.6, 0.8]), ("norm(x)", [3e200, 4e200], 5e200, [0.6, 0.8]),
+    ("max(x)", [-INF, -INF], -INF, [0.5, 0.5]),
+    ("norm(x)", [0.0, 0.0], 0, [0, 0]),
+    ("norm(x)", [3.0, -4.0], 5, [0.6, -0.8]),
+    ("norm(x)", [3e-200, 4e-200], 5e-200, [0.6, 0.8]),
+    ("norm(x)", [3e200, 4e200], 5e200, [0.6, 0.8]),
     ("norm(x)**2", [0.0, 0.0], 0, [0, 0]),
-    ("std(x)", [2.0, 2.0], 0, [0, 0]), ("std(x)", [1.0, 3.0], 1, [-0.5, 0.5]), ("var(x)", [2.0, 2.0], 0, [0, 0]),
-    ("norm(x, 1)", [0.0, 2.0], 2, [0, 1]), ("norm(x, inf)", [0.0, 0.0], 0, [0, 0]), ("sum(abs(x))", [0.0, -1.0], 1, [0, -1]),
-    ("logsumexp(x)", [-INF, -INF], -INF, [0, 0]), ("logsumexp(x)", [-INF, 0.5], 0.5, [0, 1]),
+    ("std(x)", [2.0, 2.0], 0, [0, 0]),
+    ("std(x)", [1.0, 3.0], 1, [-0.5, 0.5]),
+    ("var(x)", [2.0, 2.0], 0, [0, 0]),
+    ("norm(x, 1)", [0.0, 2.0], 2, [0, 1]),
+    ("norm(x, inf)", [0.0, 0.0], 0, [0, 0]),
+    ("sum(abs(x))", [0.0, -1.0], 1, [0, -1]),
+    ("logsumexp(x)", [-INF, -INF], -INF, [0, 0]),
+    ("logsumexp(x)", [-INF, 0.5], 0.5, [0, 1]),
     ("logsumexp(x)", [INF, 1.0], INF, [1, 0]),
     ("logsumexp(x)", [1000.0, 1000.0], 1000 + math.log(2), [0.5, 0.5]),
     ("logsumexp(x)", [-1e4, -1e4], -1e4 + math.log(2), [0.5, 0.5]),
-    ("log(sum(exp(x)))", [1000.0, 1000.0], 1000 + math.log(2), [0.5, 0.5]), ("log(sum(exp(x)))", [-INF, -INF], -INF, [0, 0]),
-    ("prod(x)", [0.0, 2.0, 3.0], 0, [6, 0, 0]), ("prod(x)", [0.0, 2.0, 0.0], 0, [0, 0, 0]),
+    ("log(sum(exp(x)))", [1000.0, 1000.0], 1000 + math.log(2), [0.5, 0.5]),
+    ("log(sum(exp(x)))", [-INF, -INF], -INF, [0, 0]),
+    ("prod(x)", [0.0, 2.0, 3.0], 0, [6, 0, 0]),
+    ("prod(x)", [0.0, 2.0, 0.0], 0, [0, 0, 0]),
     ("prod(x)", [2.0, 3.0, 4.0], 24, [12, 8, 6]),
-    ("prod(x)", [1e100, 1e-300, 1e200], 1, [1e-100, 1e300, 1e-200]), ("cumprod(x)[2]", [0.0, 2.0, 3.0], 0, [6, 0, 0]),
-    ("cumprod(x)[2]", [2.0, 0.0, 3.0], 0, [0, 6, 0]), ("softmax(x)[0]", [1e4, 0.0], 1, [0, 0]),
+    ("prod(x)", [1e100, 1e-300, 1e200], 1, [1e-100, 1e300, 1e-200]),
+    ("cumprod(x)[2]", [0.0, 2.0, 3.0], 0, [6, 0, 0]),
+    ("cumprod(x)[2]", [2.0, 0.0, 3.0], 0, [0, 6, 0]),
+    ("softmax(x)[0]", [1e4, 0.0], 1, [0, 0]),
     ("log_softmax(x)[1]", [1e4, 0.0], -1e4, [-1, 1]),
-    ("log_softmax(x)[0]", [-1e4, 0.0], -1e4, [1, -1]), ("log(softmax(x))[1]", [1e4, 0.0], -1e4, [-1, 1]),
-    ("-log_softmax(x)[1]", [800.0, -800.0], 1600, [1, -1]), ("softmax(x)[0]", [-INF, 0.0], 0, [0, 0]),
-    ("sum(sort(x))", [2.0, 1.0, 2.0], 5, [1, 1, 1]), ("mean(x)", [2.0, 4.0], 3, [0.5, 0.5])]
+    ("log_softmax(x)[0]", [-1e4, 0.0], -1e4, [1, -1]),
+    ("log(softmax(x))[1]", [1e4, 0.0], -1e4, [-1, 1]),
+    ("-log_softmax(x)[1]", [800.0, -800.0], 1600, [1, -1]),
+    ("softmax(x)[0]", [-INF, 0.0], 0, [0, 0]),
+    ("sum(sort(x))", [2.0, 1.0, 2.0], 5, [1, 1, 1]),
+    ("mean(x)", [2.0, 4.0], 3, [0.5, 0.5]),
+]
 
 
 @pytest.mark.parametrize(("formula", "x", "value", "wanted"), [pytest.param(*r, id=f"{r[0]} at {r[1]}") for r in REDUCED])
@@ -176,9 +193,17 @@ def test_reduction(formula: str, x: Any, value: float, wanted: Any) -> None:
     assert equal(grads["x"], wanted, 1e-12), grads["x"]
 
 
-@pytest.mark.parametrize(("formula", "axis"), [("max(x, axis=0)", 0), ("norm(x, axis=1)", 1), ("prod(x, axis=0)", 0),
-                                               ("logsumexp(x, axis=1)", 1),
-                                               ("std(x, axis=0)", 0), ("cumprod(x, axis=1)[:, -1]", 1)])
+@pytest.mark.parametrize(
+    ("formula", "axis"),
+    [
+        ("max(x, axis=0)", 0),
+        ("norm(x, axis=1)", 1),
+        ("prod(x, axis=0)", 0),
+        ("logsumexp(x, axis=1)", 1),
+        ("std(x, axis=0)", 0),
+        ("cumprod(x, axis=1)[:, -1]", 1),
+    ],
+)
 def test_reduction_along_an_axis_is_that_of_each_line(formula: str, axis: int) -> None:
     x = np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 3.0], [0.0, -2.0, 3.0]])
     u = np.array([1.0, -2.0, 0.5])
@@ -197,35 +222,65 @@ def second(formula: str, x: Any) -> np.ndarray:
     return np.array([product(row, x=x)[1] for row in np.eye(len(x))])
 
 
-@pytest.mark.parametrize(("formula", "x", "wanted"), [
-    ("prod(x)", [2.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 2], [3, 2, 0]]),
-    ("prod(x)", [0.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 0], [3, 0, 0]]),
-    ("prod(x)", [0.0, 3.0, 0.0], [[0, 0, 3], [0, 0, 0], [3, 0, 0]]), ("prod(x)", [0.0, 0.0, 0.0], np.zeros((3, 3))),
-    ("prod(x)", [0.0, 0.0, 2.0, 3.0], [[0, 6, 0, 0], [6, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]),
-    ("cumprod(x)[2]", [0.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 0], [3, 0, 0]]), ("sum(relu(x)**2)", [0.0, 1.0], [[0, 0], [0, 2]]),
-    ("sum(x**2)", [0.0, 0.0], [[2, 0], [0, 2]]), ("norm(x)**2", [0.0, 0.0], [[2, 0], [0, 2]]),
-    ("norm(x)**2", [1.0, 2.0], [[2, 0], [0, 2]]),
-    ("sum(x**3)", [0.0, 1.0], [[0, 0], [0, 6]]), ("sum(abs(x))", [0.0, 1.0], [[0, 0], [0, 0]]),
-    ("sum(x*x*x)", [0.0, 1.0], [[0, 0], [0, 6]]),
-    ("logsumexp(x)", [1000.0, 1000.0], [[0.25, -0.25], [-0.25, 0.25]]), ("logsumexp(x)", [-INF, -INF], [[0, 0], [0, 0]]),
-    ("logsumexp(x)", [-INF, 1.0], [[0, 0], [0, 0]]), ("var(x)", [2.0, 2.0], [[0.5, -0.5], [-0.5, 0.5]]),
-    ("max(x)", [1.0, 2.0], np.zeros((2, 2))),
-    ("max(x)**2", [1.0, 2.0], [[0, 0], [0, 2]])])
+@pytest.mark.parametrize(
+    ("formula", "x", "wanted"),
+    [
+        ("prod(x)", [2.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 2], [3, 2, 0]]),
+        ("prod(x)", [0.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 0], [3, 0, 0]]),
+        ("prod(x)", [0.0, 3.0, 0.0], [[0, 0, 3], [0, 0, 0], [3, 0, 0]]),
+        ("prod(x)", [0.0, 0.0, 0.0], np.zeros((3, 3))),
+        ("prod(x)", [0.0, 0.0, 2.0, 3.0], [[0, 6, 0, 0], [6, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]),
+        ("cumprod(x)[2]", [0.0, 3.0, 5.0], [[0, 5, 3], [5, 0, 0], [3, 0, 0]]),
+        ("sum(relu(x)**2)", [0.0, 1.0], [[0, 0], [0, 2]]),
+        ("sum(x**2)", [0.0, 0.0], [[2, 0], [0, 2]]),
+        ("norm(x)**2", [0.0, 0.0], [[2, 0], [0, 2]]),
+        ("norm(x)**2", [1.0, 2.0], [[2, 0], [0, 2]]),
+        ("sum(x**3)", [0.0, 1.0], [[0, 0], [0, 6]]),
+        ("sum(abs(x))", [0.0, 1.0], [[0, 0], [0, 0]]),
+        ("sum(x*x*x)", [0.0, 1.0], [[0, 0], [0, 6]]),
+        ("logsumexp(x)", [1000.0, 1000.0], [[0.25, -0.25], [-0.25, 0.25]]),
+        ("logsumexp(x)", [-INF, -INF], [[0, 0], [0, 0]]),
+        ("logsumexp(x)", [-INF, 1.0], [[0, 0], [0, 0]]),
+        ("var(x)", [2.0, 2.0], [[0.5, -0.5], [-0.5, 0.5]]),
+        ("max(x)", [1.0, 2.0], np.zeros((2, 2))),
+        ("max(x)**2", [1.0, 2.0], [[0, 0], [0, 2]]),
+    ],
+)
 def test_second_derivatives(formula: str, x: Any, wanted: Any) -> None:
     got = second(formula, np.array(x))
     assert equal(got, wanted, 1e-12), got
 
 
-@pytest.mark.parametrize(("formula", "x", "wanted"), [
-    ("relu(x)", 0.0, 0), ("abs(x)", 0.0, 0), ("abs(x)*x", 0.0, 0), ("x**2", 0.0, 2), ("x**3", 0.0, 0), ("x**1", 0.0, 0),
-    ("x**0", 0.0, 0),
-    ("x**2.5", 0.0, 0), ("x*x", 0.0, 2), ("sqrt(x**2)", 0.0, 0), ("clip(x, 0, 1)**2", 0.0, 2), ("clip(x, 0, 1)**2", 2.0, 0),
-    ("max(x, 0)**2", -1.0, 0),
-    ("log(1/(1 + exp(-x)))", -800.0, 0), ("softplus(x)", 800.0, 0), ("sigmoid(x)", 0.0, 0), ("x**4", 1.0, 12),
-    ("x**-1", 2.0, 0.25),
-    ("sqrt(x) if x > 0 else 0", 0.0, 0), ("sqrt(x) if x > 0 else 0", -1.0, 0), ("x if x > 0 else exp(x)", 1000.0, 0),
-    ("x**2 if x > 0 else log(x)", 3.0, 2), ("x**2 if x < 1e9 else 1/(x - x)", 3.0, 2), ("log(x)*x if x > 0 else x**2", 0.0, 2),
-    ("log(x)*x if x > 0 else x**2", 2.0, 0.5)])
+@pytest.mark.parametrize(
+    ("formula", "x", "wanted"),
+    [
+        ("relu(x)", 0.0, 0),
+        ("abs(x)", 0.0, 0),
+        ("abs(x)*x", 0.0, 0),
+        ("x**2", 0.0, 2),
+        ("x**3", 0.0, 0),
+        ("x**1", 0.0, 0),
+        ("x**0", 0.0, 0),
+        ("x**2.5", 0.0, 0),
+        ("x*x", 0.0, 2),
+        ("sqrt(x**2)", 0.0, 0),
+        ("clip(x, 0, 1)**2", 0.0, 2),
+        ("clip(x, 0, 1)**2", 2.0, 0),
+        ("max(x, 0)**2", -1.0, 0),
+        ("log(1/(1 + exp(-x)))", -800.0, 0),
+        ("softplus(x)", 800.0, 0),
+        ("sigmoid(x)", 0.0, 0),
+        ("x**4", 1.0, 12),
+        ("x**-1", 2.0, 0.25),
+        ("sqrt(x) if x > 0 else 0", 0.0, 0),
+        ("sqrt(x) if x > 0 else 0", -1.0, 0),
+        ("x if x > 0 else exp(x)", 1000.0, 0),
+        ("x**2 if x > 0 else log(x)", 3.0, 2),
+        ("x**2 if x < 1e9 else 1/(x - x)", 3.0, 2),
+        ("log(x)*x if x > 0 else x**2", 0.0, 2),
+        ("log(x)*x if x > 0 else x**2", 2.0, 0.5),
+    ],
+)
 def test_second_derivatives_of_scalars(formula: str, x: float, wanted: float) -> None:
     assert equal(second(formula, x), wanted, 1e-12), second(formula, x)
     wide = gl.loads(f"input x : [2]\nz = {formula}\ny = sum(z)").hvp("y", wrt="x")(np.array([1.0, 0.0]), x=[x, x])[1]
@@ -234,54 +289,80 @@ def test_second_derivatives_of_scalars(formula: str, x: float, wanted: float) ->
 
 # ------------------------------------------------------------------ the branch that is not taken
 BRANCHES: list[tuple[str, float, float, float]] = [
-    ("y = sqrt(x) if x > 0 else 0", -1, 0, 0), ("y = sqrt(x) if x > 0 else 0", 0, 0, 0),
+    ("y = sqrt(x) if x > 0 else 0", -1, 0, 0),
+    ("y = sqrt(x) if x > 0 else 0", 0, 0, 0),
     ("y = sqrt(x) if x > 0 else 0", 4, 2, 0.25),
-    ("y = 0 if x <= 0 else sqrt(x)", 0, 0, 0), ("y = where(x > 0, sqrt(x), 0)", 0, 0, 0),
+    ("y = 0 if x <= 0 else sqrt(x)", 0, 0, 0),
+    ("y = where(x > 0, sqrt(x), 0)", 0, 0, 0),
     ("y = where(x > 0, sqrt(x), 0)", -1, 0, 0),
-    ("y = x if x > 0 else exp(x)", 1000, 1000, 1), ("y = exp(x) if x < 0 else x", 1000, 1000, 1),
+    ("y = x if x > 0 else exp(x)", 1000, 1000, 1),
+    ("y = exp(x) if x < 0 else x", 1000, 1000, 1),
     ("y = exp(x) if x < 0 else x", -1, math.exp(-1), math.exp(-1)),
-    ("s = sqrt(x)\ny = s if x > 0 else 0", 0, 0, 0), ("s = sqrt(x)\ny = s if x > 0 else 0", -1, 0, 0),
+    ("s = sqrt(x)\ny = s if x > 0 else 0", 0, 0, 0),
+    ("s = sqrt(x)\ny = s if x > 0 else 0", -1, 0, 0),
     ("s = log(x)\ny = s if x > 0 else x", 0, 0, 1),
-    ("s = log(x)\ny = s if x > 0 else x", -1, -1, 1), ("s = log(x)\nt = 2*s + 1\nu = t*t\ny = u if x > 0 else x", 0, 0, 1),
-    ("s = log(x)\nt = 2*s + 1\nu = t*t\ny = u if x > 0 else x", -2, -2, 1), ("s = 1/x\ny = s if x > 0 else 3*x", 0, 0, 3),
-    ("s = 1/x\nt = sin(s)\ny = t if x != 0 else 3*x", 0, 0, 3), ("s = x/x\ny = s if x > 0 else 2*x", 0, 0, 2),
-    ("s = sin(x)/x\ny = s if x != 0 else 1", 0, 1, 0), ("y = sin(x)/x if x != 0 else 1", 0, 1, 0),
+    ("s = log(x)\ny = s if x > 0 else x", -1, -1, 1),
+    ("s = log(x)\nt = 2*s + 1\nu = t*t\ny = u if x > 0 else x", 0, 0, 1),
+    ("s = log(x)\nt = 2*s + 1\nu = t*t\ny = u if x > 0 else x", -2, -2, 1),
+    ("s = 1/x\ny = s if x > 0 else 3*x", 0, 0, 3),
+    ("s = 1/x\nt = sin(s)\ny = t if x != 0 else 3*x", 0, 0, 3),
+    ("s = x/x\ny = s if x > 0 else 2*x", 0, 0, 2),
+    ("s = sin(x)/x\ny = s if x != 0 else 1", 0, 1, 0),
+    ("y = sin(x)/x if x != 0 else 1", 0, 1, 0),
     ("s = exp(x)\ny = x if x > 0 else s", 1000, 1000, 1),
     ("s = exp(x)\nt = s/(1 + s)\ny = t*0 + x if x < 5 else x", 1000, 1000, 1),
     ("s = exp(x)*exp(x)\ny = s*0 if x < 5 else x", 1000, 1000, 1),
-    ("s = sqrt(x)\nt = sqrt(s)\ny = t if x > 0 else 0", 0, 0, 0), ("s = sqrt(x)\ny = s*s*s if x > 0 else x", 0, 0, 1),
+    ("s = sqrt(x)\nt = sqrt(s)\ny = t if x > 0 else 0", 0, 0, 0),
+    ("s = sqrt(x)\ny = s*s*s if x > 0 else x", 0, 0, 1),
     ("y = (sqrt(x) if x > 1 else x**2) if x > 0 else log(1 - x)", 0, 0, -1),
     ("y = (sqrt(x) if x > 1 else x**2) if x > 0 else log(1 - x)", 0.5, 0.25, 1),
     ("y = (sqrt(x) if x > 1 else x**2) if x > 0 else log(1 - x)", 4, 2, 0.25),
     ("y = sqrt(x) if x > 0 else log(x) if x > -1 else x", -2, -2, 1),
     ("y = log(x) if x > 0 else (sqrt(x) if x > 0 else x)", 0, 0, 1),
     ("a = log(x)\nb = a if x > 0 else 0\ny = b*3 + x", 0, 0, 1),
-    ("a = log(x)\nb = a if x > 0 else 0\ny = b*b*3 + x", -1, -1, 1), ("a = log(x)\nb = a if x > 0 else 0\ny = exp(b)", 0, 1, 0),
-    ("y = 2*(sqrt(x) if x > 0 else 0)", 0, 0, 0), ("y = -(sqrt(x) if x > 0 else 0)", 0, 0, 0),
+    ("a = log(x)\nb = a if x > 0 else 0\ny = b*b*3 + x", -1, -1, 1),
+    ("a = log(x)\nb = a if x > 0 else 0\ny = exp(b)", 0, 1, 0),
+    ("y = 2*(sqrt(x) if x > 0 else 0)", 0, 0, 0),
+    ("y = -(sqrt(x) if x > 0 else 0)", 0, 0, 0),
     ("y = (sqrt(x) if x > 0 else 0)**2", 0, 0, 0),
-    ("y = sin(sqrt(x) if x > 0 else 0)", 0, 0, 0), ("y = (sqrt(x) if x > 0 else 0)*x", 0, 0, 0),
+    ("y = sin(sqrt(x) if x > 0 else 0)", 0, 0, 0),
+    ("y = (sqrt(x) if x > 0 else 0)*x", 0, 0, 0),
     ("y = (sqrt(x) if x > 0 else 0) + x", 0, 0, 1),
-    ("y = (sqrt(x) if x > 0 else 0)/(1 + x)", 0, 0, 0), ("y = sqrt(relu(x))", -1, 0, 0), ("y = sqrt(relu(x))", 0, 0, 0),
+    ("y = (sqrt(x) if x > 0 else 0)/(1 + x)", 0, 0, 0),
+    ("y = sqrt(relu(x))", -1, 0, 0),
+    ("y = sqrt(relu(x))", 0, 0, 0),
     ("y = sqrt(max(x, 0))", -1, 0, 0),
-    ("y = sqrt(max(x, 0))", 0, 0, 0), ("y = log(relu(x))*0 + 1 if x > 0 else x", -1, -1, 1),
-    ("y = sqrt(clip(x, 0, 1))", -1, 0, 0), ("y = sqrt(clip(x, 0, 1))", 4, 1, 0),
-    ("y = x**0.5 if x > 0 else 0", 0, 0, 0), ("y = x**1.5 if x >= 0 else 0", -1, 0, 0), ("y = x**-1 if x > 0 else x", 0, 0, 1),
-    ("y = acos(x) if x < 1 else 0", 1, 0, 0), ("y = acos(x) if x < 1 else 0", 2, 0, 0),
+    ("y = sqrt(max(x, 0))", 0, 0, 0),
+    ("y = log(relu(x))*0 + 1 if x > 0 else x", -1, -1, 1),
+    ("y = sqrt(clip(x, 0, 1))", -1, 0, 0),
+    ("y = sqrt(clip(x, 0, 1))", 4, 1, 0),
+    ("y = x**0.5 if x > 0 else 0", 0, 0, 0),
+    ("y = x**1.5 if x >= 0 else 0", -1, 0, 0),
+    ("y = x**-1 if x > 0 else x", 0, 0, 1),
+    ("y = acos(x) if x < 1 else 0", 1, 0, 0),
+    ("y = acos(x) if x < 1 else 0", 2, 0, 0),
     ("y = atanh(x) if abs(x) < 1 else x", 1, 1, 1),
-    ("y = log1p(x) if x > -1 else 0", -1, 0, 0), ("y = cbrt(x) if x != 0 else x", 0, 0, 1),
+    ("y = log1p(x) if x > -1 else 0", -1, 0, 0),
+    ("y = cbrt(x) if x != 0 else x", 0, 0, 1),
     ("y = norm([x, x]) if x > 0 else 0", 0, 0, 0),
-    ("y = max(sqrt(x), 1) if x > 0 else x", 0, 0, 1), ("y = sqrt(x)*(x > 0) if x > 0 else x", -3, -3, 1),
+    ("y = max(sqrt(x), 1) if x > 0 else x", 0, 0, 1),
+    ("y = sqrt(x)*(x > 0) if x > 0 else x", -3, -3, 1),
     ("y = abs(log(x)) if x > 0 else x", 0, 0, 1),
-    ("c = x > 0\ny = log(x) if c else x", 0, 0, 1), ("y = x if not (x > 0) else log(x)", 0, 0, 1),
+    ("c = x > 0\ny = log(x) if c else x", 0, 0, 1),
+    ("y = x if not (x > 0) else log(x)", 0, 0, 1),
     ("y = log(x) if x > 0 and x < 10 else x", 0, 0, 1),
-    ("y = hypot(log(x), 1) if x > 0 else x", 0, 0, 1), ("y = atan2(log(x), 1) if x > 0 else x", 0, 0, 1),
+    ("y = hypot(log(x), 1) if x > 0 else x", 0, 0, 1),
+    ("y = atan2(log(x), 1) if x > 0 else x", 0, 0, 1),
     ("y = atan2(x, x) if x > 0 else x", 0, 0, 1),
-    ("y = x % x if x > 0 else x", 0, 0, 1), ("y = x*log(x) if x > 0 else 0", 0, 0, 0),
+    ("y = x % x if x > 0 else x", 0, 0, 1),
+    ("y = x*log(x) if x > 0 else 0", 0, 0, 0),
     ("s = log(x)\ny = (s if x > 0 else 0) + (0 if x > 0 else x)", 0, 0, 1),
     ("s = log(x)\nt = s if x > 0 else x\nu = t if x > 0 else 2*t\ny = u", 0, 0, 2),
     ("f = exp(x**2)\ny = 1/f if x < 1e3 else x/1e3", 1e4, 10, 1e-3),
-    ("y = exp(-1/x) if x > 0 else 0", 0, 0, 0), ("y = exp(-1/x) if x > 0 else 0", -1e-3, 0, 0),
-    ("y = logit(x) if x > 0 and x < 1 else 5*x", 1, 5, 5)]
+    ("y = exp(-1/x) if x > 0 else 0", 0, 0, 0),
+    ("y = exp(-1/x) if x > 0 else 0", -1e-3, 0, 0),
+    ("y = logit(x) if x > 0 and x < 1 else 5*x", 1, 5, 5),
+]
 
 
 def branches() -> list[Any]:
@@ -318,23 +399,46 @@ def test_untaken_branch_in_second_order(formula: str, x: float, value: float, sl
 
 
 def test_untaken_branch_of_array_functions() -> None:
-    model = gl.loads("input x : [N]\ns = log(x)\nt = cumsum(s, axis=0)\nm = mean(s)\n"
-                     "y = sum(where(x > 0, s, x)) + (m if x[0] > 0 else x[1])")
+    model = gl.loads(
+        "input x : [N]\ns = log(x)\nt = cumsum(s, axis=0)\nm = mean(s)\ny = sum(where(x > 0, s, x)) + (m if x[0] > 0 else x[1])"
+    )
     value, grads = model.value_and_grad("y")(x=[-1, 0, 2])
     assert value == pytest.approx(-1 + math.log(2))
     assert grads["x"].tolist() == [1, 2, 0.5]
 
 
-@pytest.mark.parametrize("through", ["reshape(s, [1, 3])[0]", "s[::-1][::-1]", "flip(flip(s))", "concat([s[:1], s[1:]])",
-                                     "stack([s, s])[0]",
-                                     "s.T", "roll(roll(s, 1), -1)", "pad(s, 1)[1:-1]", "s[[0, 1, 2]]", "take(s, i)",
-                                     "broadcast_to(s, [2, 3])[1]",
-                                     "2*s", "-s", "s/2", "s + 1", "-(-s)", "s - x", "x + s", "s*x", "s*s", "abs(s)",
-                                     "max(s, x)"])
+@pytest.mark.parametrize(
+    "through",
+    [
+        "reshape(s, [1, 3])[0]",
+        "s[::-1][::-1]",
+        "flip(flip(s))",
+        "concat([s[:1], s[1:]])",
+        "stack([s, s])[0]",
+        "s.T",
+        "roll(roll(s, 1), -1)",
+        "pad(s, 1)[1:-1]",
+        "s[[0, 1, 2]]",
+        "take(s, i)",
+        "broadcast_to(s, [2, 3])[1]",
+        "2*s",
+        "-s",
+        "s/2",
+        "s + 1",
+        "-(-s)",
+        "s - x",
+        "x + s",
+        "s*x",
+        "s*s",
+        "abs(s)",
+        "max(s, x)",
+    ],
+)
 def test_exact_zeros_survive_what_moves_and_scales_entries(through: str) -> None:
     """A cotangent of exactly 0 at x[0] = 0, where the slope of sqrt is inf, on its way back through other functions."""
-    model = gl.loads(f"input x : [3]\ninput i : int[3] = [0, 1, 2]\ns = sqrt(x)\nz = {through}\n"
-                     "y = sum(where(x > 0, z, 0)) + sum(i)")
+    model = gl.loads(
+        f"input x : [3]\ninput i : int[3] = [0, 1, 2]\ns = sqrt(x)\nz = {through}\ny = sum(where(x > 0, z, 0)) + sum(i)"
+    )
     grads = model.value_and_grad("y", wrt="x")(x=[0, 1, 4])[1]["x"]
     assert np.isfinite(grads).all()
     assert grads[0] == 0
@@ -343,12 +447,19 @@ def test_exact_zeros_survive_what_moves_and_scales_entries(through: str) -> None
     assert np.isfinite(model.hvp("y", wrt="x")(np.ones(3), x=[0, 1, 4])[1]).all()
 
 
-@pytest.mark.parametrize(("formula", "wanted"), [("s[1]", [0, 0.5, 0]), ("sum(s[1:])", [0, 0.5, 0.25]),
-                                                 ("s[[1, 1]][0]", [0, 0.5, 0]),
-                                                 ("pad(s, 1)[3]", [0, 0, 0.25]),
-                                                 ("stack([s, x])[0, 1]", [0, 0.5, 0]), ("s[i]", [0, 0.5, 0]),
-                                                 ("max(s)", [0, 0, 0.25]),
-                                                 ("sort(s)[2]", [0, 0, 0.25])])
+@pytest.mark.parametrize(
+    ("formula", "wanted"),
+    [
+        ("s[1]", [0, 0.5, 0]),
+        ("sum(s[1:])", [0, 0.5, 0.25]),
+        ("s[[1, 1]][0]", [0, 0.5, 0]),
+        ("pad(s, 1)[3]", [0, 0, 0.25]),
+        ("stack([s, x])[0, 1]", [0, 0.5, 0]),
+        ("s[i]", [0, 0.5, 0]),
+        ("max(s)", [0, 0, 0.25]),
+        ("sort(s)[2]", [0, 0, 0.25]),
+    ],
+)
 def test_an_entry_that_is_not_used_has_no_slope(formula: str, wanted: list[float]) -> None:
     """The slope of sqrt at x[0] = 0 is inf, and s[0] does not reach the output: the product is an exact zero."""
     model = gl.loads(f"input x : [3]\ninput i : int = 1\ns = sqrt(x)\ny = {formula}\nz = i")
@@ -368,19 +479,26 @@ def test_an_index_past_the_end_has_no_effect_where_it_is_not_taken() -> None:
 STABLE: list[tuple[str, dict[str, float], float, dict[str, float]]] = [
     ("log(exp(a) + exp(b))", {"a": 1000, "b": 999}, 1000.3132616875182, {"a": 0.7310585786300049, "b": 0.2689414213699951}),
     ("log(exp(a) + exp(b))", {"a": -1000, "b": -999}, -998.6867383124818, {"a": 0.2689414213699951, "b": 0.7310585786300049}),
-    ("log(1/(1 + exp(-x)))", {"x": -800}, -800, {"x": 1}), ("log(1/(1 + exp(-x)))", {"x": 800}, 0, {"x": 0}),
+    ("log(1/(1 + exp(-x)))", {"x": -800}, -800, {"x": 1}),
+    ("log(1/(1 + exp(-x)))", {"x": 800}, 0, {"x": 0}),
     ("log(sigmoid(x))", {"x": -800}, -800, {"x": 1}),
-    ("log(1 + exp(x))", {"x": 800}, 800, {"x": 1}), ("log(exp(x) + 1)", {"x": -800}, 0, {"x": 0}),
+    ("log(1 + exp(x))", {"x": 800}, 800, {"x": 1}),
+    ("log(exp(x) + 1)", {"x": -800}, 0, {"x": 0}),
     ("1/(1 + exp(-x))", {"x": -800}, 0, {"x": 0}),
-    ("exp(x)/(1 + exp(x))", {"x": 800}, 1, {"x": 0}), ("log(exp(x))", {"x": 800}, 800, {"x": 1}),
+    ("exp(x)/(1 + exp(x))", {"x": 800}, 1, {"x": 0}),
+    ("log(exp(x))", {"x": 800}, 800, {"x": 1}),
     ("softplus(x)", {"x": 800}, 800, {"x": 1}),
     ("1 - sigmoid(x)", {"x": 40}, 4.248354255291589e-18, {"x": -4.248354255291589e-18}),
     ("log(1 - sigmoid(x))", {"x": 800}, -800, {"x": -1}),
-    ("sigmoid(x)", {"x": -745}, 5e-324, {"x": 5e-324}), ("tanh(x)", {"x": 30}, 1, {"x": 4 * math.exp(-60)}),
+    ("sigmoid(x)", {"x": -745}, 5e-324, {"x": 5e-324}),
+    ("tanh(x)", {"x": 30}, 1, {"x": 4 * math.exp(-60)}),
     ("exp(x) - 1", {"x": 1e-12}, 1e-12 + 5e-25, {"x": 1}),
     ("log(1 + x)", {"x": 1e-12}, 1e-12 - 5e-25, {"x": 1}),
-    ("log(1/(1 + exp(-1*x)))", {"x": -800}, -800, {"x": 1}), ("1/(1 + exp(-x*1))", {"x": -800}, 0, {"x": 0}),
-    ("log(1 - x)", {"x": 1e-12}, -1e-12 - 5e-25, {"x": -1}), ("-log(1/(1 + exp(-x)))", {"x": -800}, 800, {"x": -1})]
+    ("log(1/(1 + exp(-1*x)))", {"x": -800}, -800, {"x": 1}),
+    ("1/(1 + exp(-x*1))", {"x": -800}, 0, {"x": 0}),
+    ("log(1 - x)", {"x": 1e-12}, -1e-12 - 5e-25, {"x": -1}),
+    ("-log(1/(1 + exp(-x)))", {"x": -800}, 800, {"x": -1}),
+]
 
 
 @pytest.mark.parametrize(("formula", "at", "value", "wanted"), [pytest.param(*s, id=f"{s[0]} at {s[1]}") for s in STABLE])
@@ -440,24 +558,35 @@ def test_fused_losses_pass_on_what_stands_above_them(scale: float) -> None:
 
 # ------------------------------------------------------------------ fan-out, absence
 FAN_OUT: list[tuple[str, dict[str, float], dict[str, float]]] = [
-    ("y = x*x", {"x": 3}, {"x": 6}), ("y = x + x", {"x": 3}, {"x": 2}), ("y = x - x", {"x": 3}, {"x": 0}),
+    ("y = x*x", {"x": 3}, {"x": 6}),
+    ("y = x + x", {"x": 3}, {"x": 2}),
+    ("y = x - x", {"x": 3}, {"x": 0}),
     ("y = x/x", {"x": 3}, {"x": 0}),
-    ("b = a + a\ny = b + b", {"a": 3}, {"a": 4}), ("b = a*a\ny = b*b", {"a": 3}, {"a": 108}),
+    ("b = a + a\ny = b + b", {"a": 3}, {"a": 4}),
+    ("b = a*a\ny = b*b", {"a": 3}, {"a": 108}),
     ("b = a + a\nc = b + b\nd = c + c\ny = d + b", {"a": 1}, {"a": 10}),
-    ("y = x**x", {"x": 2}, {"x": 4 * (math.log(2) + 1)}), ("y = max(x, x)", {"x": 2}, {"x": 1}),
+    ("y = x**x", {"x": 2}, {"x": 4 * (math.log(2) + 1)}),
+    ("y = max(x, x)", {"x": 2}, {"x": 1}),
     ("y = hypot(x, x)", {"x": 2}, {"x": math.sqrt(2)}),
-    ("y = atan2(x, x)", {"x": 2}, {"x": 0}), ("y = logaddexp(x, x)", {"x": 2}, {"x": 1}), ("y = x*x*x*x", {"x": 2}, {"x": 32}),
+    ("y = atan2(x, x)", {"x": 2}, {"x": 0}),
+    ("y = logaddexp(x, x)", {"x": 2}, {"x": 1}),
+    ("y = x*x*x*x", {"x": 2}, {"x": 32}),
     ("y = x % x", {"x": 2}, {"x": 0}),
-    ("y = clip(x, x, x)", {"x": 2}, {"x": 1}), ("y = where(x > 0, x, x)", {"x": 2}, {"x": 1}),
+    ("y = clip(x, x, x)", {"x": 2}, {"x": 1}),
+    ("y = where(x > 0, x, x)", {"x": 2}, {"x": 1}),
     ("p = x\nq = p\ny = p*q", {"x": 3}, {"x": 6}),
-    ("h = x*w\nr = relu(h)\ny = r + h", {"x": 2, "w": -1}, {"x": -1, "w": 2}), ("u = relu(x)\ny = u*x + u", {"x": 2}, {"x": 5}),
-    ("y = sum([x, x, x*x])", {"x": 3}, {"x": 8}), ("y = prod([x, x, x])", {"x": 2}, {"x": 12}),
-    ("y = dot([x, w], [x, w])", {"x": 2, "w": 3}, {"x": 4, "w": 6})]
+    ("h = x*w\nr = relu(h)\ny = r + h", {"x": 2, "w": -1}, {"x": -1, "w": 2}),
+    ("u = relu(x)\ny = u*x + u", {"x": 2}, {"x": 5}),
+    ("y = sum([x, x, x*x])", {"x": 3}, {"x": 8}),
+    ("y = prod([x, x, x])", {"x": 2}, {"x": 12}),
+    ("y = dot([x, w], [x, w])", {"x": 2, "w": 3}, {"x": 4, "w": 6}),
+]
 
 
 @pytest.mark.parametrize(("formula", "at", "wanted"), [pytest.param(*f, id=f[0].replace("\n", "; ")) for f in FAN_OUT])
-def test_a_value_that_is_used_twice_gets_both_contributions(formula: str, at: dict[str, float],
-                                                            wanted: dict[str, float]) -> None:
+def test_a_value_that_is_used_twice_gets_both_contributions(
+    formula: str, at: dict[str, float], wanted: dict[str, float]
+) -> None:
     assert slopes(formula, **{n: float(v) for n, v in at.items()})[1] == pytest.approx(wanted, rel=1e-14, abs=1e-15)
 
 
@@ -473,8 +602,10 @@ def test_the_residual_branch_is_not_overwritten() -> None:
 
 
 def test_what_does_not_reach_the_output_has_an_exact_zero_of_its_shape() -> None:
-    m = gl.loads("input x, u\ninput a : [N, D]\ninput b : [3]\ninput W : [2, 0]\nparam p : [4] = zeros()\n"
-                 "y = x**2 + 0*sum(b) + sum(floor(a))\nz = u*sum(p) + sum(W)")
+    m = gl.loads(
+        "input x, u\ninput a : [N, D]\ninput b : [3]\ninput W : [2, 0]\nparam p : [4] = zeros()\n"
+        "y = x**2 + 0*sum(b) + sum(floor(a))\nz = u*sum(p) + sum(W)"
+    )
     at = {"x": 3.0, "u": 1.0, "a": np.ones((2, 5)), "b": np.ones(3), "W": np.ones((2, 0))}
     value, grads = m.value_and_grad("y")(at)
     assert value == 19
@@ -518,18 +649,39 @@ def test_whole_inputs_are_reals() -> None:
 
 # ------------------------------------------------------------------ nobody's arrays are touched
 ALIASING = {
-    "x": "y = x", "T": "y = x.T", "slice": "y = x[1:]", "all": "y = x[:]", "reverse": "y = x[::-1]",
+    "x": "y = x",
+    "T": "y = x.T",
+    "slice": "y = x[1:]",
+    "all": "y = x[:]",
+    "reverse": "y = x[::-1]",
     "reshape": "y = reshape(x, -1)",
-    "flatten": "y = flatten(x)", "squeeze": "y = squeeze(x[:1])", "none": "y = x[None]",
-    "broadcast": "y = broadcast_to(x, [2, 3, 3])", "row": "y = x[0]",
-    "real": "y = x*1", "minus zero": "y = x - 0", "where": "y = where(x == x, x, 0)", "two": "y = x\nz = x",
-    "names": "y = x\nz = y\nu = x.T", "default": "y = d\nz = d",
-    "constant": "y = c\nz = c + 0*x", "literal": "y = [1, 2, 3]\nz = y", "ones": "y = ones([3, 3])\nz = ones([3, 3])",
-    "shared": "t = x*2\ny = t\nz = t.T", "eye": "y = eye(3)",
-    "sort": "y = sort(x)", "sum": "y = sum(x, axis=0)\nz = y", "single": "y = sum(x, axis=[])", "concat": "y = concat([x])",
+    "flatten": "y = flatten(x)",
+    "squeeze": "y = squeeze(x[:1])",
+    "none": "y = x[None]",
+    "broadcast": "y = broadcast_to(x, [2, 3, 3])",
+    "row": "y = x[0]",
+    "real": "y = x*1",
+    "minus zero": "y = x - 0",
+    "where": "y = where(x == x, x, 0)",
+    "two": "y = x\nz = x",
+    "names": "y = x\nz = y\nu = x.T",
+    "default": "y = d\nz = d",
+    "constant": "y = c\nz = c + 0*x",
+    "literal": "y = [1, 2, 3]\nz = y",
+    "ones": "y = ones([3, 3])\nz = ones([3, 3])",
+    "shared": "t = x*2\ny = t\nz = t.T",
+    "eye": "y = eye(3)",
+    "sort": "y = sort(x)",
+    "sum": "y = sum(x, axis=0)\nz = y",
+    "single": "y = sum(x, axis=[])",
+    "concat": "y = concat([x])",
     "take": "y = take(x, [0, 1], axis=0)",
-    "max": "y = max(x, axis=0)\nz = y", "relu": "y = relu(x)\nz = y", "parameter": "y = p\nz = p",
-    "clip": "y = clip(x, -inf, inf)", "expand": "y = expand_dims(x, 0)"}
+    "max": "y = max(x, axis=0)\nz = y",
+    "relu": "y = relu(x)\nz = y",
+    "parameter": "y = p\nz = p",
+    "clip": "y = clip(x, -inf, inf)",
+    "expand": "y = expand_dims(x, 0)",
+}
 LEAVES = "input x : [3, 3]\ninput d : [3] = [1, 2, 3]\nconst c = [4, 5, 6]\nparam p : [3] = ones()\n"
 
 
@@ -575,8 +727,9 @@ def test_values_are_arrays_of_their_own(formula: str) -> None:
     check_calls(lambda **at: model(at), given)
 
 
-@pytest.mark.parametrize("formula", [f for k, f in ALIASING.items() if k not in ("literal", "ones", "eye", "constant",
-                                                                                 "default", "parameter")])
+@pytest.mark.parametrize(
+    "formula", [f for k, f in ALIASING.items() if k not in ("literal", "ones", "eye", "constant", "default", "parameter")]
+)
 def test_derivatives_are_arrays_of_their_own(formula: str) -> None:
     model = gl.loads(LEAVES + formula + "\nloss = sum(y) + 0*sum(d)")
     x = np.arange(9.0).reshape(3, 3) - 4
@@ -592,14 +745,25 @@ def test_gradients_that_are_equal_are_not_one_array() -> None:
     model = gl.loads("input a : [3]\ninput b : [3]\ny = sum(a + b)\nz = sum(a*b) + sum(a)\n")
     check_calls(model.value_and_grad("y"), {"a": np.ones(3), "b": np.ones(3)})
     check_calls(model.value_and_grad("z"), {"a": np.ones(3), "b": np.ones(3)})
-    check_calls(lambda a, b, u: gl.loads("input a : [3]\ninput b : [3]\ny = a + b").vjp("y")(u, a=a, b=b),
-                {"a": np.ones(3), "b": np.ones(3), "u": np.ones(3)})
+    check_calls(
+        lambda a, b, u: gl.loads("input a : [3]\ninput b : [3]\ny = a + b").vjp("y")(u, a=a, b=b),
+        {"a": np.ones(3), "b": np.ones(3), "u": np.ones(3)},
+    )
 
 
-@pytest.mark.parametrize("make", [np.asfortranarray, lambda x: x[::1, :], lambda x: np.broadcast_to(x[0], (3, 3)),
-                                  lambda x: x.astype(np.float32), lambda x: x.tolist(),
-                                  lambda x: x.astype(int), lambda x: np.lib.stride_tricks.as_strided(x, (3, 3), (8, 24)),
-                                  lambda x: x.astype(">f8")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.asfortranarray,
+        lambda x: x[::1, :],
+        lambda x: np.broadcast_to(x[0], (3, 3)),
+        lambda x: x.astype(np.float32),
+        lambda x: x.tolist(),
+        lambda x: x.astype(int),
+        lambda x: np.lib.stride_tricks.as_strided(x, (3, 3), (8, 24)),
+        lambda x: x.astype(">f8"),
+    ],
+)
 def test_inputs_of_any_layout(make: Any) -> None:
     x = np.arange(9.0).reshape(3, 3)
     given = make(x)

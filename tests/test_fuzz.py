@@ -26,8 +26,12 @@ from gradlang.types import Size, value
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.grad"))
 LARGE = 10_000  # entries: random sizes must not fill the memory of the machine that runs the tests
-QUIET = {"deadline": None, "derandomize": True, "database": None,
-         "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
+}
 
 # Programs that use every part of the language; the fuzzer changes a few characters of them.
 PROGRAMS = [path.read_text(encoding="utf-8") for path in EXAMPLES] + [
@@ -39,24 +43,107 @@ PROGRAMS = [path.read_text(encoding="utf-8") for path in EXAMPLES] + [
     "def affine(x, W, b=0):\n    z = x @ W + b\n    return z\n\ndef both(x) = affine(x, eye(2), b=1)\n"
     "A = [[1, 2], [3, 4]]\nB, C = split(concat([both(A), A.T], axis=1), 2, 1)\ns = norm(B - C) + A[0, -1]*max(A)\n",
     "input v : [2*K]\ninput m : bool[2*K]\nw = where(m, v, 0)\nq = mean(w[::2]) + std(v, axis=0, keepdims=true)[0]\n",
-    "사과 = 100 \"값\"\n세금 = 1.1\n합계 = 사과*세금 # 합계\n",
+    '사과 = 100 "값"\n세금 = 1.1\n합계 = 사과*세금 # 합계\n',
     "a, b, c = split([1, 2, 3], 3)\ny = sum(a) + pi*e\n",
-    "input z : [3, 4]\ny = einsum(\"ij,ij->i\", z, z)\nr = sqrt(prod(y)) // 2 % 3\ns = sort(y)[::-1]\nk = argmax(y)\n",
+    'input z : [3, 4]\ny = einsum("ij,ij->i", z, z)\nr = sqrt(prod(y)) // 2 % 3\ns = sort(y)[::-1]\nk = argmax(y)\n',
     "h[0] = 0\nh[t] = tanh(h[t-1] + x[t-1]) for t in range(1, T+1)\nfor i in range(3):\n    c[i] = i\n",
     "op f(x) -> y:\n    value = x*x\n    d/dx = 2*x\n    on x in [-1, 1]\nrule stable r: log(exp(x)) => x\n"
-    "import \"a.grad\" as a\nfrom \"b.grad\" import c as d\nm = 3 +/- 1 'kg' \"mass\"\nj = grad(f(m), m)\n",
+    'import "a.grad" as a\nfrom "b.grad" import c as d\nm = 3 +/- 1 \'kg\' "mass"\nj = grad(f(m), m)\n',
 ]
 LITERALS = sorted(grammar.literals())
 TOKENS = [
-    *LITERALS, *LITERALS, "x", "y", "z", "f", "N", "사과", "0", "1", "2", "3", "-1", "0.5", "1e3", "1e400", '"text"', "'m/s'",
-    "\n", "\n", "\n", "    ", "\t", " ", "# note", "x = 2\n", "y = ", "input v : [N]\n", "v", "v[0]", "v[:, None]",
-    "sum", "max", "mean", "exp", "log", "sqrt", "where", "concat", "reshape", "eye", "zeros", "einsum", "split", "norm",
-    "axis", "keepdims", "pi", "inf", "nan", "None", "lambda", "×", "−", "（", "）", "，", "$", "\\", "\r\n", "\u00a0",
-    "\u3000", "\u200b", "\x00", "\f", "\v", "\x1c", "\x85", "\u2028"]
-LINES = [*(line + "\n" for text in PROGRAMS for line in text.splitlines()),
-         "def g(x):\n", "    return x\n", "    y = 2*x\n", "def k(x, y=2) = x*y\n", "w = k(2)\n", "n = k(1, y=v)\n",
-         "input v : [N]\n", "input q : int\n", "const c = [1, 2]\n", "s = v[q]\n", "grad s\n", "grad w wrt v\n", "output v\n",
-         "check w == 4\n", "check true\n", "param p : [N, 3] = he()\n", "r = p @ c\n", "r = p.T @ v\n", "r2 = p + v[:, None]\n"]
+    *LITERALS,
+    *LITERALS,
+    "x",
+    "y",
+    "z",
+    "f",
+    "N",
+    "사과",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "0.5",
+    "1e3",
+    "1e400",
+    '"text"',
+    "'m/s'",
+    "\n",
+    "\n",
+    "\n",
+    "    ",
+    "\t",
+    " ",
+    "# note",
+    "x = 2\n",
+    "y = ",
+    "input v : [N]\n",
+    "v",
+    "v[0]",
+    "v[:, None]",
+    "sum",
+    "max",
+    "mean",
+    "exp",
+    "log",
+    "sqrt",
+    "where",
+    "concat",
+    "reshape",
+    "eye",
+    "zeros",
+    "einsum",
+    "split",
+    "norm",
+    "axis",
+    "keepdims",
+    "pi",
+    "inf",
+    "nan",
+    "None",
+    "lambda",
+    "×",
+    "−",
+    "（",
+    "）",
+    "，",
+    "$",
+    "\\",
+    "\r\n",
+    "\u00a0",
+    "\u3000",
+    "\u200b",
+    "\x00",
+    "\f",
+    "\v",
+    "\x1c",
+    "\x85",
+    "\u2028",
+]
+LINES = [
+    *(line + "\n" for text in PROGRAMS for line in text.splitlines()),
+    "def g(x):\n",
+    "    return x\n",
+    "    y = 2*x\n",
+    "def k(x, y=2) = x*y\n",
+    "w = k(2)\n",
+    "n = k(1, y=v)\n",
+    "input v : [N]\n",
+    "input q : int\n",
+    "const c = [1, 2]\n",
+    "s = v[q]\n",
+    "grad s\n",
+    "grad w wrt v\n",
+    "output v\n",
+    "check w == 4\n",
+    "check true\n",
+    "param p : [N, 3] = he()\n",
+    "r = p @ c\n",
+    "r = p.T @ v\n",
+    "r2 = p + v[:, None]\n",
+]
 
 CHARACTERS = "xyzN012.eE+-*/%@=<>!()[]{},:;\"'#_ \t\n\r\\^|&$~?`사，（−×\u0301\u200b\ufeff\u3000\x00\f\v\x1c\x85\u2028"
 
@@ -76,13 +163,41 @@ def _functions() -> list[str]:
 
     class Table:
         table = pipeline.standard().table
+
     return sorted(function_names(Table, library()))  # type: ignore[arg-type]
 
 
 functions = st.sampled_from(_functions())
-operands = st.sampled_from([
-    "x", "v", "A", "i", "j", "m", "k", "u", "2", "-1", "0", "1", "0.5", "1e9", "N", "true", "None", "inf", "[1, 2]", "[]",
-    "[[]]", "[x, 2]", "[0, 1]", "(x > 0)", '"ij->i"', '"ij,j"'])
+operands = st.sampled_from(
+    [
+        "x",
+        "v",
+        "A",
+        "i",
+        "j",
+        "m",
+        "k",
+        "u",
+        "2",
+        "-1",
+        "0",
+        "1",
+        "0.5",
+        "1e9",
+        "N",
+        "true",
+        "None",
+        "inf",
+        "[1, 2]",
+        "[]",
+        "[[]]",
+        "[x, 2]",
+        "[0, 1]",
+        "(x > 0)",
+        '"ij->i"',
+        '"ij,j"',
+    ]
+)
 
 
 def combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -95,15 +210,18 @@ def combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(inner, inner).map(lambda p: f"{p[0]}[:, {p[1]}]"),
         st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
         st.lists(inner, min_size=1, max_size=3).map(lambda p: f"[{', '.join(p)}]"),
-        inner.map("{}.T".format), inner.map("(-{})".format),
+        inner.map("{}.T".format),
+        inner.map("(-{})".format),
         st.tuples(functions, st.lists(inner, min_size=1, max_size=3)).map(lambda p: f"{p[0]}({', '.join(p[1])})"),
-        st.tuples(functions, inner, keyword, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]}={p[3]})"))
+        st.tuples(functions, inner, keyword, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]}={p[3]})"),
+    )
 
 
 # Formulas that the grammar takes, with operands that may not fit.
 formulas = st.recursive(operands, combined, max_leaves=6).map(
     "x = 1.5\nv = [1, 2, 3]\nA = [[1, 2], [3, 4]]\ninput i : int\ninput j : int[3]\ninput m : bool[3]\nconst k = 2\n"
-    "input u : [N]\ny = {}\n".format)
+    "input u : [N]\ny = {}\n".format
+)
 
 
 @st.composite
@@ -246,13 +364,45 @@ def test_deep_and_long_formulas() -> None:
         survives(f"x = 2\ny = {make(100)}\n")
 
 
-VALUES = ["1/0", "2**2000", "9**9**9", "10**400", "-10**400", "[[1, 2], [3]]", "[]", "[[]]", "true", "None", "pi", "e", "inf",
-          "-inf", "nan", "1e999", "x", '"a"', "(1,)", "[1, [2]]", "2 3", "1_0", "0x10", "sum([1])", "1 if true else 2", "1\n",
-          "1 # c", "=3"]
+VALUES = [
+    "1/0",
+    "2**2000",
+    "9**9**9",
+    "10**400",
+    "-10**400",
+    "[[1, 2], [3]]",
+    "[]",
+    "[[]]",
+    "true",
+    "None",
+    "pi",
+    "e",
+    "inf",
+    "-inf",
+    "nan",
+    "1e999",
+    "x",
+    '"a"',
+    "(1,)",
+    "[1, [2]]",
+    "2 3",
+    "1_0",
+    "0x10",
+    "sum([1])",
+    "1 if true else 2",
+    "1\n",
+    "1 # c",
+    "=3",
+]
 names = st.sampled_from(["apple", "n", "x", "", " apple ", "aple", "사과", "lambda", "price"])
 literals = st.one_of(
-    st.text(max_size=15), st.text(st.sampled_from("0123456789.eE+-*/[](), _infatrue"), max_size=15), st.sampled_from(VALUES),
-    st.floats().map(repr), st.lists(st.floats(), max_size=4).map(repr), st.complex_numbers().map(repr))
+    st.text(max_size=15),
+    st.text(st.sampled_from("0123456789.eE+-*/[](), _infatrue"), max_size=15),
+    st.sampled_from(VALUES),
+    st.floats().map(repr),
+    st.lists(st.floats(), max_size=4).map(repr),
+    st.complex_numbers().map(repr),
+)
 words = st.one_of(st.text(max_size=20), st.tuples(names, st.sampled_from(["=", "=", "=", "", "=="]), literals).map("".join))
 
 

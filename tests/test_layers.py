@@ -100,7 +100,9 @@ def test_code_is_compiled_only_in_runtime():
     wrong = []
     for path in files():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec", "compile")
+            named = (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec", "compile")
+            )
             if named and room(path) != "runtime":
                 wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
     assert not wrong, "\n".join(wrong)

@@ -52,8 +52,9 @@ def points(op: Op, bounds: dict[str, tuple[float, float]], n: int = 40) -> dict[
 
 @cache
 def model(name: str, params: tuple[str, ...], shape: str, dtype: str = "float64") -> gl.Model:
-    return gl.loads(f"input {', '.join('v_' + p for p in params)}{shape}\ny = {name}({', '.join('v_' + p for p in params)})\n",
-                    dtype=dtype)
+    return gl.loads(
+        f"input {', '.join('v_' + p for p in params)}{shape}\ny = {name}({', '.join('v_' + p for p in params)})\n", dtype=dtype
+    )
 
 
 def named(at: dict[str, Any]) -> dict[str, Any]:
@@ -110,8 +111,14 @@ def test_derivatives_of_arrays_and_floats_agree(op: Op) -> None:
 
 @by_name([op for op in OPS if op.flags & {"predicate"}])
 def test_comparisons(op: Op) -> None:
-    ref = {"less": np.less, "less_equal": np.less_equal, "greater": np.greater, "greater_equal": np.greater_equal,
-           "equal": np.equal, "not_equal": np.not_equal}[op.name]
+    ref = {
+        "less": np.less,
+        "less_equal": np.less_equal,
+        "greater": np.greater,
+        "greater_equal": np.greater_equal,
+        "equal": np.equal,
+        "not_equal": np.not_equal,
+    }[op.name]
     values = [-math.inf, -1.0, -0.0, 0.0, 2.0, math.inf, math.nan]
     a, b = (np.array(v) for v in zip(*itertools.product(values, values), strict=True))
     got = model(op.name, op.params, " : [N]")(v_a=a, v_b=b)
@@ -144,30 +151,93 @@ def _quantile(p: Any) -> Any:
 
 
 REFERENCE: dict[str, Callable[..., Any]] = {
-    "exp": mp.exp, "expm1": mp.expm1, "log": mp.log, "log1p": mp.log1p, "log2": lambda x: mp.log(x, 2), "log10": mp.log10,
-    "sqrt": mp.sqrt, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)), "square": lambda x: x * x, "abs": abs, "sin": mp.sin,
-    "cos": mp.cos, "tan": mp.tan, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan, "atan2": mp.atan2, "sinh": mp.sinh,
-    "cosh": mp.cosh, "tanh": mp.tanh, "asinh": mp.asinh, "acosh": mp.acosh, "atanh": mp.atanh,
-    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)), "relu": _relu, "elu": _elu,
-    "leaky_relu": _leaky, "gelu": lambda x: x * _phi(x), "silu": lambda x: x / (1 + mp.exp(-x)),
-    "softplus": lambda x: mp.log1p(mp.exp(x)), "erf": mp.erf, "erfc": mp.erfc, "norm_cdf": _phi, "norm_pdf": mp.npdf,
-    "norm_ppf": _quantile, "erfinv": mp.erfinv, "logit": lambda p: mp.log(p) - mp.log1p(-p), "lgamma": mp.loggamma,
-    "digamma": mp.digamma, "polygamma": lambda n, x: mp.polygamma(int(n), x),
-    "betaln": lambda a, b: mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b), "minimum": min, "maximum": max,
-    "clip": lambda x, low, high: min(max(x, low), high), "hypot": mp.hypot,
-    "logaddexp": lambda a, b: mp.log(mp.exp(a) + mp.exp(b)), "xlogy": lambda x, y: x * mp.log(y),
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "neg": lambda x: -x, "mod": lambda a, b: a - b * mp.floor(a / b), "pow": lambda a, b: a**b}
+    "exp": mp.exp,
+    "expm1": mp.expm1,
+    "log": mp.log,
+    "log1p": mp.log1p,
+    "log2": lambda x: mp.log(x, 2),
+    "log10": mp.log10,
+    "sqrt": mp.sqrt,
+    "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
+    "square": lambda x: x * x,
+    "abs": abs,
+    "sin": mp.sin,
+    "cos": mp.cos,
+    "tan": mp.tan,
+    "asin": mp.asin,
+    "acos": mp.acos,
+    "atan": mp.atan,
+    "atan2": mp.atan2,
+    "sinh": mp.sinh,
+    "cosh": mp.cosh,
+    "tanh": mp.tanh,
+    "asinh": mp.asinh,
+    "acosh": mp.acosh,
+    "atanh": mp.atanh,
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
+    "relu": _relu,
+    "elu": _elu,
+    "leaky_relu": _leaky,
+    "gelu": lambda x: x * _phi(x),
+    "silu": lambda x: x / (1 + mp.exp(-x)),
+    "softplus": lambda x: mp.log1p(mp.exp(x)),
+    "erf": mp.erf,
+    "erfc": mp.erfc,
+    "norm_cdf": _phi,
+    "norm_pdf": mp.npdf,
+    "norm_ppf": _quantile,
+    "erfinv": mp.erfinv,
+    "logit": lambda p: mp.log(p) - mp.log1p(-p),
+    "lgamma": mp.loggamma,
+    "digamma": mp.digamma,
+    "polygamma": lambda n, x: mp.polygamma(int(n), x),
+    "betaln": lambda a, b: mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b),
+    "minimum": min,
+    "maximum": max,
+    "clip": lambda x, low, high: min(max(x, low), high),
+    "hypot": mp.hypot,
+    "logaddexp": lambda a, b: mp.log(mp.exp(a) + mp.exp(b)),
+    "xlogy": lambda x, y: x * mp.log(y),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda x: -x,
+    "mod": lambda a, b: a - b * mp.floor(a / b),
+    "pow": lambda a, b: a**b,
+}
 
 # Where the general box is large, points at which an absolute accuracy can be asked for as well.
 NEAR = {
-    "sqrt": [0.25, 3.7], "tan": [0.5, 4.0], "exp": [-3.0, 2.5], "sinh": [-0.3, 2.0], "cosh": [-0.3, 2.0], "lgamma": [0.3, 4.5],
-    "digamma": [0.3, 4.5], "norm_ppf": [0.02, 0.3, 0.77], "erfinv": [-0.8, 0.1, 0.9], "logit": [0.1, 0.8], "acosh": [1.2, 7.0],
-    "log": [0.2, 9.0], "log2": [0.2, 9.0], "log10": [0.2, 9.0], "log1p": [-0.5, 3.0], "asin": [-0.7, 0.3], "acos": [-0.7, 0.3],
-    "atanh": [-0.7, 0.3]}
-PAIRS = {"pow": [(0.3, 1.7), (2.0, -0.5), (5.0, 3.0)], "mod": [(7.5, 2.0), (-1.5, 4.0)], "polygamma": [(1.0, 2.5), (2.0, 0.7)],
-         "betaln": [(0.4, 2.0), (3.0, 5.5)], "xlogy": [(0.7, 3.0), (2.0, 0.1)], "atan2": [(1.0, -2.0), (-0.5, 0.25)],
-         "clip": [(0.5, -1.0, 2.0), (-3.0, -1.0, 2.0), (9.0, -1.0, 2.0)]}
+    "sqrt": [0.25, 3.7],
+    "tan": [0.5, 4.0],
+    "exp": [-3.0, 2.5],
+    "sinh": [-0.3, 2.0],
+    "cosh": [-0.3, 2.0],
+    "lgamma": [0.3, 4.5],
+    "digamma": [0.3, 4.5],
+    "norm_ppf": [0.02, 0.3, 0.77],
+    "erfinv": [-0.8, 0.1, 0.9],
+    "logit": [0.1, 0.8],
+    "acosh": [1.2, 7.0],
+    "log": [0.2, 9.0],
+    "log2": [0.2, 9.0],
+    "log10": [0.2, 9.0],
+    "log1p": [-0.5, 3.0],
+    "asin": [-0.7, 0.3],
+    "acos": [-0.7, 0.3],
+    "atanh": [-0.7, 0.3],
+}
+PAIRS = {
+    "pow": [(0.3, 1.7), (2.0, -0.5), (5.0, 3.0)],
+    "mod": [(7.5, 2.0), (-1.5, 4.0)],
+    "polygamma": [(1.0, 2.5), (2.0, 0.7)],
+    "betaln": [(0.4, 2.0), (3.0, 5.5)],
+    "xlogy": [(0.7, 3.0), (2.0, 0.1)],
+    "atan2": [(1.0, -2.0), (-0.5, 0.25)],
+    "clip": [(0.5, -1.0, 2.0), (-3.0, -1.0, 2.0), (9.0, -1.0, 2.0)],
+}
 VOCABULARY = """exp expm1 log log1p log2 log10 sqrt cbrt square abs sign floor ceil round sin cos tan asin acos atan atan2 sinh
     cosh tanh asinh acosh atanh sigmoid log_sigmoid relu leaky_relu elu gelu silu softplus erf erfc erfinv norm_cdf norm_pdf
     norm_ppf logit lgamma digamma polygamma betaln minimum maximum clip hypot logaddexp xlogy where""".split()
@@ -201,8 +271,10 @@ def test_value_and_partials_are_those_of_mpmath(name: str, shape: str) -> None:
         assert abs(np.ravel(value)[0] - float(wanted)) <= 1e-14 * max(1, abs(wanted)), (name, at)
         for k, p in enumerate(params):
             if "v_" + p in wrt:
+
                 def along(t: Any, k: int = k, exact: list[Any] = exact) -> Any:
                     return REFERENCE[name](*exact[:k], t, *exact[k + 1 :])
+
                 slope = mp.diff(along, exact[k])
                 assert abs(np.ravel(slopes["v_" + p])[0] - float(slope)) <= 2e-14 * max(1, abs(slope)), (name, at, p)
 
@@ -236,26 +308,51 @@ def test_whole_numbers(name: str) -> None:
     assert model(name, ("x",), "").value_and_grad("y")(v_x=0.3)[1] == {"v_x": 0.0}
 
 
-@pytest.mark.parametrize("name", ["floor", "ceil", "round", "sign", "exp", "abs", "sqrt", "tanh", "sigmoid", "relu",
-                                  "softplus"])
+@pytest.mark.parametrize(
+    "name", ["floor", "ceil", "round", "sign", "exp", "abs", "sqrt", "tanh", "sigmoid", "relu", "softplus"]
+)
 @pytest.mark.parametrize("x", [math.inf, -math.inf, math.nan])
 def test_infinities_and_nan(name: str, x: float) -> None:
     got = float(model(name, ("x",), " : [N]")(v_x=[x])[0])
     alone = model(name, ("x",), "").function("y")(v_x=x)
     assert type(alone) is float
-    wanted = {"exp": np.exp, "sqrt": np.sqrt, "tanh": np.tanh, "abs": np.abs, "sign": np.sign,
-              "sigmoid": lambda v: 1 / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0),
-              "softplus": lambda v: np.logaddexp(v, 0)}.get(name, lambda v: v)
+    wanted = {
+        "exp": np.exp,
+        "sqrt": np.sqrt,
+        "tanh": np.tanh,
+        "abs": np.abs,
+        "sign": np.sign,
+        "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+        "relu": lambda v: np.maximum(v, 0),
+        "softplus": lambda v: np.logaddexp(v, 0),
+    }.get(name, lambda v: v)
     with np.errstate(all="ignore"):
         same([got, alone], [wanted(x)] * 2, 0)
 
 
-@pytest.mark.parametrize(("formula", "x"), [("1/x", 0.0), ("log(x)", 0.0), ("x/x", 0.0), ("exp(x)", 1e4), ("log(x)", -1.0),
-                                            ("x**-1", 0.0),
-                                            ("sqrt(x)", -1.0), ("x**0.5", -1.0), ("1e308*x", 100.0), ("x % 0.0", 1.0),
-                                            ("x**99", 1e10),
-                                            ("lgamma(x)", 0.0), ("atanh(x)", 1.0), ("acos(x)", 2.0), ("sinh(x)", -1e4),
-                                            ("tan(x)", math.inf), ("x - x", math.inf), ("sin(x)", math.inf)])
+@pytest.mark.parametrize(
+    ("formula", "x"),
+    [
+        ("1/x", 0.0),
+        ("log(x)", 0.0),
+        ("x/x", 0.0),
+        ("exp(x)", 1e4),
+        ("log(x)", -1.0),
+        ("x**-1", 0.0),
+        ("sqrt(x)", -1.0),
+        ("x**0.5", -1.0),
+        ("1e308*x", 100.0),
+        ("x % 0.0", 1.0),
+        ("x**99", 1e10),
+        ("lgamma(x)", 0.0),
+        ("atanh(x)", 1.0),
+        ("acos(x)", 2.0),
+        ("sinh(x)", -1e4),
+        ("tan(x)", math.inf),
+        ("x - x", math.inf),
+        ("sin(x)", math.inf),
+    ],
+)
 def test_floats_do_not_stop_where_arrays_go_on(formula: str, x: float) -> None:
     """What Python raises for, IEEE arithmetic has a value for: both kinds of program give that value."""
     alone = gl.loads(f"input x\ny = {formula}").value_and_grad("y")(x=x)
@@ -265,17 +362,35 @@ def test_floats_do_not_stop_where_arrays_go_on(formula: str, x: float) -> None:
 
 
 # ------------------------------------------------------------------ broadcasting
-SHAPES = [("[N, D]", "[D]"), ("[N, D]", "[]"), ("[]", "[N, D]"), ("[D]", "[N, D]"), ("[N, D]", "[1, D]"), ("[N, D]", "[N, 1]"),
-          ("[N, 1]", "[D]"), ("[N, 1]", "[1, D]"), ("[1]", "[N, D]"), ("[1, 1]", "[D]"), ("[N, D]", "[1, 1]"), ("[]", "[]"),
-          ("[N]", "[]"),
-          ("[]", "[1]")]
-TWO = {"a + b": (np.add, lambda a, b: (1 + 0 * a, 1 + 0 * b)), "a - b": (np.subtract, lambda a, b: (1 + 0 * a, -1 + 0 * b)),
-       "a*b": (np.multiply, lambda a, b: (b, a)), "a/b": (np.divide, lambda a, b: (1 / b, -a / b**2)),
-       "a**b": (np.power, lambda a, b: (b * a ** (b - 1), a**b * np.log(a))),
-       "atan2(a, b)": (np.arctan2, lambda a, b: (b / (a * a + b * b), -a / (a * a + b * b))),
-       "max(a, b)": (np.maximum, lambda a, b: (1.0 * (a > b), 1.0 * (b > a))),
-       "where(a > b, a*b, b)": (lambda a, b: np.where(a > b, a * b, b), lambda a,
-                                b: (np.where(a > b, b, 0.0), np.where(a > b, a, 1.0)))}
+SHAPES = [
+    ("[N, D]", "[D]"),
+    ("[N, D]", "[]"),
+    ("[]", "[N, D]"),
+    ("[D]", "[N, D]"),
+    ("[N, D]", "[1, D]"),
+    ("[N, D]", "[N, 1]"),
+    ("[N, 1]", "[D]"),
+    ("[N, 1]", "[1, D]"),
+    ("[1]", "[N, D]"),
+    ("[1, 1]", "[D]"),
+    ("[N, D]", "[1, 1]"),
+    ("[]", "[]"),
+    ("[N]", "[]"),
+    ("[]", "[1]"),
+]
+TWO = {
+    "a + b": (np.add, lambda a, b: (1 + 0 * a, 1 + 0 * b)),
+    "a - b": (np.subtract, lambda a, b: (1 + 0 * a, -1 + 0 * b)),
+    "a*b": (np.multiply, lambda a, b: (b, a)),
+    "a/b": (np.divide, lambda a, b: (1 / b, -a / b**2)),
+    "a**b": (np.power, lambda a, b: (b * a ** (b - 1), a**b * np.log(a))),
+    "atan2(a, b)": (np.arctan2, lambda a, b: (b / (a * a + b * b), -a / (a * a + b * b))),
+    "max(a, b)": (np.maximum, lambda a, b: (1.0 * (a > b), 1.0 * (b > a))),
+    "where(a > b, a*b, b)": (
+        lambda a, b: np.where(a > b, a * b, b),
+        lambda a, b: (np.where(a > b, b, 0.0), np.where(a > b, a, 1.0)),
+    ),
+}
 
 
 def array_of(shape: str, seed: int) -> np.ndarray:
@@ -287,9 +402,10 @@ def array_of(shape: str, seed: int) -> np.ndarray:
 @pytest.mark.parametrize(("left", "right"), SHAPES)
 def test_gradients_of_stretched_operands(formula: str, left: str, right: str) -> None:
     ref, partials = TWO[formula]
-    m = gl.loads("\n".join(f"input {n}{f' : {s}' if s != '[]' else ''}" for n,
-                           s in (("a", left), ("b", right))) + f"\ny = {formula}\n"
-                 "z = a + b\nw = sum(z)")
+    m = gl.loads(
+        "\n".join(f"input {n}{f' : {s}' if s != '[]' else ''}" for n, s in (("a", left), ("b", right))) + f"\ny = {formula}\n"
+        "z = a + b\nw = sum(z)"
+    )
     a, b = array_of(left, 1), array_of(right, 2)
     wanted = np.asarray(ref(a, b))
     u = np.random.default_rng(3).standard_normal(wanted.shape)
@@ -315,23 +431,94 @@ def test_three_operands_of_three_shapes() -> None:
 # ------------------------------------------------------------------ operators are Python's
 SCALARS = {"a": 1.5, "b": -2.25, "c": 3.0, "d": 0.375}
 FIXED = [
-    "-2**2", "-a**2", "2**-1", "-2**-2", "2**3**2", "a**2**0.5", "-a**2*b", "a**-b", "(-a)**2", "--a", "-(-a)",
-    "a - b - c", "a - (b - c)", "a/b/c", "a/b*c", "a*b/c*d", "a - b + c", "a // d // c", "a*b % c", "a % b*c", "a // b*c",
+    "-2**2",
+    "-a**2",
+    "2**-1",
+    "-2**-2",
+    "2**3**2",
+    "a**2**0.5",
+    "-a**2*b",
+    "a**-b",
+    "(-a)**2",
+    "--a",
+    "-(-a)",
+    "a - b - c",
+    "a - (b - c)",
+    "a/b/c",
+    "a/b*c",
+    "a*b/c*d",
+    "a - b + c",
+    "a // d // c",
+    "a*b % c",
+    "a % b*c",
+    "a // b*c",
     "-a // c",
-    "-(a // c)", "-a % c", "a % -c", "-7 // 2", "7 // -2", "-7 % 3", "7 % -3", "7.5 // 2", "-7.5 % 2", "2*3 % 4", "1 - 2 - 3",
+    "-(a // c)",
+    "-a % c",
+    "a % -c",
+    "-7 // 2",
+    "7 // -2",
+    "-7 % 3",
+    "7 % -3",
+    "7.5 // 2",
+    "-7.5 % 2",
+    "2*3 % 4",
+    "1 - 2 - 3",
     "2/4/8",
-    "7 // 2*2 + 7 % 2", "1_000 + 1e3", ".5 + 1.", "1 if a < c else 2", "1 if a > c else 2 if b > a else 3",
+    "7 // 2*2 + 7 % 2",
+    "1_000 + 1e3",
+    ".5 + 1.",
+    "1 if a < c else 2",
+    "1 if a > c else 2 if b > a else 3",
     "(1 if a > c else 2) if b < a else 3",
-    "a if a > b else c if c > d else d", "a + b if a < b else a - b", "a*(b if b > 0 else -b)", "-a if a > 0 else a",
-    "abs(-a**2)", "max(a, b, c) - min(a, b, c, d)", "a**2 + b**3 - c**-2", "2**0.5*2**0.5", "10**3 % 7", "0**0", "a**0",
-    "3 - -a", "3*-a", "2**-a", "a - -b**2", "1e-3*1e3", "5 // 1", "5.0 % 1.5", "a//d", "a%d"]
+    "a if a > b else c if c > d else d",
+    "a + b if a < b else a - b",
+    "a*(b if b > 0 else -b)",
+    "-a if a > 0 else a",
+    "abs(-a**2)",
+    "max(a, b, c) - min(a, b, c, d)",
+    "a**2 + b**3 - c**-2",
+    "2**0.5*2**0.5",
+    "10**3 % 7",
+    "0**0",
+    "a**0",
+    "3 - -a",
+    "3*-a",
+    "2**-a",
+    "a - -b**2",
+    "1e-3*1e3",
+    "5 // 1",
+    "5.0 % 1.5",
+    "a//d",
+    "a%d",
+]
 BOOLEAN = [
-    "a < b < c", "b < a < c", "a < c > b", "a < c == c", "a == a == a", "a != b != a", "b <= b < a", "not a < b",
-    "not not a < b", "not a < b and b < c",
-    "not (a < b and b < c)", "a < b or b < c and c < d", "(a < b or b < c) and c < d", "a < b and b < c or b < c",
-    "not a < b or a < c", "a + b < c * d", "a < b + 3*c", "-a < b", "a ** 2 > 2 * a", "a > b and a > c or a > d and not a == c",
-    "1 < 2 < 3", "1 < 3 < 2",
-    "not 1 < 2", "a != a or a == a", "a < 2 and a > 1"]
+    "a < b < c",
+    "b < a < c",
+    "a < c > b",
+    "a < c == c",
+    "a == a == a",
+    "a != b != a",
+    "b <= b < a",
+    "not a < b",
+    "not not a < b",
+    "not a < b and b < c",
+    "not (a < b and b < c)",
+    "a < b or b < c and c < d",
+    "(a < b or b < c) and c < d",
+    "a < b and b < c or b < c",
+    "not a < b or a < c",
+    "a + b < c * d",
+    "a < b + 3*c",
+    "-a < b",
+    "a ** 2 > 2 * a",
+    "a > b and a > c or a > d and not a == c",
+    "1 < 2 < 3",
+    "1 < 3 < 2",
+    "not 1 < 2",
+    "a != a or a == a",
+    "a < 2 and a > 1",
+]
 
 
 @pytest.mark.parametrize("formula", dict.fromkeys(FIXED))
@@ -340,8 +527,11 @@ def test_arithmetic_has_pythons_precedence(formula: str) -> None:
     heads = "".join(f"input {n}\n" for n in SCALARS)
     same(gl.loads(heads + f"y = {formula}\nz = a + b + c + d").function("y")(SCALARS), float(wanted), 2)
     wide = heads.replace("\n", " : [2]\n")
-    got = gl.loads(wide + f"y = {formula} + 0*a\nz = a + b + c + d" if " if " not in formula else
-                   wide + f"y = ({formula}) + 0*a\nz = a + b + c + d").function("y")({n: [v, v] for n, v in SCALARS.items()})
+    got = gl.loads(
+        wide + f"y = {formula} + 0*a\nz = a + b + c + d"
+        if " if " not in formula
+        else wide + f"y = ({formula}) + 0*a\nz = a + b + c + d"
+    ).function("y")({n: [v, v] for n, v in SCALARS.items()})
     same(got, [float(wanted)] * 2, 2)
 
 
@@ -365,8 +555,11 @@ def flat(rng: random.Random) -> str:
     for k in range(rng.randint(2, 6)):
         if k:
             words.append(rng.choice(["+", "-", "*", "/", "//", "%", "-", "*"]))
-        words.append(rng.choice(["", "", "", "-", "-"]) + rng.choice(["a", "b", "c", "d", "2", "0.75", "3.5", "7"]) +
-                     rng.choice(["", "", "", "**2", "**-1", "**3", "**2**2", "**-2"]))
+        words.append(
+            rng.choice(["", "", "", "-", "-"])
+            + rng.choice(["a", "b", "c", "d", "2", "0.75", "3.5", "7"])
+            + rng.choice(["", "", "", "**2", "**-1", "**3", "**2**2", "**-2"])
+        )
     return " ".join(words)
 
 
@@ -386,12 +579,14 @@ def condition(rng: random.Random) -> str:
 def test_random_operators(seed: int) -> None:
     rng = random.Random(seed)
     texts = [flat(rng) for _ in range(12)] + [
-        f"{flat(rng)} if {condition(rng)} else {flat(rng)} if {condition(rng)} else {flat(rng)}" for _ in range(8)]
+        f"{flat(rng)} if {condition(rng)} else {flat(rng)} if {condition(rng)} else {flat(rng)}" for _ in range(8)
+    ]
     values = {n: rng.choice([-1, 1]) * rng.choice([0.5, 1.25, 2.0, 3.0, 1.7]) for n in "abcd"}
     program = "".join(f"input {n}\n" for n in values) + "".join(f"y{k} = {t}\n" for k, t in enumerate(texts))
     out = gl.loads(program).function([f"y{k}" for k in range(len(texts))])(values)
     many = gl.loads(program.replace("\n", " : [2]\n", 4)).function([f"y{k}" for k in range(len(texts))])(
-        {n: [v, v] for n, v in values.items()})
+        {n: [v, v] for n, v in values.items()}
+    )
     for k, text in enumerate(texts):
         wanted = float(eval(text, {"__builtins__": {}}, values))
         assert out[f"y{k}"] == pytest.approx(wanted, rel=1e-12, abs=1e-12), text
@@ -457,14 +652,38 @@ def test_single_precision_is_single_arithmetic() -> None:
         np.testing.assert_allclose(grads[n], exact[n], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("formula", ["sum(x)/N", "mean(x, axis=0)", "var(x)", "std(x)", "softmax(x)", "x @ x.T",
-                                     "cumsum(x, axis=0)", "prod(x)",
-                                     "x*[1, 2]", "x*eye(2)[0]", "x + linspace(0, 1, 2)", "x*arange(2)", "logsumexp(x, axis=1)",
-                                     "norm(x)",
-                                     "where(x > 0, x, 1)", "pad(x, 1)", "x[[0, 0, 1]]", "sort(x)", "concat([x, zeros([1, 2])])",
-                                     "x*(x > 0)",
-                                     'einsum("ij,ij->i", x, x)', "cross_entropy(x, x)", "x**2.5", "x*0.1 + pi",
-                                     "max(x, axis=1)", "x*N", "clip(x, 0, 1)"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "sum(x)/N",
+        "mean(x, axis=0)",
+        "var(x)",
+        "std(x)",
+        "softmax(x)",
+        "x @ x.T",
+        "cumsum(x, axis=0)",
+        "prod(x)",
+        "x*[1, 2]",
+        "x*eye(2)[0]",
+        "x + linspace(0, 1, 2)",
+        "x*arange(2)",
+        "logsumexp(x, axis=1)",
+        "norm(x)",
+        "where(x > 0, x, 1)",
+        "pad(x, 1)",
+        "x[[0, 0, 1]]",
+        "sort(x)",
+        "concat([x, zeros([1, 2])])",
+        "x*(x > 0)",
+        'einsum("ij,ij->i", x, x)',
+        "cross_entropy(x, x)",
+        "x**2.5",
+        "x*0.1 + pi",
+        "max(x, axis=1)",
+        "x*N",
+        "clip(x, 0, 1)",
+    ],
+)
 def test_single_precision_of_array_functions(formula: str) -> None:
     text = f"input x : [N, 2]\ny = {formula}\nloss = sum(y)\n"
     x = np.array([[0.5, 0.25], [0.75, 1.5], [2, 0.125]])

@@ -120,28 +120,46 @@ def _sqrt(a: Any) -> Any:
 
 EXP, LOG, DIV, ABS, MAX, MIN, LESS, CHOOSE = map(each, (_exp, _log, _div, _abs, _max, _min, _less, _choose))
 UNARY: dict[str, Callable[..., Any]] = {
-    "-{0}": lambda a: -a, "({0})**2": lambda a: a * a, "({0})**3": lambda a: a * a * a, "tanh({0})": each(_tanh),
+    "-{0}": lambda a: -a,
+    "({0})**2": lambda a: a * a,
+    "({0})**3": lambda a: a * a * a,
+    "tanh({0})": each(_tanh),
     "sin({0})": each(_sin),
-    "exp({0})": EXP, "sqrt(abs({0}) + 1)": each(_root), "sigmoid({0})": each(_sigmoid), "relu({0})": each(_relu),
+    "exp({0})": EXP,
+    "sqrt(abs({0}) + 1)": each(_root),
+    "sigmoid({0})": each(_sigmoid),
+    "relu({0})": each(_relu),
     "abs({0})": ABS,
-    "softplus({0})": each(_softplus), "log(1 + exp({0}))": each(_softplus), "log(1 + abs({0}))": LOG,
+    "softplus({0})": each(_softplus),
+    "log(1 + exp({0}))": each(_softplus),
+    "log(1 + abs({0}))": LOG,
     "clip({0}, -1, 2)": each(_clip),
-    "1/(1 + exp(-({0})))": each(_sigmoid), "({0})*2 - 1": lambda a: a * 2 - 1, "max({0}, 0)": each(_relu),
+    "1/(1 + exp(-({0})))": each(_sigmoid),
+    "({0})*2 - 1": lambda a: a * 2 - 1,
+    "max({0}, 0)": each(_relu),
     "sqrt(({0})**2)": ABS,
-    "exp({0}) - 1": lambda a: EXP(a) - 1}
+    "exp({0}) - 1": lambda a: EXP(a) - 1,
+}
 BINARY: dict[str, Callable[..., Any]] = {
-    "{0} + {1}": lambda a, b: a + b, "{0} - {1}": lambda a, b: a - b, "{0}*{1}": lambda a, b: a * b, "{0}/{1}": DIV,
+    "{0} + {1}": lambda a, b: a + b,
+    "{0} - {1}": lambda a, b: a - b,
+    "{0}*{1}": lambda a, b: a * b,
+    "{0}/{1}": DIV,
     "max({0}, {1})": MAX,
-    "min({0}, {1})": MIN, "{0} - -{1}": lambda a, b: a + b, "hypot({0}, 1 + ({1})**2)": lambda a,
-    b: each(_sqrt)(a * a + (1 + b * b) ** 2),
-    "atan2({0}, 1 + abs({1}))": lambda a, b: np.frompyfunc(mp.atan2, 2, 1)(a, 1 + ABS(b)), "log(exp({0}) + exp({1}))":
-    lambda a, b: np.frompyfunc(mp.log, 1, 1)(EXP(a) + EXP(b)), "(1 + ({0})**2)**tanh({1})": lambda a,
-    b: (1 + a * a) ** each(_tanh)(b)}
+    "min({0}, {1})": MIN,
+    "{0} - -{1}": lambda a, b: a + b,
+    "hypot({0}, 1 + ({1})**2)": lambda a, b: each(_sqrt)(a * a + (1 + b * b) ** 2),
+    "atan2({0}, 1 + abs({1}))": lambda a, b: np.frompyfunc(mp.atan2, 2, 1)(a, 1 + ABS(b)),
+    "log(exp({0}) + exp({1}))": lambda a, b: np.frompyfunc(mp.log, 1, 1)(EXP(a) + EXP(b)),
+    "(1 + ({0})**2)**tanh({1})": lambda a, b: (1 + a * a) ** each(_tanh)(b),
+}
 CHOICE: dict[str, Callable[..., Any]] = {
-    "({2} if {0} < {1} else {3})": lambda a, b, c, d: CHOOSE(LESS(a, b), c, d), "where({0} > {1}, {2}, {3})": lambda a, b, c,
-    d: CHOOSE(LESS(b, a), c, d),
-    "({2} if {0} < 0.5 or not {1} < 0.25 else {3})": lambda a, b, c,
-    d: CHOOSE(np.logical_or(LESS(a, mp.mpf(0.5)), ~np.asarray(LESS(b, mp.mpf(0.25)), bool)), c, d)}
+    "({2} if {0} < {1} else {3})": lambda a, b, c, d: CHOOSE(LESS(a, b), c, d),
+    "where({0} > {1}, {2}, {3})": lambda a, b, c, d: CHOOSE(LESS(b, a), c, d),
+    "({2} if {0} < 0.5 or not {1} < 0.25 else {3})": lambda a, b, c, d: CHOOSE(
+        np.logical_or(LESS(a, mp.mpf(0.5)), ~np.asarray(LESS(b, mp.mpf(0.25)), bool)), c, d
+    ),
+}
 
 
 def _total(a: Any, axis: Any = None) -> Any:
@@ -180,38 +198,63 @@ def _spread(a: Any, axis: Any = None) -> Any:
 # result shape -> (argument shapes, text, meaning); the sizes of those in LITERAL are numbers, which are no sizes by name
 LITERAL = ("stack(", "[[2, 0, 0]]", "({0})[-2:]")
 ARRAY: dict[Shape, list[tuple[tuple[Shape, ...], str, Callable[..., Any]]]] = {
-    S: [((V,), "sum({0})", _total), ((A,), "sum({0})", _total), ((A,), "mean({0})", lambda a: np.sum(a) / 6),
+    S: [
+        ((V,), "sum({0})", _total),
+        ((A,), "sum({0})", _total),
+        ((A,), "mean({0})", lambda a: np.sum(a) / 6),
         ((V,), "max({0})", _largest),
-        ((U,), "prod({0})", np.prod), ((V,), "prod({0})", np.prod), ((V,), "norm({0})", _norm), ((A,), "logsumexp({0})", _lse),
+        ((U,), "prod({0})", np.prod),
+        ((V,), "prod({0})", np.prod),
+        ((V,), "norm({0})", _norm),
+        ((A,), "logsumexp({0})", _lse),
         ((V, V), "dot({0}, {1})", np.dot),
-        ((U, A, V), "{0} @ {1} @ {2}", lambda a, b, c: a @ b @ c), ((V,), "({0})[1]", lambda a: a[1]),
+        ((U, A, V), "{0} @ {1} @ {2}", lambda a, b, c: a @ b @ c),
+        ((V,), "({0})[1]", lambda a: a[1]),
         ((A,), "({0})[-1, 0]", lambda a: a[-1, 0]),
-        ((V,), "std({0})", _spread), ((A, A), 'einsum("ij,ij->", {0}, {1})', lambda a, b: np.sum(a * b)),
+        ((V,), "std({0})", _spread),
+        ((A, A), 'einsum("ij,ij->", {0}, {1})', lambda a, b: np.sum(a * b)),
         ((A,), "min({0})", lambda a: -_largest(-a)),
-        ((V,), "sum(({0})[1:]*({0})[:-1])", lambda a: np.sum(a[1:] * a[:-1]))],
-    V: [((A,), "sum({0}, axis=0)", lambda a: np.sum(a, 0)), ((A,), "max({0}, axis=0)", lambda a: _largest(a, 0)),
+        ((V,), "sum(({0})[1:]*({0})[:-1])", lambda a: np.sum(a[1:] * a[:-1])),
+    ],
+    V: [
+        ((A,), "sum({0}, axis=0)", lambda a: np.sum(a, 0)),
+        ((A,), "max({0}, axis=0)", lambda a: _largest(a, 0)),
         ((V,), "({0})[::-1]", lambda a: a[::-1]),
-        ((V,), "cumsum({0}, axis=0)", np.cumsum), ((V,), "softmax({0})", _soft), ((A,), "({0})[0]", lambda a: a[0]),
+        ((V,), "cumsum({0}, axis=0)", np.cumsum),
+        ((V,), "softmax({0})", _soft),
+        ((A,), "({0})[0]", lambda a: a[0]),
         ((U, A), "{0} @ {1}", lambda a, b: a @ b),
-        ((V,), "roll({0}, 1)", lambda a: np.roll(a, 1)), ((V,), "concat([({0})[:1], ({0})[1:]*2])",
-                                                          lambda a: np.concatenate([a[:1], a[1:] * 2])),
-        ((V,), "({0})[[2, 0, 0]]", lambda a: a[[2, 0, 0]]), ((V,), "cumprod({0}, axis=0)", np.cumprod),
+        ((V,), "roll({0}, 1)", lambda a: np.roll(a, 1)),
+        ((V,), "concat([({0})[:1], ({0})[1:]*2])", lambda a: np.concatenate([a[:1], a[1:] * 2])),
+        ((V,), "({0})[[2, 0, 0]]", lambda a: a[[2, 0, 0]]),
+        ((V,), "cumprod({0}, axis=0)", np.cumprod),
         ((A,), "std({0}, axis=0)", lambda a: _spread(a, 0)),
         ((S, S, S), "stack([{0}, {1}, {2}])", lambda a, b, c: np.array([a, b, c], object)),
-        ((A,), "mean({0}, axis=0)", lambda a: np.sum(a, 0) / 2)],
-    U: [((A, V), "{0} @ {1}", lambda a, b: a @ b), ((A,), "sum({0}, axis=1)", lambda a: np.sum(a, 1)),
+        ((A,), "mean({0}, axis=0)", lambda a: np.sum(a, 0) / 2),
+    ],
+    U: [
+        ((A, V), "{0} @ {1}", lambda a, b: a @ b),
+        ((A,), "sum({0}, axis=1)", lambda a: np.sum(a, 1)),
         ((A,), "logsumexp({0}, axis=-1)", lambda a: _lse(a, -1)),
-        ((A,), "norm({0}, axis=1)", lambda a: _norm(a, 1)), ((A,), "({0})[:, 1]", lambda a: a[:, 1]),
+        ((A,), "norm({0}, axis=1)", lambda a: _norm(a, 1)),
+        ((A,), "({0})[:, 1]", lambda a: a[:, 1]),
         ((U,), "flip({0})", lambda a: a[::-1]),
-        ((A,), "prod({0}, axis=1)", lambda a: np.prod(a, axis=1)), ((V,), "({0})[-2:]", lambda a: a[-2:])],
-    A: [((U, V), "outer({0}, {1})", np.outer), ((U, V), "({0})[:, None] + {1}", lambda a, b: a[:, None] + b),
+        ((A,), "prod({0}, axis=1)", lambda a: np.prod(a, axis=1)),
+        ((V,), "({0})[-2:]", lambda a: a[-2:]),
+    ],
+    A: [
+        ((U, V), "outer({0}, {1})", np.outer),
+        ((U, V), "({0})[:, None] + {1}", lambda a, b: a[:, None] + b),
         ((A,), "softmax({0})", _soft),
-        ((A,), "({0})[::-1]", lambda a: a[::-1]), ((A, A, A), "{0} @ (({1}).T @ ({2}))", lambda a, b, c: a @ (b.T @ c)),
+        ((A,), "({0})[::-1]", lambda a: a[::-1]),
+        ((A, A, A), "{0} @ (({1}).T @ ({2}))", lambda a, b, c: a @ (b.T @ c)),
         ((V,), "stack([{0}, 2*{0}])", lambda a: np.stack([a, 2 * a])),
         ((A,), "({0}) - mean({0}, axis=1, keepdims=true)", lambda a: a - np.sum(a, axis=1, keepdims=True) / 3),
         ((A,), "cumsum({0}, axis=1)", lambda a: np.cumsum(a, 1)),
         ((V,), "broadcast_to({0}, [M, N])", lambda a: np.broadcast_to(a, (2, 3))),
-        ((A,), "roll({0}, -1, axis=1)", lambda a: np.roll(a, -1, 1))]}
+        ((A,), "roll({0}, -1, axis=1)", lambda a: np.roll(a, -1, 1)),
+    ],
+}
 NARROWER = {S: [S], V: [V, S], U: [U, S], A: [A, V, S]}
 
 
@@ -226,6 +269,7 @@ class Program:
     def text(self) -> str:
         def dims(shape: Shape) -> str:
             return f" : [{', '.join(shape)}]" if shape else ""
+
         head = [f"input {n}{dims(s)}" for n, s in self.inputs.items()]
         out = "\n".join(head + [f"{n} = {show(node)}" for n, node in self.lines]) + "\n"
         for letter, size in () if self.symbolic else SIZES.items():
@@ -303,8 +347,10 @@ def programs(draw: Any, arrays: bool) -> Program:
 
 def point(program: Program, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    return {n: np.round(rng.uniform(0.1, 1.6, [SIZES[d] for d in s]) * rng.choice([-1, 1], [SIZES[d] for d in s]), 6) for n,
-            s in program.inputs.items()}
+    return {
+        n: np.round(rng.uniform(0.1, 1.6, [SIZES[d] for d in s]) * rng.choice([-1, 1], [SIZES[d] for d in s]), 6)
+        for n, s in program.inputs.items()
+    }
 
 
 def exact(values: dict[str, Any]) -> dict[str, Any]:
@@ -352,8 +398,13 @@ def check(program: Program, seed: int) -> None:
     event("compared")
 
 
-QUIET = {"derandomize": True, "deadline": None, "database": None, "phases": [Phase.generate, Phase.shrink],
-         "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large]}
+QUIET = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "phases": [Phase.generate, Phase.shrink],
+    "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 
 
 @given(programs(arrays=False), st.integers(0, 2**32 - 1))

@@ -9,7 +9,9 @@ FUNCTION_LINES = 60
 
 
 def test_files_are_short():
-    long = {str(p.relative_to(PACKAGE)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > FILE_LINES}
+    long = {
+        str(p.relative_to(PACKAGE)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > FILE_LINES
+    }
     assert not long
 
 

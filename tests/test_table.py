@@ -115,5 +115,3 @@ def test_adding_an_op_touches_its_entry_and_nothing_else():
     row = prove_op(table["swish3"], language, truth)
     assert row.points
     assert not row.failures
-
-

@@ -18,8 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 COMMANDS = {
     "gradlang run 02_shopping": ["-m", "gradlang", "run", str(EXAMPLES / "02_shopping.grad")],
-    "gradlang run 11_digits_net": ["-m", "gradlang", "run", str(EXAMPLES / "11_digits_net.grad"), "--data",
-                                   str(EXAMPLES / "data" / "digits.npz")],
+    "gradlang run 11_digits_net": [
+        "-m",
+        "gradlang",
+        "run",
+        str(EXAMPLES / "11_digits_net.grad"),
+        "--data",
+        str(EXAMPLES / "data" / "digits.npz"),
+    ],
     "gradlang --version": ["-m", "gradlang", "--version"],
     "import gradlang": ["-c", "import gradlang"],
     "python -c pass": ["-c", "pass"],
@@ -37,8 +43,11 @@ def bytecode() -> tempfile.TemporaryDirectory[str]:
 
 
 def environment() -> dict[str, str]:
-    made = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-            "PYTHONPYCACHEPREFIX": bytecode().name}
+    made = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPYCACHEPREFIX": bytecode().name,
+    }
     made.pop("PYTHONDONTWRITEBYTECODE", None)
     return made
 
@@ -79,8 +88,11 @@ def imports() -> dict[str, float]:
 def breakdown() -> str:
     """Imports by package, then what `run` itself does, as a list."""
     by_package = imports()
-    lines = ["Where a cold `gradlang run examples/02_shopping.grad` spends its time (imports from `-X importtime`, which slows",
-             "them a little):", ""]
+    lines = [
+        "Where a cold `gradlang run examples/02_shopping.grad` spends its time (imports from `-X importtime`, which slows",
+        "them a little):",
+        "",
+    ]
     total = sum(by_package.values())
     top = sorted(by_package.items(), key=lambda item: -item[1])[:12]
     lines += [f"- imports, all: {shown(total, 's')}: " + ", ".join(f"{n} {shown(s, 's')}" for n, s in top)]
@@ -104,7 +116,12 @@ print(t1 - t0, t2 - t1, t3 - t2, t4 - t3, t5 - t4)
 """
     runs = [[float(x) for x in launch(["-c", script]).stdout.split()] for _ in range(5)]
     medians = [statistics.median(column) for column in zip(*runs, strict=True)]
-    what = ["import of the command line and the pipeline", "tables of ops and rules", "text to program", "program to function",
-            "first call"]
+    what = [
+        "import of the command line and the pipeline",
+        "tables of ops and rules",
+        "text to program",
+        "program to function",
+        "first call",
+    ]
     lines += [f"- {name}: {shown(m, 's')}" for name, m in zip(what, medians, strict=True)]
     return "\n".join(lines)

@@ -48,10 +48,15 @@ class Tape:
             def call(x: Var) -> Var:
                 y = value(x.value)
                 return Var(self, y, (x.index, partial(x.value, y)))
+
             return call
 
-        return {"sin": one(math.sin, lambda x, y: math.cos(x)), "exp": one(math.exp, lambda x, y: y),
-                "tanh": one(math.tanh, lambda x, y: 1 - y * y), "sqrt": one(math.sqrt, lambda x, y: 0.5 / y)}
+        return {
+            "sin": one(math.sin, lambda x, y: math.cos(x)),
+            "exp": one(math.exp, lambda x, y: y),
+            "tanh": one(math.tanh, lambda x, y: 1 - y * y),
+            "sqrt": one(math.sqrt, lambda x, y: 0.5 / y),
+        }
 
     def run(self, text: str) -> tuple[float, dict[str, float]]:
         names = self.functions()

@@ -22,8 +22,12 @@ def gradlang(text: str) -> dict[str, float]:
     made = time.perf_counter()
     f()
     end = time.perf_counter()
-    return {"gradlang": end - start, "- of which read": read - start, "- of which compile": made - read,
-            "- of which first call": end - made}
+    return {
+        "gradlang": end - start,
+        "- of which read": read - start,
+        "- of which compile": made - read,
+        "- of which first call": end - made,
+    }
 
 
 def python_tape(text: str) -> tuple[float, dict[str, float]]:

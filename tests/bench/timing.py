@@ -31,8 +31,15 @@ class Bench:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def compare(self, workload: str, case: str, contestants: Mapping[str, Callable[[], Any]], *, seconds: float = 2.0,
-                notes: Mapping[str, str] | None = None) -> None:
+    def compare(
+        self,
+        workload: str,
+        case: str,
+        contestants: Mapping[str, Callable[[], Any]],
+        *,
+        seconds: float = 2.0,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
         """Median time of a call of each, taken in turn: gradlang first, ratios are to it (below 1: faster than gradlang)."""
         budget = seconds / 4 if self.quick else seconds
         medians = interleaved(contestants, budget)
@@ -40,8 +47,9 @@ class Bench:
         for name, m in medians.items():
             self.rows.append(Row(workload, case, name, m, m / first, note=(notes or {}).get(name, "")))
 
-    def add(self, workload: str, case: str, contestant: str, value: float, ratio: float = 1.0, unit: str = "s",
-            note: str = "") -> None:
+    def add(
+        self, workload: str, case: str, contestant: str, value: float, ratio: float = 1.0, unit: str = "s", note: str = ""
+    ) -> None:
         self.rows.append(Row(workload, case, contestant, value, ratio, unit, note))
 
 

@@ -18,8 +18,9 @@ price = (apple*n + orange*m) * tax
 AT = {"apple": 120.0, "n": 2.0, "orange": 150.0, "m": 3.0, "tax": 1.1}
 
 
-def by_hand(apple: float = 100.0, n: float = 2.0, orange: float = 150.0, m: float = 3.0,
-            tax: float = 1.1) -> tuple[float, dict[str, float]]:
+def by_hand(
+    apple: float = 100.0, n: float = 2.0, orange: float = 150.0, m: float = 3.0, tax: float = 1.1
+) -> tuple[float, dict[str, float]]:
     """The same arithmetic as a Python programmer writes it."""
     goods = apple * n + orange * m
     return goods * tax, {"apple": tax * n, "n": tax * apple, "orange": tax * m, "m": tax * orange, "tax": goods}

@@ -26,8 +26,14 @@ Call = Callable[[], Any]
 def data(batch: int, dtype: str) -> Arrays:
     r = np.random.default_rng(7)
     t = np.eye(10)[r.integers(0, 10, batch)]
-    made = {"X": r.random((batch, 784)), "t": t, "W1": r.normal(0, 0.01, (784, 50)), "b1": r.normal(0, 0.1, 50),
-            "W2": r.normal(0, 0.1, (50, 10)), "b2": r.normal(0, 0.1, 10)}
+    made = {
+        "X": r.random((batch, 784)),
+        "t": t,
+        "W1": r.normal(0, 0.01, (784, 50)),
+        "b1": r.normal(0, 0.1, 50),
+        "W2": r.normal(0, 0.1, (50, 10)),
+        "b2": r.normal(0, 0.1, 10),
+    }
     return {k: np.ascontiguousarray(v, dtype) for k, v in made.items()}
 
 
@@ -77,6 +83,7 @@ def products(d: Arrays, turned: bool) -> Call:
         z.T @ s
         s @ W2.T
         (z.T @ X).T if turned else X.T @ z
+
     return call
 
 
@@ -114,6 +121,7 @@ def torch(d: Arrays, activation: str) -> Call | None:
         loss = th.nn.functional.cross_entropy(s, v["t"])
         slopes = th.autograd.grad(loss, params)
         return loss.item(), {k: g.numpy() for k, g in zip(("W1", "b1", "W2", "b2"), slopes, strict=True)}
+
     return call
 
 

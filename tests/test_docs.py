@@ -1,0 +1,101 @@
+"""README and docs are executed: every ```console, ```grad, ```grad-op and ```python block."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gradlang as gl
+from gradlang.ops.table import OpTable, builtin
+from gradlang.source import Source
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```([\w-]+)\n(.*?)^ *```$", re.S | re.M)
+
+
+def blocks(kind: str) -> list:
+    found = []
+    for page in PAGES:
+        for n, m in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
+            if m[2] == kind:
+                text = "\n".join(line.removeprefix(m[1]) for line in m[3].splitlines()) + "\n"
+                found.append(pytest.param(page, text, id=f"{page.parent.name}-{page.stem}-{n}"))
+    return found
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """(command, output) pairs of a console block; lines that start with `> ` continue a command."""
+    pairs: list[tuple[list[str], list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            pairs.append(([line[2:]], []))
+        elif line.startswith("> ") and pairs and not pairs[-1][1]:
+            pairs[-1][0].append(line[2:])
+        elif pairs:
+            pairs[-1][1].append(line)
+    return [("\n".join(c), "\n".join(o).strip()) for c, o in pairs]
+
+
+def shell(command: str) -> str:
+    tools = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("console"))
+def test_console(page, text):
+    for command, output in commands(text):
+        # the set-up of the README's first commands is done already; the tests do not run themselves
+        last = command.split("&&")[-1].strip().replace(".venv/bin/", "")
+        if "pytest" in last:
+            assert last == "python -m pytest"
+            continue
+        got = shell(last)
+        assert not output or got == output
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("grad"))
+def test_program(page, text):
+    model = gl.loads(text)
+    report = model.check()
+    assert report.ok, report.text()
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("grad-op"))
+def test_entry(page, text):
+    table = OpTable(Source(page.name, text))
+    for name in table:
+        assert table[name].partials
+        if name in builtin():
+            assert builtin()[name].text() == text.strip()
+
+
+def sessions() -> list:
+    """The Python blocks of a page are one session."""
+    pages: dict[Path, str] = {}
+    for param in blocks("python"):
+        page, text = param.values
+        pages[page] = pages.get(page, "") + text + "\n"
+    return [pytest.param(page, text, id=page.stem) for page, text in pages.items()]
+
+
+@pytest.mark.parametrize(("page", "text"), sessions())
+def test_python(page, text, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    failures: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=failures.append)
+    assert test.examples
+    assert not failures, "".join(failures)
+
+
+def test_there_is_something_to_run():
+    assert len(blocks("console")) > 5
+    assert len(blocks("grad")) > 5
+    assert len(blocks("python")) >= 3
