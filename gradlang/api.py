@@ -13,7 +13,7 @@ from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.pipeline import Goal
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, Compiled, restore
+from gradlang.runtime.call import GIVEN, Compiled, compiled
 from gradlang.types import Shape
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Model:
             leaves = self.program.callable_leaves()
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
-            found = restore(job, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
+            found = compiled(job, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
             self._compiled[goal] = found
         return found
 

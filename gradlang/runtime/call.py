@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
@@ -106,27 +107,40 @@ class Compiled:
                 raise self.binder.unknown(str(name))
         return out
 
+    @property
+    def direct(self) -> Compiled:
+        """The function as a bound method, which Python calls without the detour over `__call__`. It has the attributes of
+        this object and pickles by its name here."""
+        function = direct_call(self.artifact)
+        function.__name__ = "direct"
+        for name in ("artifact", "backend", "binder", "job", "raw", "source"):
+            setattr(function, name, getattr(self, name))
+        return cast(Compiled, MethodType(function, self))
+
     def __reduce__(self) -> tuple[object, ...]:
-        return restore, (self.job, self.binder)
+        return build, (self.job, self.binder)
 
     def __repr__(self) -> str:
         names = ", ".join(p.name for p in self.job.params)
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def restore(job: Job, binder: Binder) -> Compiled:
-    """A compiled function. A scalar program takes floats straight to the formula; a very large one runs step by step."""
+def build(job: Job, binder: Binder) -> Compiled:
+    """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
         return Compiled(job, binder)
-    artifact = generate(job, builtin())
-    plain = job.scalar and artifact.params and all(p.name == p.identifier for p in artifact.params)
-    if not plain:
-        return Compiled(job, binder, artifact)
-    made = type("Compiled", (Compiled,), {"__slots__": (), "__call__": direct_call(artifact)})
-    return made(job, binder, artifact)  # type: ignore[no-any-return]
+    return Compiled(job, binder, generate(job, builtin()))
 
 
-def direct_call(artifact: Artifact) -> Callable[..., Any]:
+def compiled(job: Job, binder: Binder) -> Compiled:
+    """What the user calls: for a small scalar program a function that takes floats straight to the formula."""
+    made = build(job, binder)
+    params = job.params
+    plain = made.backend == "python" and params and [p.name for p in params] == [p.identifier for p in made.artifact.params]
+    return made.direct if plain else made
+
+
+def direct_call(artifact: Artifact) -> FunctionType:
     """The body of the generated function as a method that first looks whether all arguments are floats."""
     lines = artifact.source.split("\n")
     head = next(k for k, line in enumerate(lines) if line.startswith(f"def {artifact.entry}("))
@@ -143,9 +157,11 @@ def direct_call(artifact: Artifact) -> Callable[..., Any]:
         f"    if given is not GIVEN or unknown or not ({floats} is float):",
         # a default is known by its identity: what the caller gave is another object
         "        named = (" + ", ".join(names) + ",)",
-        "        own = {k: v for k, v, d in zip(NAMES, named, self.__class__.__call__.__defaults__[1:]) if v is not d}",
+        "        own = {k: v for k, v, d in zip(NAMES, named, DEFAULTS) if v is not d}",
         "        return self.slow(given, {**unknown, **own})",
     ]
     namespace: dict[str, Any] = {"GIVEN": GIVEN, "NAMES": tuple(names)}
     exec(compile("\n".join(lines), f"<gradlang {artifact.entry}>", "exec"), namespace)
-    return namespace[artifact.entry]  # type: ignore[no-any-return]
+    function: FunctionType = namespace[artifact.entry]
+    namespace["DEFAULTS"] = (function.__defaults__ or ())[1:]  # without that of `given`
+    return function
