@@ -308,6 +308,7 @@ DISPATCH: dict[type, Callable[..., None]] = {
     ast.Attribute: _attribute,
     ast.Slice: _slice,
     ast.Derive: _derive,
+    ast.Implicit: _later("implicit definitions (`solve`) are"),
     ast.Comprehension: _later("comprehensions (`for` inside a formula) are"),
 }
 

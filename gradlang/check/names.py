@@ -34,6 +34,9 @@ def names_in(exprs: Iterable[ast.Expr]) -> list[ast.Name]:
             inner = bound.union(*(ast.shadowed(c.targets) for c in node.clauses if isinstance(c, ast.For)))
             stack.extend((c, inner) for c in reversed(ast.children(node)))
             continue
+        if isinstance(node, ast.Implicit):
+            stack += [(node.start, bound), (node.residual, bound | {node.name.id})]
+            continue
         if isinstance(node, ast.Index):
             stack.extend((c, bound) for c in reversed(ast.children(node)) if not (isinstance(c, ast.Name) and c.id == "None"))
             continue

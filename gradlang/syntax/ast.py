@@ -135,6 +135,16 @@ class Comprehension:
 
 
 @dataclass(frozen=True, slots=True)
+class Implicit:
+    """`residual for x from start`, the argument of `solve`."""
+
+    residual: Expr
+    name: Name
+    start: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Derive:
     """`grad(y, x)`, `jacobian(y, x)`, `hessian(y, x)`."""
 
@@ -145,7 +155,21 @@ class Derive:
 
 
 Expr = (
-    Number | Name | Bool | String | Apply | Compare | IfElse | Array | Call | Slice | Index | Attribute | Comprehension | Derive
+    Number
+    | Name
+    | Bool
+    | String
+    | Apply
+    | Compare
+    | IfElse
+    | Array
+    | Call
+    | Slice
+    | Index
+    | Attribute
+    | Comprehension
+    | Derive
+    | Implicit
 )
 
 
@@ -309,6 +333,8 @@ def children(node: object) -> tuple[Expr, ...]:
             return tuple(e for e in (a, b, c) if e is not None)
         case Attribute(value=value):
             return (value,)
+        case Implicit(residual=residual, start=start):
+            return (residual, start)
         case Comprehension(element=element, clauses=clauses):
             return (element, *(c.over if isinstance(c, For) else c.cond for c in clauses))
     return ()

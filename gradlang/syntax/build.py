@@ -286,6 +286,7 @@ BUILDERS: dict[str, Build] = {
     "derive": derive,
     "derivative": _first,
     "arguments": _part("arguments"),
+    "implicit": lambda c, s: ast.Implicit(c[0], _name(c[1]), c[2], s),
     "generator": lambda c, s: ast.Comprehension(c[0], c[1], False, s),
     "keyword": lambda c, s: ast.Keyword(str(c[0]), c[1], s),
     "string": lambda c, s: ast.String(str(c[0]), s),

@@ -103,7 +103,7 @@ def parser() -> lark.Lark:
         data, memo = marshal.loads(path.read_bytes())
         found: lark.Lark = lark.Lark._load_from_dict(_with_lexer(data, Tokens), memo)  # type: ignore[no-untyped-call]
         return found
-    except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, EOFError, TypeError, LookupError, AttributeError, AssertionError, lark.exceptions.LarkError):
         pass
     made = build()
     try:
