@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -17,15 +19,43 @@ from gradlang.syntax.grammar import grammar_text
 from gradlang.syntax.parse import parse
 from gradlang.types import Type
 
+HEAD = re.compile(r"^def[ \t]+(\w+)", re.M)
+
+
+class Functions(dict[str, ast.Function]):
+    """The functions of a text, found by their first lines and parsed when they are first asked for."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.source = source
+        heads = list(HEAD.finditer(source.text))
+        stops = [h.start() for h in heads[1:]] + [len(source.text)]
+        self.where = {h[1]: (h.start(), stop) for h, stop in zip(heads, stops, strict=True)}
+
+    def __missing__(self, name: str) -> ast.Function:
+        start, stop = self.where[name]
+        module, faults = parse(Source(self.source.path, self.source.text[start:stop], self.source.base + start))
+        if faults:
+            raise SourceError(faults, Sources([self.source]))
+        made = module.statements[0]
+        assert isinstance(made, ast.Function)
+        self[name] = made
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.where
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.where)
+
+    def __len__(self) -> int:
+        return len(self.where)
+
 
 @cache
 def library() -> Home:
     """The functions of `std.grad`."""
-    source = Source("std.grad", grammar_text("std.grad"))
-    module, faults = parse(source)
-    if faults:
-        raise SourceError(faults, Sources([source]))
-    return Home({f.name.id: f for f in module.statements if isinstance(f, ast.Function)}, library=True)
+    return Home(Functions(Source("std.grad", grammar_text("std.grad"))), library=True)
 
 
 class Scratch:
