@@ -218,10 +218,11 @@ class _Product:
     def __call__(self, vector: Any, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         inputs = {**(given if given is not GIVEN else {}), **values}
         if isinstance(vector, Mapping):
-            wanted = [n.removeprefix("v_").rstrip("_") for n in self.names]
+            wanted = list(self.compiled.job.wrt)
             for n in vector:
                 if n not in wanted:
-                    raise self.compiled.binder.unknown(str(n))
+                    help = did_you_mean(str(n), wanted) or f"vectors are for {', '.join(wanted)}"
+                    raise InputError([Diagnostic("G502", f"there is no vector for `{n}`", help=help)])
             inputs.update({k: vector[w] for k, w in zip(self.names, wanted, strict=True) if w in vector})
         elif len(self.names) == 1:
             inputs[self.names[0]] = vector

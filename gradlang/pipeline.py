@@ -181,7 +181,7 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
     tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
-    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar)
+    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 
 
 def gradient_file(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> str:

@@ -52,3 +52,4 @@ class Job:
     origin: str
     dtype: str = "float64"
     scalar: bool = False
+    wrt: tuple[str, ...] = ()

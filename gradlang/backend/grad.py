@@ -42,9 +42,17 @@ class GradPrinter(TapePrinter):
         super().__init__(tape, names)
         self.table, self.inline = table, inline
         self.params = {i.attrs[0]: names.user(i.attrs[0]) for i in tape.instrs if i.op == "input"}
+        self.constant: list[bool] = []
+        for i in tape.instrs:
+            self.constant.append(i.op in ("const", "array") or bool(i.args) and all(self.constant[a] for a in i.args))
         if inline:
             self.skip_broadcasts()
         self.run()
+
+    def assign(self, name: str, text: str, instr: Instr) -> str:
+        # a name bound to numbers only would be an input
+        known = instr.args and all(self.constant[a] for a in instr.args)
+        return f"{'const ' if known else ''}{name} = {text}"
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
         return self.inline and super().inlined(i, instr, text)
@@ -124,7 +132,7 @@ def program_text(
             shown.append(text)
             continue
         mine = names.user(name)
-        lines.append(f"{'const ' if instr.op in ('const', 'array') else ''}{mine} = {text}")
+        lines.append(f"{'const ' if printer.constant[i] else ''}{mine} = {text}")
         shown.append(mine)
     lines += ["", "output " + ", ".join(shown)] if shown else []
     return "\n".join(lines) + "\n"
