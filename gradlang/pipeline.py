@@ -184,6 +184,12 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 
 
+def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:
+    """Which stable rewrites the outputs of a program undergo: the names of the rules, and the places."""
+    tape, _, _ = goal_tape(program, Goal("value", program.outputs), language.table)
+    return optimized(tape, language, lambda op: True)[1]
+
+
 def gradient_file(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> str:
     """The goal as a program of the language: the reverse pass, under names made from the user's."""
     tape, _, _ = goal_tape(program, goal, language.table)

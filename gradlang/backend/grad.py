@@ -44,7 +44,7 @@ class GradPrinter(TapePrinter):
         self.params = {i.attrs[0]: names.user(i.attrs[0]) for i in tape.instrs if i.op == "input"}
         self.constant: list[bool] = []
         for i in tape.instrs:
-            self.constant.append(i.op in ("const", "array") or bool(i.args) and all(self.constant[a] for a in i.args))
+            self.constant.append(i.op in ("const", "array") or (bool(i.args) and all(self.constant[a] for a in i.args)))
         if inline:
             self.skip_broadcasts()
         self.run()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradlang import pipeline
 from gradlang.backend.numpy import spelled
 from gradlang.check.program import Program, Promise
 from gradlang.diagnostics import InputError
@@ -299,6 +300,10 @@ def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     values = complete(model, given or {}, report)
     promises(model, values, report)
     gradients(model, values, report)
+    for rule, span in pipeline.rewritten(model.program, pipeline.standard()):
+        source = model.program.sources.of(span[0])
+        shown = " ".join(source.slice(span).split())
+        report.notes.append(f"line {source.place(span[0])[0]}: `{shown}` is computed in the form of the rule `{rule}`")
     for output in model.program.outputs:
         for name in unreached(model.program, output):
             if name not in requested(model.program, output):

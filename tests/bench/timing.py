@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -65,11 +66,13 @@ def interleaved(contestants: Mapping[str, Callable[[], Any]], seconds: float) ->
         slices[name] = (call, max(1, math.ceil(5e-4 / one)))
     samples: dict[str, list[float]] = {name: [] for name in contestants}
     end = time.perf_counter() + seconds
+    shuffle = random.Random(1).shuffle
     rounds = 0
     while rounds < 7 or time.perf_counter() < end:
+        # a contestant that always followed the same one would find its caches as that one left them
         order = list(slices)
-        shift = rounds % len(order)
-        for name in order[shift:] + order[:shift]:
+        shuffle(order)
+        for name in order:
             call, count = slices[name]
             turns = range(count)
             start = time.perf_counter()
