@@ -32,10 +32,10 @@ class Names:
         made = re.sub(r"\W", "_", name)
         if self.ascii_only:
             made = "".join(c if c.isascii() else f"u{ord(c):x}" for c in made)
-        if not made or not made.isidentifier():
-            made = "v_" + made
-        while made in self.taken or made.startswith("__"):
-            made = made.lstrip("_") + "_" if made.startswith("__") else made + "_"
+        if made.startswith("__") or not made.strip("_") or not made.isidentifier():
+            made = "v" + made if made.startswith("_") else "v_" + made
+        while made in self.taken:
+            made += "_"
         self.taken.add(made)
         return made
 

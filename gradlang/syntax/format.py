@@ -127,7 +127,7 @@ def _gap(before: Piece, piece: Piece, following: Piece | None, unary: bool, dept
 
 
 def format_text(text: str) -> str:
-    """The formatted text. A text that does not parse is only cleaned of blank space at line ends."""
+    """The formatted text of a program. Its tokens and comments are those of the text, whatever the text is."""
     lines = read_lines(text)
     levels = [0]
     depth = 0
