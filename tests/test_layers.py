@@ -24,10 +24,7 @@ ORDER = [
 RANK = {room: k for k, rooms in enumerate(ORDER) for room in rooms}
 # Imports inside functions that look to the left: each with its reason.
 LAZY = {
-    ("api", "cli"): "never",
     ("api", "prove"): "Model.check() is the report of `gradlang check`",
-    ("prove", "view"): "a report names the inputs that reach nothing",
-    ("check", "check"): "within the room",
 }
 ONLY = {"networkx": {"graph", "api"}, "lark": {"syntax"}, "mpmath": {"prove"}}
 

@@ -10,7 +10,7 @@ from gradlang.backend.names import GRAD_RESERVED, Names
 from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Size, Type
+from gradlang.types import Size, Type
 
 KEPT = frozenset({"name"})
 
@@ -148,6 +148,3 @@ def _size_names(instr: Instr) -> set[str]:
         elif isinstance(item, tuple) and instr.op != "array":
             stack.extend(item)
     return out
-
-
-__all__ = ["Dim", "LeafText", "program_text"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradlang._version import __version__
-from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import HELPERS, NumpyPrinter
 from gradlang.backend.python import PythonPrinter
+from gradlang.backend.text import PRODUCT
 from gradlang.ir.tape import DERIVATIVES, Tape
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
@@ -183,7 +183,7 @@ def _array_results(tape: Tape, printer: NumpyPrinter) -> Iterable[tuple[str, str
     """The results: scalars as Python numbers, arrays that are nobody else's."""
     given: set[int] = set()
     for name, i in tape.outputs:
-        text = printer.at(i, array_backend.PRODUCT)
+        text = printer.at(i, PRODUCT)
         instr = tape.instrs[i]
         if not instr.type.shape:
             yield name, _result(text, tape, i)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlang.backend.names import Names
-from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, TapePrinter, Text, number
+from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Shape, Size
+from gradlang.types import Dim, Shape
 
 HELPERS = {
     "within": '''def within(index, n):
@@ -325,5 +325,3 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "einsum": _einsum,
     "real": _real,
 }
-
-__all__ = ["HELPERS", "PRODUCT", "NumpyPrinter", "Size", "dim_text", "spelled"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gradlang.backend.artifact import Param, Returns
 from gradlang.backend.names import PYTHON_RESERVED, Names
-from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, TERNARY, UNARY, TapePrinter, Text, number
+from gradlang.backend.text import ATOM, INFIX, NOT, OR, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
@@ -105,6 +105,3 @@ def identifiers(params: tuple[Param, ...]) -> dict[str, str]:
 
 def new_names() -> Names:
     return Names(PYTHON_RESERVED)
-
-
-__all__ = ["POWER", "PythonPrinter", "identifiers", "new_names", "raises", "spelled", "structure"]

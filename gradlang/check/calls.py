@@ -43,7 +43,7 @@ INTERNAL = frozenset(
 
 
 def hidden(name: str, home: Home) -> bool:
-    return name in INTERNAL and not home.library and name not in home.functions
+    return name in INTERNAL and not home.shipped and name not in home.functions
 
 
 def function_names(e: Elaborator, home: Home) -> list[str]:
@@ -194,7 +194,7 @@ def default_of(expr: ast.Expr) -> Any:
 # ------------------------------------------------------------------ functions are inlined
 def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, Value], node: ast.Call, e: Elaborator) -> None:
     name = fn.name.id
-    if any(n == name for n, _ in e.trail if not home.library):
+    if any(n == name for n, _ in e.trail if not home.shipped):
         raise Problem(errors.recursive(name, node.span))
     params = tuple(p.name.id for p in fn.params)
     required = sum(p.default is None for p in fn.params)
@@ -203,12 +203,12 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
         if p.default is not None and p.name.id not in env.names:
             env.names[p.name.id] = e.eval(p.default, Env(home))
     saved = (e.at, e.scope, len(e.trail))
-    if home.library:
+    if home.shipped:
         e.at = e.at or node.span
     else:
         e.trail.append((name, node.span))
     count = e.calls[(*e.scope, name)] = e.calls.get((*e.scope, name), 0) + 1
-    if not (home.library and name not in SHOWN):
+    if not (home.shipped and name not in SHOWN):
         e.scope = (*e.scope, name if count == 1 else f"{name}.{count}")
     e.then(_return, fn, saved, e)
     for result in reversed(fn.result):

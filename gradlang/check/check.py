@@ -10,15 +10,15 @@ from gradlang.check.calls import unpack
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem
 from gradlang.check.leaves import LeafMaker
-from gradlang.check.names import LITERAL_NAMES, in_order, is_literal, names_in
-from gradlang.check.program import POISON, Asked, Leaf, Node, Poison, Program, Promise, Ref, Value
+from gradlang.check.names import in_order, is_literal, names_in
+from gradlang.check.program import POISON, Asked, Node, Poison, Program, Promise, Ref, Value
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
 from gradlang.diagnostics import Diagnostic
 from gradlang.diagnostics import in_order as sorted_by_place
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.source import NOWHERE, Sources, Span
+from gradlang.source import Sources, Span
 from gradlang.syntax import ast
 from gradlang.types import Dim, Type
 
@@ -298,6 +298,3 @@ def check(module: ast.Module, sources: Sources, table: OpTable) -> tuple[Program
     checker.go()
     unique = dict.fromkeys(checker.problems)
     return checker.program, sorted_by_place(unique)
-
-
-__all__ = ["LITERAL_NAMES", "NOWHERE", "Leaf", "check"]

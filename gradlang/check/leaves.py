@@ -12,7 +12,7 @@ from gradlang.check.program import POISON, Initializer, Leaf, Poison, Ref, Value
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.shapes import shape_of
 from gradlang.syntax import ast
-from gradlang.types import Dim, Mismatch, Shape, Size, Type, broadcast, show_shape, size
+from gradlang.types import Dim, Mismatch, Shape, Size, Type, broadcast, size
 
 if TYPE_CHECKING:
     from gradlang.check.check import Checker
@@ -272,6 +272,3 @@ def statics_names() -> frozenset[str]:
     from gradlang.check.names import LITERAL_NAMES
 
     return LITERAL_NAMES
-
-
-__all__ = ["INITIALIZERS", "LeafMaker", "show_shape"]

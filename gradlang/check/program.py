@@ -138,3 +138,9 @@ def needed(nodes: Sequence[Node], wanted: Iterable[int]) -> list[int]:
                 seen[a] = 1
                 stack.append(a)
     return [i for i, s in enumerate(seen) if s]
+
+
+def unreached(program: Program, output: str) -> list[str]:
+    """The differentiable leaves that an output does not depend on."""
+    inside = set(needed(program.nodes, [program.values[output]]))
+    return [name for name in program.differentiable() if program.leaves[name].node not in inside]

@@ -55,7 +55,7 @@ class Functions(dict[str, ast.Function]):
 @cache
 def library() -> Home:
     """The functions of `std.grad`."""
-    return Home(Functions(Source("std.grad", grammar_text("std.grad"))), library=True)
+    return Home(Functions(Source("std.grad", grammar_text("std.grad"))), shipped=True)
 
 
 class Scratch:

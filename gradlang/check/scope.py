@@ -20,7 +20,7 @@ class Home:
     functions: dict[str, ast.Function]
     value: Callable[[str], Value | None] = lambda name: None
     known: Callable[[], list[str]] = list
-    library: bool = False
+    shipped: bool = False
     callables: Callable[[], list[str]] = list  # every function that a program of this file may call
     parent: Home | None = None
 
@@ -49,6 +49,6 @@ class Env:
             return found
         if name in CONSTANTS:
             return CONSTANTS[name]
-        if name == "None" or (name == "none" and self.home.library):
+        if name == "None" or (name == "none" and self.home.shipped):
             return None
         raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS], self.home.callables()))

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
 from gradlang import types
 from gradlang.check.program import Ref, Value
+from gradlang.ops.operators import ARITHMETIC, COMPARISONS, DIVISION, LOGIC
 from gradlang.types import Shape, Size
 
 UNKNOWN = object()
 
-_ON_NUMBERS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "neg": operator.neg,
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-}
-_ON_BOOLS: dict[str, Callable[..., bool]] = {
-    "logical_and": lambda a, b: a and b,
-    "logical_or": lambda a, b: a or b,
-    "logical_not": lambda a: not a,
-}
+_ON_NUMBERS = {**ARITHMETIC, **COMPARISONS, "floordiv": DIVISION["floordiv"], "mod": DIVISION["mod"]}
 _ON_SIZES: dict[str, Callable[..., Any]] = {"add": types.add, "sub": types.sub, "mul": types.mul, "neg": types.neg}
 LARGEST = 2**53  # whole numbers up to here are floats exactly
 
@@ -54,7 +36,7 @@ def fold(op: str, args: list[Value]) -> Any:
     if any(a.__class__ is Ref for a in args):
         return UNKNOWN
     if all(isinstance(a, bool) for a in args):
-        return _ON_BOOLS[op](*args) if op in _ON_BOOLS else UNKNOWN
+        return LOGIC[op](*args) if op in LOGIC else UNKNOWN
     if all(map(is_number, args)):
         return _numbers(op, args)
     if any(isinstance(a, Size) for a in args) and all(isinstance(a, (int, Size)) and not isinstance(a, bool) for a in args):

@@ -12,6 +12,7 @@ from typing import Any
 from gradlang import pipeline
 from gradlang.api import Model
 from gradlang.check import errors
+from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
 from gradlang.diagnostics import Diagnostic, InputError, render_all
 from gradlang.runtime.files import read_all, read_text
@@ -114,8 +115,6 @@ def show(
 
 def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], values: dict[str, Any]) -> None:
     """What a reader of the numbers should know: unreached inputs, where a nan or an infinity was born."""
-    from gradlang.view.birth import births, unreached
-
     program = model.program
     found = [
         errors.unreached(x, y, program.leaves[x].span)
@@ -125,6 +124,8 @@ def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, A
     ]
     everything = [*outputs.values(), *(g for row in gradients.values() for g in row.values())]
     if any(not finite(v) for v in everything):
+        from gradlang.view.birth import births  # brings NumPy
+
         found += births(model, values)
     if found:
         print(render_all(found, program.sources), file=sys.stderr)

@@ -17,7 +17,7 @@ import networkx as nx
 
 from gradlang.check.infer import infer
 from gradlang.check.program import LEAVES, Leaf, Node, Program, needed
-from gradlang.diagnostics import Diagnostic, SourceError
+from gradlang.diagnostics import SourceError
 from gradlang.graph.validate import validate
 from gradlang.ops.table import OpTable, builtin
 from gradlang.source import NOWHERE, Sources
@@ -112,6 +112,3 @@ def _add(
         for dim in node.type.shape:
             for s in dim.names() if isinstance(dim, Size) else ():
                 program.sizes.setdefault(s, NOWHERE)
-
-
-__all__ = ["Diagnostic", "arguments", "dag_of", "program_of", "validate"]

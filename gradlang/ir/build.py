@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradlang.check.program import LEAVES, Program, Ref, needed
+from gradlang.check.program import LEAVES, Program, needed
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.table import OpTable
 
@@ -36,6 +36,3 @@ def tape_of(program: Program, table: OpTable, outputs: Iterable[str] | None = No
     names = list(program.outputs if outputs is None else outputs)
     made = write(program, [program.values[n] for n in names], builder)
     return builder.tape((n, made[program.values[n]]) for n in names)
-
-
-__all__ = ["Ref", "needed", "tape_of", "write"]

@@ -15,7 +15,6 @@ from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Job, Param, Returns
 from gradlang.backend.module import generate
 from gradlang.check.calls import default_of
-from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, rules
@@ -285,6 +284,3 @@ def prove_table(table: OpTable, count: int = POINTS) -> Proof:
         else:
             rows.append(Row(op.name, op.kind, exempt=_exemption(op)))
     return Proof(rows)
-
-
-__all__ = ["EXEMPT", "LIMIT", "Case", "Proof", "Ref", "Row", "cases", "prove_op", "prove_table"]

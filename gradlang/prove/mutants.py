@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gradlang.diagnostics import GradlangError
 from gradlang.ops.op import Op
@@ -124,6 +123,3 @@ def survivors(
             if not caught(mutant, language, truth, known):
                 alive.append(mutant)
     return total, alive
-
-
-__all__ = ["Any", "Mutant", "mutants", "survivors"]

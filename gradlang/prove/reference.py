@@ -6,7 +6,6 @@ float64 code that is under test. Precision is raised until two settings agree, s
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,25 +13,15 @@ import mpmath
 import numpy as np
 
 from gradlang.ops.op import Op
+from gradlang.ops.operators import ARITHMETIC, COMPARISONS, LOGIC
 from gradlang.ops.table import OpTable
 from gradlang.syntax import ast
 
 DIGITS = (60, 140, 400, 900)
 AGREE = 30  # digits that two settings must share
 
-COMPARISONS: dict[str, Callable[..., Any]] = {
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": lambda a, b: a and b,
-    "logical_or": lambda a, b: a or b,
-    "logical_not": lambda a: not a,
-}
-BUILTIN = frozenset({*COMPARISONS, "add", "sub", "mul", "neg", "div", "pow", "floordiv", "mod"})
-ARITHMETIC: dict[str, Callable[..., Any]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
+CONDITIONS = {**COMPARISONS, **LOGIC}
+BUILTIN = frozenset({*CONDITIONS, *ARITHMETIC, "div", "pow", "floordiv", "mod"})
 
 
 class Truth:
@@ -61,7 +50,7 @@ class Truth:
                 return self.call(op, [self.eval(a, env) for a in args])
             case ast.Compare(ops=ops, args=args):
                 values = [self.eval(a, env) for a in args]
-                return all(COMPARISONS[o](a, b) for o, a, b in zip(ops, values, values[1:], strict=False))
+                return all(CONDITIONS[o](a, b) for o, a, b in zip(ops, values, values[1:], strict=False))
             case ast.IfElse(then=then, cond=cond, other=other):
                 return self.eval(then if self.eval(cond, env) else other, env)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
@@ -71,8 +60,8 @@ class Truth:
 
     def call(self, name: str, args: Sequence[Any], attrs: tuple[Any, ...] = ()) -> Any:
         c = self.ctx
-        if name in COMPARISONS:
-            return COMPARISONS[name](*args)
+        if name in CONDITIONS:
+            return CONDITIONS[name](*args)
         if name in ARITHMETIC:
             return ARITHMETIC[name](*args)
         if name == "div":

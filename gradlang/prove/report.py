@@ -15,7 +15,7 @@ import numpy as np
 
 from gradlang import pipeline
 from gradlang.backend.numpy import spelled
-from gradlang.check.program import Program, Promise
+from gradlang.check.program import Program, Promise, unreached
 from gradlang.diagnostics import InputError
 from gradlang.ir.build import write
 from gradlang.ir.evaluate import Functions, evaluate
@@ -294,8 +294,6 @@ def chosen(shape: tuple[int, ...], method: str) -> list[tuple[int, ...]]:
 
 def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     """The promises of a file and its gradients. Inputs that are not given get made-up values, which the report says."""
-    from gradlang.view.birth import unreached
-
     report = Report()
     values = complete(model, given or {}, report)
     promises(model, values, report)

@@ -15,7 +15,6 @@ from gradlang.backend.artifact import Job, Param, Returns
 from gradlang.backend.module import generate
 from gradlang.check.calls import default_of
 from gradlang.check.infer import infer
-from gradlang.check.program import Ref
 from gradlang.ir.evaluate import evaluate
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Builder, Tape
@@ -230,6 +229,3 @@ def prove_array_op(op: Op, language: Language, truth: Truth) -> Row:
     for example in examples(op):
         Check(op, example, language, truth).run(row)
     return row
-
-
-__all__ = ["EXAMPLES", "Ref", "prove_array_op"]

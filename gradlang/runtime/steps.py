@@ -8,7 +8,6 @@ math raises, the program is run again over NumPy scalars, which go on with infin
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,26 +15,15 @@ from gradlang.backend.artifact import Param, Returns
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import Tape
 from gradlang.ops.op import Op
+from gradlang.ops.operators import ARITHMETIC, COMPARISONS, DIVISION, LOGIC
 from gradlang.ops.table import OpTable
 
 Function = Callable[..., Any]
 OPERATORS: dict[str, Function] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "neg": operator.neg,
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": lambda a, b: a and b,
-    "logical_or": lambda a, b: a or b,
-    "logical_not": operator.not_,
+    **ARITHMETIC,
+    **DIVISION,
+    **COMPARISONS,
+    **LOGIC,
     "real": float,
     "mark": lambda x: x,
     "where": lambda c, a, b: a if c else b,

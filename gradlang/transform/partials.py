@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlang.check.program import Ref
 from gradlang.check.rules import evaluate
 from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
@@ -66,6 +65,3 @@ class Templates:
             else:
                 made.append(builder.add(step.op, tuple(args), step.attrs, kind, span, scope))
         return made[out]
-
-
-__all__ = ["Ref", "Templates"]
