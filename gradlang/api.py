@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -186,6 +187,18 @@ class Model:
         name = self._one(of)
         return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
 
+    def jacobian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+        """Not in this version: raises InputError. `jvp` and `vjp` give its products."""
+        raise _later("Model.jacobian", "`jvp` and `vjp` give products with the Jacobian")
+
+    def hessian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+        """Not in this version: raises InputError. `hvp` gives its products."""
+        raise _later("Model.hessian", "`hvp` gives products with the Hessian")
+
+    def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
+        """Not in this version: raises InputError."""
+        raise _later("Model.scipy", "`value_and_grad` gives a value and a dict of gradients")
+
     def layer(self, of: str | None = None) -> Layer:
         """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
         return Layer(self, self._one(of))
@@ -202,6 +215,10 @@ class Model:
     def __repr__(self) -> str:
         leaves = ", ".join(n for n, leaf in self.program.leaves.items() if leaf.role != "const")
         return f"<gradlang model: {', '.join(self.program.outputs)} of {leaves}>"
+
+
+def _later(what: str, help: str) -> InputError:
+    return InputError([Diagnostic("G601", f"`{what}` is not supported yet", help=help)])
 
 
 class _Product:
@@ -243,7 +260,8 @@ class Layer:
     def forward(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         inputs = {**(given if given is not GIVEN else {}), **values}
         out = self.model.function(self.of)(inputs)
-        self._inputs = inputs
+        # copies: backward is about the values of this forward, whatever the caller does to the arrays until then
+        self._inputs = {n: v if isinstance(v, (int, float)) else deepcopy(v) for n, v in inputs.items()}
         return out
 
     def backward(self, upstream: Any = 1.0) -> dict[str, Any]:

@@ -175,7 +175,10 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     leaves = program.callable_leaves()
     params = (
         *(Param(name, "", type) for name, type in extra),
-        *(Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float)) else None) for leaf in leaves),
+        *(
+            Param(leaf.name, "", leaf.type, leaf.default if isinstance(leaf.default, (int, float, tuple)) else None)
+            for leaf in leaves
+        ),
     )
     scalar = goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else array_backend.spelled

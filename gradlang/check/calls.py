@@ -70,8 +70,17 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
         is_value = name in env.names or env.home.value(name) is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
     e.then(_called, node, env, e)
+    if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
+        e.then(guard, -1, e)
     for expr in (*(k.value for k in reversed(node.keywords)), *reversed(node.args)):
         e.push(expr, env)
+    if name == "where":
+        e.then(guard, 1, e)
+
+
+def guard(change: int, e: Elaborator) -> None:
+    """Counts the choices around an expression."""
+    e.guarded += change
 
 
 def _called(node: ast.Call, env: Env, e: Elaborator) -> None:

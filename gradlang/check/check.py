@@ -8,7 +8,7 @@ from typing import Any
 from gradlang.check import arrays, errors, statics
 from gradlang.check.calls import unpack
 from gradlang.check.elaborate import Elaborator
-from gradlang.check.errors import Problem
+from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.leaves import LeafMaker
 from gradlang.check.names import in_order, is_literal, names_in
 from gradlang.check.program import POISON, Asked, Node, Poison, Program, Promise, Ref, Value
@@ -22,6 +22,8 @@ from gradlang.source import Sources, Span
 from gradlang.syntax import ast
 from gradlang.types import Dim, Type
 
+MOST_VALUES = 5_000_000
+
 
 class ProgramSink:
     """Appends the nodes of the user's formulas, exactly as written, to a program."""
@@ -31,6 +33,8 @@ class ProgramSink:
 
     def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
         nodes = self.program.nodes
+        if len(nodes) > MOST_VALUES:
+            raise TooLarge
         nodes.append(Node(op.name, tuple([a.id for a in args]), attrs, type, span, scope))
         return Ref(len(nodes) - 1, type)
 
@@ -169,7 +173,13 @@ class Checker:
             self.found.update((t.name.id, POISON) for t in by_id[k].targets)
         for k in order:
             if k not in circular:
-                self.define(by_id[k])
+                try:
+                    self.define(by_id[k])
+                except TooLarge:
+                    self.report(errors.too_large(MOST_VALUES, by_id[k].span))
+                    self.found.update((t.name.id, POISON) for d in by_id.values() for t in d.targets)
+                    self.elaborator.abandon()
+                    return
 
     def define(self, d: ast.Define) -> None:
         value = self.elaborator.eval(d.value, self.env)

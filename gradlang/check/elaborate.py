@@ -67,6 +67,13 @@ class Elaborator:
                 self.values.append(POISON)
         return self.values.pop()
 
+    def abandon(self) -> None:
+        """Forgets an evaluation that was given up half-way."""
+        self.work.clear()
+        self.values.clear()
+        self.trail.clear()
+        self.at, self.scope, self.guarded = None, (), 0
+
     def placed(self, diagnostic: Diagnostic) -> Diagnostic:
         """A diagnostic inside a library function, moved to the user's call; inside a user's function, with the calls."""
         span = self.at or diagnostic.span
@@ -231,15 +238,10 @@ def _chosen(node: ast.IfElse, env: Env, e: Elaborator) -> None:
         e.push(node.then if cond else node.other, env)
         return
     e.then(_selected, node, cond, e)
-    e.then(_guard, -1, e)
+    e.then(calls.guard, -1, e)
     e.push(node.other, env)
     e.push(node.then, env)
-    e.then(_guard, 1, e)
-
-
-def _guard(change: int, e: Elaborator) -> None:
-    """Counts the choices around an expression: what is read there may not be what is taken."""
-    e.guarded += change
+    e.then(calls.guard, 1, e)
 
 
 def _selected(node: ast.IfElse, cond: Value, e: Elaborator) -> None:

@@ -17,6 +17,17 @@ class Problem(Exception):
         self.diagnostic = diagnostic
 
 
+class TooLarge(Exception):
+    """The program has more values than can be held; there is no point in going on."""
+
+
+def too_large(limit: int, span: Span) -> Diagnostic:
+    text = f"this program has more than {limit:,} values"
+    return Diagnostic(
+        "G317", text, span, help="functions are written out at each call: do they call each other again and again?"
+    )
+
+
 def later(what: str, span: Span) -> Diagnostic:
     return Diagnostic(
         "G601",
@@ -37,6 +48,10 @@ def unknown_name(name: str, span: Span, known: Iterable[str], functions: Iterabl
         "not defined",
         help=did_you_mean(name, known) or f"define it, for example `{name} = 1`, or declare `input {name}`",
     )
+
+
+def python_word(name: str, span: Span) -> Diagnostic:
+    return Diagnostic("G201", f"`{name}` is Python's spelling", span, help=f"write `{name.lower()}`")
 
 
 def unknown_function(name: str, span: Span, known: Iterable[str], is_value: bool) -> Diagnostic:

@@ -220,6 +220,8 @@ class LeafMaker:
             return self.initializer(expr), None, None
         before = len(self.c.elaborator.problems)
         value = self.c.elaborator.eval(expr, self.c.env)
+        if isinstance(value, tuple) and len(statics.static_shape(value)) > statics.MOST_AXES:
+            raise Problem(errors.bad_constant(f"an array has at most {statics.MOST_AXES} axes", expr.span))
         if isinstance(value, tuple) and statics.nested(value) and statics.ragged(value):
             raise Problem(errors.ragged(expr.span))
         self.c.problems += self.c.elaborator.problems[before:]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gradlang.check.errors import Problem, unknown_name
+from gradlang.check.errors import Problem, python_word, unknown_name
 from gradlang.check.program import Value
 from gradlang.syntax import ast
 
@@ -49,6 +49,8 @@ class Env:
             return found
         if name in CONSTANTS:
             return CONSTANTS[name]
+        if name in ("True", "False"):
+            raise Problem(python_word(name, node.span))
         if name == "None" or (name == "none" and self.home.shipped):
             return None
         raise Problem(unknown_name(name, node.span, [*self.names, *self.home.known(), *CONSTANTS], self.home.callables()))

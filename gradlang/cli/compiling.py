@@ -14,15 +14,23 @@ from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
 
 
-def write(text: str, path: str | None) -> None:
-    """To a file, all or nothing, or to standard output."""
+def write(text: str, path: str | None, source: str = "") -> None:
+    """To standard output, or to a file, all or nothing. A link is followed, a device is written to, the program itself is
+    never overwritten."""
     if path is None or path == "-":
         sys.stdout.write(text)
         return
-    target = Path(path)
     try:
+        if not path:
+            raise ValueError("the name is empty")
+        target = Path(path).resolve()
         if target.is_dir():
-            raise IsADirectoryError(21, "this is a folder")
+            raise ValueError("this is a folder")
+        if source and target.exists() and target.samefile(source):
+            raise ValueError("this is the program itself")
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
         temporary = target.with_name(target.name + ".part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
@@ -44,7 +52,7 @@ def compile_(args: argparse.Namespace) -> int:
         text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, pipeline.standard(), origin, hook).source
-    write(text, args.output)
+    write(text, args.output, args.file if args.file != "-" else "")
     return 0
 
 

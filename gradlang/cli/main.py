@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gradlang {__version__}\n\n{EXAMPLES}\n`gradlang --help` lists the commands.")
         return 0
     try:
-        return commands()[args.command](args)
+        status = commands()[args.command](args)
+        sys.stdout.flush()
+        return status
     except InternalError as error:
         print(error, file=sys.stderr)
         return 70
@@ -51,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # standard output is full or gone
+        print(f"gradlang: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

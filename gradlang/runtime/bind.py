@@ -37,6 +37,8 @@ class Binder:
 
     def unknown(self, name: str) -> InputError:
         known = list(self.types)
+        if name == "out":
+            return fail("G601", "`out=` is not supported yet", self.program, None, "each call gives arrays of its own")
         elsewhere = name in self.program.values
         if elsewhere:
             role = self.program.leaves[name].role if name in self.program.leaves else ""
@@ -111,6 +113,8 @@ class Binder:
             if not whole or (array.dtype.kind == "u" and array.size and array.max() >= 2**63):
                 raise fail("G504", f"`{name}` must be whole numbers", self.program, self.span(name))
             return array.astype(np.int64) if array.dtype != np.int64 else array
+        if kind == "bool" and array.dtype.kind != "b" and not np.all((array == 0) | (array == 1)):
+            raise fail("G504", f"`{name}` must be true or false (or 0 and 1)", self.program, self.span(name))
         if kind == "bool":
             return array.astype(np.bool_) if array.dtype != np.bool_ else array
         return array if array.dtype == self.dtype else array.astype(self.dtype)
@@ -126,13 +130,13 @@ class Binder:
         missing = [leaf.name for leaf in self.leaves if leaf.required and leaf.name not in given]
         missing += [n for n, _ in self.extra if n not in given]
         if missing:
-            names = ", ".join(f"`{n}`" for n in missing)
+            names = ", ".join(self.shown(n) for n in missing)
             raise fail(
                 "G501",
                 f"{'a value is' if len(missing) == 1 else 'values are'} missing for {names}",
                 self.program,
                 self.span(missing[0]),
-                f"give it: `{missing[0]}=...`",
+                f"give it: `{missing[0]}=...`" if missing[0] in self.by_name else "give it in the dict of vectors",
             )
         sizes: dict[str, int] = {}
         thin = [n for n, t in self.extra if t.shape and arrays[n].ndim == 0]

@@ -16,6 +16,10 @@ def _fail(code: str, message: str, help: str = "") -> InputError:
 
 def read_text(path: str) -> str:
     """A program's text; `-` is standard input. Raises InputError if there is no such text."""
+    if not path:
+        raise _fail("G520", "no file is named")
+    if path == "-" and sys.stdin is None:
+        raise _fail("G520", "there is no standard input")
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
