@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import arrays, errors
-from gradlang.check.errors import Problem
+from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.names import body_order
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scope import Env, Home
@@ -16,6 +16,7 @@ from gradlang.syntax import ast
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
+MOST_CALLS = 200_000
 COMING = {
     **dict.fromkeys(("jvp", "vjp", "hvp"), "derivatives inside a formula are"),
     "solve": "implicit definitions (`solve`) are",
@@ -211,6 +212,9 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
     for p in fn.params:
         if p.default is not None and p.name.id not in env.names:
             env.names[p.name.id] = e.eval(p.default, Env(home))
+    e.entered += 1
+    if e.entered > MOST_CALLS:
+        raise TooLarge
     saved = (e.at, e.scope, len(e.trail))
     if home.shipped:
         e.at = e.at or node.span

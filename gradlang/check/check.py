@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradlang.check import arrays, errors, statics
-from gradlang.check.calls import unpack
+from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.leaves import LeafMaker
@@ -176,7 +176,7 @@ class Checker:
                 try:
                     self.define(by_id[k])
                 except TooLarge:
-                    self.report(errors.too_large(MOST_VALUES, by_id[k].span))
+                    self.report(errors.too_large(MOST_VALUES, MOST_CALLS, by_id[k].span))
                     self.found.update((t.name.id, POISON) for d in by_id.values() for t in d.targets)
                     self.elaborator.abandon()
                     return

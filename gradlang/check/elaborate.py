@@ -47,6 +47,7 @@ class Elaborator:
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
         self.guarded = 0
+        self.entered = 0
         self.calls: dict[tuple[str, ...], int] = {}
 
     # -------------------------------------------------------------- the loop

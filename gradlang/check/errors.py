@@ -21,11 +21,10 @@ class TooLarge(Exception):
     """The program has more values than can be held; there is no point in going on."""
 
 
-def too_large(limit: int, span: Span) -> Diagnostic:
-    text = f"this program has more than {limit:,} values"
-    return Diagnostic(
-        "G317", text, span, help="functions are written out at each call: do they call each other again and again?"
-    )
+def too_large(values: int, calls: int, span: Span) -> Diagnostic:
+    text = f"this program has more than {values:,} values or {calls:,} calls of functions"
+    hint = "a function is written out at each call: do functions call each other again and again?"
+    return Diagnostic("G317", text, span, help=hint)
 
 
 def later(what: str, span: Span) -> Diagnostic:
