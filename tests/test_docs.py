@@ -76,8 +76,8 @@ def test_entry(page, text):
             assert builtin()[name].text() == text.strip()
 
 
-def sessions() -> list:
-    """The Python blocks of a page are one session."""
+def pages_of_python() -> list:
+    """The Python blocks of a page are run one after the other."""
     pages: dict[Path, str] = {}
     for param in blocks("python"):
         page, text = param.values
@@ -85,7 +85,7 @@ def sessions() -> list:
     return [pytest.param(page, text, id=page.stem) for page, text in pages.items()]
 
 
-@pytest.mark.parametrize(("page", "text"), sessions())
+@pytest.mark.parametrize(("page", "text"), pages_of_python())
 def test_python(page, text, monkeypatch):
     monkeypatch.chdir(ROOT)
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
