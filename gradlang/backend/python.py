@@ -7,7 +7,7 @@ anything raises, a second function of the same module, written over NumPy scalar
 from __future__ import annotations
 
 from gradlang.backend.artifact import Param, Returns
-from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, NOT, OR, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
@@ -101,7 +101,3 @@ def structure(returns: Returns, names: dict[str, str]) -> str:
 
 def identifiers(params: tuple[Param, ...]) -> dict[str, str]:
     return {p.name: p.identifier for p in params}
-
-
-def new_names() -> Names:
-    return Names(PYTHON_RESERVED)

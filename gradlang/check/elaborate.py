@@ -22,7 +22,7 @@ from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, SCALAR, Shape, Size, Type
+from gradlang.types import INT, SCALAR, Size, Type
 
 
 class Sink(Protocol):
@@ -314,8 +314,3 @@ DISPATCH: dict[type, Callable[..., None]] = {
     ast.Implicit: _later("implicit definitions (`solve`) are"),
     ast.Comprehension: _later("comprehensions (`for` inside a formula) are"),
 }
-
-
-def literal_shape(value: Value) -> Shape:
-    """The shape of a value that is known now."""
-    return statics.static_shape(value) or ()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradlang.check.program import LEAVES, Program, needed
-from gradlang.ir.tape import Builder, Tape
-from gradlang.ops.table import OpTable
+from gradlang.ir.tape import Builder
 
 
 def write(program: Program, wanted: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()) -> dict[int, int]:
@@ -28,11 +27,3 @@ def write(program: Program, wanted: Iterable[int], builder: Builder, marked: fro
             at = builder.add("mark", (at,), (i,), node.type, node.span, node.scope, node.name)
         made[i] = at
     return made
-
-
-def tape_of(program: Program, table: OpTable, outputs: Iterable[str] | None = None) -> Tape:
-    """The program's own values as a tape, without derivatives."""
-    builder = Builder(table)
-    names = list(program.outputs if outputs is None else outputs)
-    made = write(program, [program.values[n] for n in names], builder)
-    return builder.tape((n, made[program.values[n]]) for n in names)

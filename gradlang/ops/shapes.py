@@ -16,7 +16,6 @@ from gradlang.types import (
     Shape,
     Size,
     Type,
-    at_least,
     broadcast,
     exact_quotient,
     join_dtype,
@@ -322,12 +321,3 @@ def nominal_help(a: Dim, b: Dim) -> str:
             "stretches (`x[:, None]`)"
         )
     return "sizes must be equal, or one of them written as 1 (`x[:, None]`)"
-
-
-def index_length(start: int, stop: int, step: int) -> int:
-    return len(range(start, stop, step))
-
-
-def surely_inside(index: int, dim: Dim) -> bool:
-    """Whether a whole index lies inside an axis for every binding of its sizes."""
-    return at_least(dim, index + 1) if index >= 0 else at_least(dim, -index)

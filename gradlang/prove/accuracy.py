@@ -21,6 +21,7 @@ from gradlang.ops.table import OpTable, rules
 from gradlang.pipeline import Language, optimized
 from gradlang.prove.points import domains, inside, settings
 from gradlang.prove.reference import Truth, ulps
+from gradlang.prove.rewrites import RuleRow, prove_rules
 from gradlang.runtime.load import load
 from gradlang.types import Type
 
@@ -64,10 +65,14 @@ class Row:
 @dataclass(slots=True)
 class Proof:
     rows: list[Row]
+    rewrites: list[RuleRow] = field(default_factory=list)
+
+    def failures(self) -> list[list[str]]:
+        return [*(r.failures for r in self.rows), *(r.failures for r in self.rewrites)]
 
     @property
     def ok(self) -> bool:
-        return not any(r.failures for r in self.rows)
+        return not any(self.failures())
 
     def summary(self) -> str:
         checked = [r for r in self.rows if r.points]
@@ -75,7 +80,8 @@ class Proof:
         return (
             f"{len(self.rows)} entries, {sum(r.points for r in checked)} points, worst {worst:.2f} ulp, "
             f"{sum(bool(r.exempt) for r in self.rows)} with a listed exemption, "
-            f"{sum(len(r.failures) for r in self.rows)} failures"
+            f"{len(self.rewrites)} rewrites on {sum(r.points for r in self.rewrites)} points, "
+            f"{sum(map(len, self.failures()))} failures"
         )
 
     def text(self) -> str:
@@ -85,6 +91,7 @@ class Proof:
             lines.append(f"{r.op:<22}{r.kind:<11}{r.points:>7}{r.value:>9.2f}  {parts}".rstrip())
             lines += [f"    FAILED {f}" for f in r.failures]
         exempt = [f"  {r.op}: {r.exempt}" for r in self.rows if r.exempt]
+        lines += [f"rewrite {r.name} ({r.kind}) FAILED {f}" for r in self.rewrites for f in r.failures]
         return "\n".join([*lines, "", "exemptions", *exempt, "", self.summary()])
 
     def as_json(self) -> dict[str, Any]:
@@ -283,4 +290,4 @@ def prove_table(table: OpTable, count: int = POINTS) -> Proof:
             rows.append(prove_array_op(op, language, truth))
         else:
             rows.append(Row(op.name, op.kind, exempt=_exemption(op)))
-    return Proof(rows)
+    return Proof(rows, prove_rules(language.rules, table))

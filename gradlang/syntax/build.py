@@ -39,10 +39,6 @@ def _all(c: list[Any], span: Span) -> tuple[Any, ...]:
     return tuple(c)
 
 
-def _of(c: list[Any], kind: type) -> Any:
-    return next((x for x in c if isinstance(x, kind)), None)
-
-
 class Part(tuple[str, Any]):
     """A tagged piece of a statement, told apart from its neighbours by its tag."""
 

@@ -376,7 +376,3 @@ CASES: tuple[tuple[Callable[[Stop], bool], Callable[[Stop], Diagnostic]], ...] =
 
 def explain(stop: Stop) -> Diagnostic:
     return next((make for holds, make in CASES if holds(stop)), _other)(stop)
-
-
-def too_deep(span: Span, limit: int) -> Diagnostic:
-    return Diagnostic("G190", f"this formula is nested more than {limit} levels deep", span, help="give its parts names")
