@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, errors
+from gradlang.check import arrays, comprehension, errors
 from gradlang.check.errors import Problem, TooLarge
+from gradlang.check.loops import Index
 from gradlang.check.names import body_order
-from gradlang.check.program import POISON, Poison, Ref, Value
+from gradlang.check.program import POISON, Poison, Ref, Several, Value
 from gradlang.check.scope import Env, Home
 from gradlang.ops.op import Op
 from gradlang.source import Span
@@ -20,7 +21,6 @@ MOST_CALLS = 200_000
 COMING = {
     **dict.fromkeys(("jvp", "vjp", "hvp"), "derivatives inside a formula are"),
     "solve": "implicit definitions (`solve`) are",
-    "range": "comprehensions are",
     **{
         f: f"`{f}` is"
         for f in (
@@ -65,6 +65,11 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
         e.values.append(POISON)  # its definition has an error that was already reported
         return
+    if env.home.function(name) is None and name in comprehension.ITERABLES:
+        e.then(_iterable, node, e)
+        for expr in reversed(node.args):
+            e.push(expr, env)
+        return
     if hidden(name, env.home) or (env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table):
         if name in COMING:
             raise Problem(errors.later(COMING[name], node.func.span))
@@ -77,6 +82,13 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
         e.push(expr, env)
     if name == "where":
         e.then(guard, 1, e)
+
+
+def _iterable(node: ast.Call, e: Elaborator) -> None:
+    args = e.pop(len(node.args))
+    assert isinstance(node.func, ast.Name)
+    poisoned = any(isinstance(a, Poison) for a in args)
+    e.values.append(POISON if poisoned else comprehension.ITERABLES[node.func.id](args, node, e))
 
 
 def guard(change: int, e: Elaborator) -> None:
@@ -95,6 +107,16 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
         seen = [k.name for k in node.keywords]
         raise Problem(errors.argument_twice(node.func.id, next(k for k in seen if seen.count(k) > 1), node.span))
     name = node.func.id
+    if any(isinstance(a, comprehension.Generated) for a in args):
+        if name not in comprehension.REDUCTIONS or not isinstance(args[0], comprehension.Generated):
+            raise Problem(errors.generator(name, node.span))
+        made = comprehension.reduce(name, args[0], node, e)
+        if not isinstance(made, comprehension.Reduction):
+            e.values.append(made)
+            return
+        axis = ast.Keyword("axis", ast.Number(0.0, 0, node.span), node.span)
+        node = ast.Call(node.func, node.args, (axis,), node.span)
+        args, keywords = [made.x], {"axis": made.axes}
     found = env.home.function(name)
     if found is not None:
         enter(found[0], found[1], args, keywords, node, e)
@@ -102,7 +124,7 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
         special = arrays.SPECIAL[name]
         bound = bind(name, special.params, special.required, args, keywords, node)
         for p, value in bound.items():
-            if p in arrays.STATIC and (isinstance(value, (Ref, float, bool, str)) or _holds(value, Ref)):
+            if p in arrays.STATIC and (isinstance(value, (Ref, Index, float, bool, str)) or _holds(value, Ref)):
                 raise Problem(
                     errors.bad_constant(
                         f"`{p}` of `{name}` must be whole numbers or sizes that are known before the program runs",
@@ -173,7 +195,7 @@ def apply_op(op: Op, args: list[Value], keywords: dict[str, Value], node: ast.Ca
     attrs = []
     for name, default in zip(op.attrs, op.defaults, strict=True):
         value = bound[name] if name in bound else default_of(default)
-        if isinstance(value, Ref):
+        if isinstance(value, (Ref, Index)):
             raise Problem(
                 errors.bad_constant(
                     f"`{name}` must be known before the program runs", node.span, "write a number, a size or a `const`"
@@ -255,4 +277,4 @@ def _return(fn: ast.Function, saved: tuple[Span | None, tuple[str, ...], int], e
     results = e.pop(len(fn.result))
     e.at, e.scope, depth = saved
     del e.trail[depth:]
-    e.values.append(results[0] if len(results) == 1 else tuple(results))
+    e.values.append(results[0] if len(results) == 1 else Several(results))

@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from gradlang.check import calls, errors, indexing, statics
+from gradlang.check import calls, comprehension, errors, indexing, lift, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
+from gradlang.check.loops import Index, Loop, dims, together
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scope import Env
 from gradlang.diagnostics import Diagnostic
-from gradlang.ops.op import Op
+from gradlang.ops.op import ROW, Op
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, SCALAR, Size, Type
+from gradlang.types import INT, SCALAR, Dim, Size, Type
 
 
 class Sink(Protocol):
@@ -48,6 +49,7 @@ class Elaborator:
         self.scope: tuple[str, ...] = ()
         self.guarded = 0
         self.entered = 0
+        self.depth = 0
         self.calls: dict[tuple[str, ...], int] = {}
 
     # -------------------------------------------------------------- the loop
@@ -60,13 +62,22 @@ class Elaborator:
             step, payload = work.pop()
             try:
                 step(*payload)
-            except Problem as problem:
-                self.problems.append(self.placed(problem.diagnostic))
-                self.values.append(POISON)
-            except Misfit as misfit:
-                self.problems.append(self.placed(errors.misfit(misfit.message, payload[0].span, misfit.help)))
+            except (Problem, Misfit) as problem:
+                self.fail(problem, payload[0].span)
                 self.values.append(POISON)
         return self.values.pop()
+
+    def fail(self, problem: Problem | Misfit, span: Span) -> None:
+        """Reports what went wrong in a step that stands at `span`."""
+        found = problem.diagnostic if isinstance(problem, Problem) else errors.misfit(problem.message, span, problem.help)
+        self.problems.append(self.placed(found))
+
+    def loop(self, name: str, length: Dim, span: Span, nest: list[Loop], scan: bool = False) -> Loop:
+        """A new loop, inside all that were made before it."""
+        self.depth += 1
+        made = Loop(name, length, self.depth, span, scan)
+        nest.append(made)
+        return made
 
     def abandon(self) -> None:
         """Forgets an evaluation that was given up half-way."""
@@ -108,11 +119,12 @@ class Elaborator:
         """A node for an op of the table over values; raises Misfit where they do not fit."""
         refs = []
         op = self.table[name]
+        args = [self.index_array(a, span) if a.__class__ is Index else a for a in args]
         if "integral" in op.flags:
-            args = self.whole(list(args), span)
+            args = self.whole(args, span)
         elif name in INDEXED:
             x, index = args
-            args = (x, indexing.integers(self, index, span) if isinstance(index, tuple) else index)
+            args = [x, indexing.integers(self, index, span) if isinstance(index, tuple) else index]
         for a in args:
             if a.__class__ is not Ref:
                 if isinstance(a, Poison):
@@ -122,7 +134,48 @@ class Elaborator:
                     return POISON
             refs.append(a)
         attrs, type = infer(op, [r.type for r in refs], attrs, self.table)
+        for r in refs:
+            if r.axes or r.steps:
+                return self.lifted(op, refs, attrs, type, self.at or span)
         return self.sink.emit(op, refs, attrs, type, self.at or span, self.scope)
+
+    def lifted(self, op: Op, refs: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span) -> Ref:
+        """An op over values of which some are one per count of a loop, or made by the step of a recurrence."""
+        steps = together(*(r.steps for r in refs))
+        for loop in steps:
+            refs = [self.row(r, loop, span) if loop in r.axes else r for r in refs]
+        if any(r.axes for r in refs):
+            made = lift.emit(self.sink, self.table, op, refs, attrs, type, span, self.scope)
+        else:
+            made = self.sink.emit(op, refs, attrs, type, span, self.scope)
+        return Ref(made.id, type, made.axes, steps)
+
+    def row(self, r: Ref, loop: Loop, span: Span) -> Ref:
+        """The value at the current step of a recurrence."""
+        at = r.axes.index(loop)
+        axes = (*r.axes[:at], *r.axes[at + 1 :])
+        type = Type(dims(axes) + r.type.shape, r.type.dtype)
+        made = self.sink.emit(ROW, [lift.plain(r)], (loop, at), type, span, self.scope)
+        return Ref(made.id, r.type, axes, together(r.steps, (loop,)))
+
+    def raw(self, name: str, x: Ref, attrs: tuple[Any, ...], span: Span) -> Ref:
+        """An op over the array that holds a value for all counts."""
+        op = self.table[name]
+        attrs, type = infer(op, [x.type], attrs, self.table)
+        return self.sink.emit(op, [x], attrs, type, self.at or span, self.scope)
+
+    def index_array(self, index: Index, span: Span) -> Ref:
+        """An index as whole numbers, one per count of its loops."""
+        total: Value = index.base
+        for loop, factor in index.terms:
+            made = self.sink.emit(
+                self.table["iota"], [], (loop.length,), Type((loop.length,), "int"), self.at or span, self.scope
+            )
+            count: Value = Ref(made.id, INT, (loop,))
+            count = count if factor == 1 else self.apply("mul", (count, factor), (), span)
+            total = count if total == 0 else self.apply("add", (count, total), (), span)
+        assert isinstance(total, Ref)
+        return total
 
     def whole(self, args: list[Value], span: Span) -> list[Value]:
         """Literals and sizes next to whole numbers are whole numbers too."""
@@ -148,8 +201,12 @@ class Elaborator:
             return self.sink.leaf("const", (statics.real(value),), SCALAR, span)
         if isinstance(value, Size):
             return self.sink.leaf("size", (value,), SCALAR, span)
+        if isinstance(value, Index):
+            return self.index_array(value, span)
         if isinstance(value, tuple):
             return self.array(value, span)
+        if isinstance(value, (comprehension.Generated, comprehension.Range, comprehension.Zipped)):
+            raise Problem(errors.iterable(span))
         word = "none" if value is None else f'the text "{value}"'
         raise Problem(errors.kind(f"{word} is not a number", span))
 
@@ -282,6 +339,10 @@ def _transposed(node: ast.Attribute, e: Elaborator) -> None:
     e.values.append(e.apply("transpose", e.pop(1), (None,), node.span))
 
 
+def _comprehension(node: ast.Comprehension, env: Env, e: Elaborator) -> None:
+    comprehension.comprehension(node, env, e)
+
+
 def _slice(node: ast.Slice, env: Env, e: Elaborator) -> None:
     raise Problem(errors.bad_constant("a slice stands only inside `[ ]`", node.span))
 
@@ -312,5 +373,5 @@ DISPATCH: dict[type, Callable[..., None]] = {
     ast.Slice: _slice,
     ast.Derive: _derive,
     ast.Implicit: _later("implicit definitions (`solve`) are"),
-    ast.Comprehension: _later("comprehensions (`for` inside a formula) are"),
+    ast.Comprehension: _comprehension,
 }

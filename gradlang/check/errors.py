@@ -157,6 +157,22 @@ def argument_twice(name: str, parameter: str, span: Span) -> Diagnostic:
     return Diagnostic("G302", f"`{name}` is given `{parameter}` twice", span, help="keep one of the two values")
 
 
+def generator_alone(name: str, span: Span) -> Diagnostic:
+    hint = f"write `{name}([...], ...)` with a list"
+    return Diagnostic("G302", f"`{name}` of a comprehension takes no other argument", span, help=hint)
+
+
+def generator(name: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "G303", f"`{name}` is no reduction: it takes a list, not a bare `for`", span, help="write `[... for ...]`"
+    )
+
+
+def iterable(span: Span) -> Diagnostic:
+    hint = "for example `sum(x[i] for i in range(n))`; `arange(n)` is an array"
+    return Diagnostic("G303", "this stands only after `in`", span, help=hint)
+
+
 # ------------------------------------------------------------------ shapes and kinds
 def misfit(message: str, span: Span, help: str = "") -> Diagnostic:
     return Diagnostic("G310", message, span, help=help)
@@ -178,6 +194,12 @@ def ragged(span: Span) -> Diagnostic:
 
 def out_of_range(index: int, dim: str, span: Span) -> Diagnostic:
     return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help="indices count from 0")
+
+
+def reaches(index: int, dim: str, loops: Sequence[str], span: Span) -> Diagnostic:
+    names = " and ".join(f"`{n}`" for n in dict.fromkeys(loops))
+    hint = "indices count from 0 to one less than the length: mend the range, or guard it: `x[i - 1] if i > 0 else 0`"
+    return Diagnostic("G314", f"this index reaches {index} as {names} runs, outside an axis of length {dim}", span, help=hint)
 
 
 def bad_constant(message: str, span: Span, help: str = "") -> Diagnostic:

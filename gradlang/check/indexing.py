@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradlang.check import errors, statics
+from gradlang.check import errors, lift, statics
 from gradlang.check.errors import Problem
+from gradlang.check.loops import Index, Loop, dims, inside, largest, plus, smallest, together
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.ops.shapes import Misfit
 from gradlang.source import Span
@@ -64,40 +65,132 @@ def _static_index(value: tuple[Value, ...], item: Value) -> Value | None:
 
 
 def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value:
-    """x[items]: slices and whole numbers first (one `slice`), then new axes (one `reshape`), then index arrays."""
+    """x[items]: slices, whole numbers and indices of loops first (one `slice`), then new axes and the order of the loops (a
+    `transpose`, a `reshape`), then index arrays."""
     if isinstance(x, Poison):
         return x
     used = sum(i is not None for i in items)
     if used > x.type.rank:
         raise Misfit(too_many(used, x.type))
-    starts: list[Dim] = []
-    lengths: list[Dim] = []
-    steps: list[int] = []
-    shape: list[Dim] = []
-    takes: list[tuple[int, Ref]] = []
-    dims = iter(x.type.shape)
+    look = Look(e, x, span)
+    seen = [loop for item in items if isinstance(item, Index) for loop in item.loops]
+    look.shared = {loop for loop in seen if seen.count(loop) > 1}
+    dims = iter(enumerate(x.type.shape))
     for item in [*items, *[Cut(None, None, None)] * (x.type.rank - used)]:
         if item is None:
-            shape.append(1)
-            continue
-        dim = next(dims)
+            look.shape.append(1)
+        else:
+            look.item(item, *next(dims))
+    return _take(e, look.cut(), look.takes, span)
+
+
+class Look:
+    """One look into an array: what becomes of each of its axes."""
+
+    def __init__(self, e: Elaborator, x: Ref, span: Span) -> None:
+        self.e, self.x, self.span = e, x, span
+        self.starts: list[Dim] = []
+        self.lengths: list[Dim] = []
+        self.steps: list[int] = []
+        self.shape: list[Dim] = []  # of the result, but for index arrays: they still have the whole axis
+        self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
+        self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
+        self.takes: list[tuple[int, Ref, bool]] = []  # (place in `shape`, index, whether it is known to be inside)
+
+    def item(self, item: Value, axis: int, dim: Dim) -> None:
+        origin = self.x.origin[axis] if self.x.origin else 0
+        if origin != 0:
+            item = _moved(item, origin)
         if isinstance(item, tuple):
-            item = integers(e, item, span)
-        if isinstance(item, Ref):
-            takes.append((len(shape), _whole(item)))
-            item = Cut(None, None, None)
-        start, length, step = _bounds(e, item, dim, span)
-        starts.append(start)
-        lengths.append(length)
-        steps.append(step)
-        if isinstance(item, Cut):
-            shape.append(length)
-    out: Value = x
-    if any(s != 0 for s in starts) or tuple(lengths) != x.type.shape or any(s != 1 for s in steps):
-        out = e.apply("slice", (out,), (tuple(starts), tuple(lengths), tuple(steps)), span)
-    if tuple(shape) != tuple(lengths):
-        out = e.apply("reshape", (out,), (tuple(shape),), span)
-    return _take(e, out, takes, span)
+            item = integers(self.e, item, self.span)
+        if isinstance(item, Cut) and (isinstance(item.start, Index) or isinstance(item.stop, Index)):
+            item = self.window(item, dim)
+        if isinstance(item, Index):
+            loop = item.loops[0]
+            plain = len(item.terms) == 1 and loop not in (*self.x.axes, *self.x.steps, *self.shared)
+            sure = inside(item, dim)
+            if not sure and not self.e.guarded:
+                self.require(item, dim)
+                sure = True
+            if sure and plain:
+                self.put(item.base, loop.length, item.factor(loop))
+                self.loops.append((loop, axis))
+                return
+            self.array(self.e.index_array(item, self.span), axis, dim, sure)
+        elif isinstance(item, Ref):
+            self.array(_whole(item), axis, dim, False)
+        else:
+            start, length, step = _bounds(self.e, item, dim, self.span)
+            self.put(start, length, step)
+            if isinstance(item, Cut):
+                self.shape.append(length)
+
+    def array(self, index: Ref, axis: int, dim: Dim, sure: bool) -> None:
+        self.takes.append((len(self.shape), index, sure))
+        self.put(0, dim, 1)
+        self.shape.append(dim)
+
+    def put(self, start: Dim, length: Dim, step: int) -> None:
+        self.starts.append(start)
+        self.lengths.append(length)
+        self.steps.append(step)
+
+    def require(self, item: Index, dim: Dim) -> None:
+        low, high = smallest(item), largest(item)
+        for bound in (low, high):
+            if isinstance(bound, int) and (bound < 0 or (isinstance(dim, int) and bound >= dim)):
+                counts = all(isinstance(at.length, int) and at.length > 0 for at in item.loops)
+                if counts:
+                    raise Problem(errors.reaches(bound, str(dim), [at.name for at in item.loops], self.span))
+        require(self.e, low, 0, self.span)
+        require(self.e, sub(sub(dim, 1), high), 0, self.span)
+
+    def window(self, item: Cut, dim: Dim) -> Value:
+        """`x[i:i + 3]`: as many entries at every count, from a place that moves."""
+        start = 0 if item.start is None else item.start
+        stop = dim if item.stop is None else item.stop
+        length = plus(stop, start, -1) if all(isinstance(b, (int, Size, Index)) for b in (start, stop)) else None
+        if length is None or isinstance(length, Index) or item.step is not None:
+            raise Misfit("the length of a slice must be the same at every count of a loop", "for example `x[i:i + 3]`")
+        if not self.e.guarded:
+            self.require(simple_index(start), add(dim, 1))
+            self.require(simple_index(stop), add(dim, 1))
+        iota = self.e.apply("iota", (), (length,), self.span)
+        return self.e.apply("add", (iota, start), (), self.span)
+
+    def cut(self) -> Value:
+        """The array after the slice: loops in front, then the axes that stay and the new ones."""
+        e, x, n = self.e, self.x, len(self.x.axes)
+        lengths = dims(x.axes) + tuple(self.lengths)
+        out = lift.plain(x)
+        if any(s != 0 for s in self.starts) or lengths != out.type.shape or any(s != 1 for s in self.steps):
+            starts, steps = (0,) * n + tuple(self.starts), (1,) * n + tuple(self.steps)
+            out = e.raw("slice", out, (starts, lengths, steps), self.span)
+        axes = together(x.axes, (loop for loop, _ in self.loops))
+        if self.loops:
+            where = {**{loop: k for k, loop in enumerate(x.axes)}, **{loop: n + axis for loop, axis in self.loops}}
+            rest = [n + a for a in range(x.type.rank) if n + a not in where.values()]
+            order = (*(where[loop] for loop in axes), *rest)
+            if order != tuple(range(len(order))):
+                out = e.raw("transpose", out, (order,), self.span)
+        shape = dims(axes) + tuple(self.shape)
+        if shape != out.type.shape:
+            out = e.raw("reshape", out, (shape,), self.span)
+        return Ref(out.id, Type(tuple(self.shape), x.type.dtype), axes, x.steps)
+
+
+def simple_index(at: Dim | Index) -> Index:
+    return at if isinstance(at, Index) else Index(at, ())
+
+
+def _moved(item: Value, origin: Dim) -> Value:
+    """An index of an indexed definition that does not start at 0. From the end it is what it was."""
+    if isinstance(item, Cut):
+        start, stop = (b if b is None else _moved(b, origin) for b in (item.start, item.stop))
+        return Cut(start, stop, item.step)
+    if isinstance(item, int) and item < 0:
+        return item
+    return plus(item, origin, -1) if isinstance(item, (int, Size, Index)) else item
 
 
 def too_many(used: int, type: Type) -> str:
@@ -182,6 +275,11 @@ def _from_end(at: Dim, dim: Dim) -> Dim:
     return add(dim, at) if negative else at
 
 
+def require_length(e: Elaborator, length: Dim, span: Span) -> None:
+    """Have the number of steps of a loop checked: a formula of sizes must not be negative."""
+    require(e, length, 0, span)
+
+
 def require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
     """Have a size checked at the call where it is not plain from its form."""
     if not at_least(dim, low):
@@ -190,19 +288,26 @@ def require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
             check(dim, low, e.at or span)
 
 
-def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref]], span: Span) -> Value:
+def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Span) -> Value:
     """Index arrays on one axis or on neighbouring axes (which are flattened into one)."""
     if not takes or not isinstance(x, Ref):
         return x
     first = takes[0][0]
-    if [axis for axis, _ in takes] != list(range(first, first + len(takes))):
-        raise Misfit("index arrays must stand on neighbouring axes")
-    many = len(takes) > 1
     shape = x.type.shape
-    check = "nearest" if e.guarded else "within" if many else None
-    checked = [e.apply(check, (index,), (shape[axis],), span) if check else index for axis, index in takes]
+    many = len(takes) > 1
+    checked: list[Value] = []
+    for axis, index, sure in takes:
+        check = None if sure else "nearest" if e.guarded else "within" if many else None
+        checked.append(e.apply(check, (index,), (shape[axis],), span) if check else index)
+    if [axis for axis, _, _ in takes] != list(range(first, first + len(takes))):
+        if any(index.type.rank for _, index, _ in takes):
+            raise Misfit("index arrays must stand on neighbouring axes")
+        out: Value = x
+        for (axis, _, _), index in reversed(list(zip(takes, checked, strict=True))):
+            out = e.apply("take_axis", (out, index), (axis,), span)
+        return out
     where: Value = checked[0]
-    for (axis, _), index in zip(takes[1:], checked[1:], strict=True):
+    for (axis, _, _), index in zip(takes[1:], checked[1:], strict=True):
         width = e.sink.leaf("size" if isinstance(x.type.shape[axis], Size) else "const", (x.type.shape[axis],), INT, span)
         where = e.apply("add", (e.apply("mul", (where, width), (), span), index), (), span)
     if many:

@@ -31,8 +31,11 @@ def names_in(exprs: Iterable[ast.Expr]) -> list[ast.Name]:
             stack.extend((c, bound) for c in reversed(node.args))  # type: ignore[union-attr]
             continue
         if isinstance(node, ast.Comprehension):
-            inner = bound.union(*(ast.shadowed(c.targets) for c in node.clauses if isinstance(c, ast.For)))
-            stack.extend((c, inner) for c in reversed(ast.children(node)))
+            parts: list[tuple[ast.Expr, frozenset[str]]] = []
+            for c in node.clauses:  # a variable is known from its own clause on
+                parts.append((c.over if isinstance(c, ast.For) else c.cond, bound))
+                bound = bound | ast.shadowed(c.targets) if isinstance(c, ast.For) else bound
+            stack.extend([*reversed(parts), (node.element, bound)])
             continue
         if isinstance(node, ast.Implicit):
             stack += [(node.start, bound), (node.residual, bound | {node.name.id})]

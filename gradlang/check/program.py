@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.source import Sources, Span
 from gradlang.types import Dim, Type
@@ -109,10 +110,17 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A value that is computed: its node and type."""
+    """A value that is computed: its node and type.
+
+    Inside a comprehension it may be one value per count of some loops: its node then has the lengths of `axes` in front of
+    the shape that `type` gives. A value that the step of a recurrence computes has that recurrence among `steps`.
+    `origin` is the first index of each axis of an indexed definition, where that is not 0."""
 
     id: int
     type: Type
+    axes: tuple[Loop, ...] = ()
+    steps: tuple[Loop, ...] = ()
+    origin: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +128,13 @@ class Poison:
     """Stands for a value whose formula has an error that was already reported."""
 
 
+class Several(tuple[Any, ...]):
+    """The results of a function that returns several."""
+
+
 POISON = Poison()
 # What an expression may mean before it becomes a node: a number, a size, a truth value, none, a text, a list of these.
-Static = int | float | bool | Dim | str | None
+Static = int | float | bool | Dim | Index | str | None
 Value = Any  # Ref | Poison | Static | tuple[Value, ...]
 
 

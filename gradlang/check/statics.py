@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlang import types
+from gradlang.check import loops
+from gradlang.check.loops import Index
 from gradlang.check.program import Ref, Value
 from gradlang.ops.operators import ARITHMETIC, COMPARISONS, DIVISION, LOGIC
 from gradlang.types import Shape, Size
@@ -39,6 +41,8 @@ def fold(op: str, args: list[Value]) -> Any:
         return LOGIC[op](*args) if op in LOGIC else UNKNOWN
     if all(map(is_number, args)):
         return _numbers(op, args)
+    if any(isinstance(a, Index) for a in args):
+        return _indices(op, args)
     if any(isinstance(a, Size) for a in args) and all(isinstance(a, (int, Size)) and not isinstance(a, bool) for a in args):
         return _sizes(op, args)
     if op == "add" and all(isinstance(a, tuple) for a in args) and any(isinstance(i, Size) for a in args for i in a):
@@ -82,6 +86,20 @@ def _sizes(op: str, args: list[Any]) -> Any:
         return UNKNOWN if whole is None else whole
     if op in ("equal", "not_equal") and args[0] == args[1]:
         return op == "equal"
+    return UNKNOWN
+
+
+def _indices(op: str, args: list[Any]) -> Any:
+    """Sums of indices are indices, and so are their products with whole numbers."""
+    if any(isinstance(a, bool) or not isinstance(a, (int, Size, Index)) for a in args):
+        return UNKNOWN
+    if op in ("add", "sub"):
+        return loops.plus(args[0], args[1], 1 if op == "add" else -1)
+    if op == "neg":
+        return loops.times(args[0], -1)
+    if op == "mul" and any(isinstance(a, int) for a in args):
+        index, factor = args if isinstance(args[1], int) else reversed(args)
+        return loops.times(index, factor)
     return UNKNOWN
 
 

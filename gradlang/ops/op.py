@@ -84,3 +84,9 @@ class Op:
     def text(self) -> str:
         """The entry as it stands in its file."""
         return self.source.slice(self.span).rstrip() if self.source else self.name
+
+
+# What only a body or a derivative needs, and no table has: the value of an array at the current step of a recurrence, a
+# state of an earlier step, one of the results of a recurrence; and the operators that `transform/differentiate.py` removes.
+ROW, STATE, SCAN, ITEM = (Op(name, (), (), (), "y") for name in ("row", "state", "scan", "item"))
+DERIVATIVES = {name: Op(name, (), (), (), "y") for name in ("grad", "jvp", "vjp", "jacobian")}

@@ -1,0 +1,244 @@
+"""Ops over values that are one per count of some loops: the loops become leading axes of the arrays.
+
+A value keeps only the loops that it depends on, so nothing is repeated before it has to be. The same rules serve
+comprehensions, which are elaborated with them, and Jacobians, whose many cotangents go through one sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradlang.check.infer import infer
+from gradlang.check.loops import Loop, dims, together
+from gradlang.check.program import Ref
+from gradlang.ops.op import Op
+from gradlang.ops.shapes import Misfit
+from gradlang.ops.table import OpTable
+from gradlang.source import Span
+from gradlang.types import INT, Dim, Shape, Size, Type, mul, product
+
+if TYPE_CHECKING:
+    from gradlang.check.elaborate import Sink
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def plain(r: Ref) -> Ref:
+    """The array that holds a value for all counts."""
+    return Ref(r.id, Type(dims(r.axes) + r.type.shape, r.type.dtype)) if r.axes else r
+
+
+class Lift:
+    """One op under way, over the union of the loops of its arguments."""
+
+    def __init__(self, sink: Sink, table: OpTable, axes: tuple[Loop, ...], span: Span, scope: tuple[str, ...]) -> None:
+        self.sink, self.table, self.axes, self.span, self.scope = sink, table, axes, span, scope
+        self.loops = dims(axes)
+
+    def make(self, name: str, args: Sequence[Ref], attrs: tuple[Any, ...] = ()) -> Ref:
+        op = self.table[name]
+        attrs, type = infer(op, [a.type for a in args], attrs, self.table)
+        return self.sink.emit(op, list(args), attrs, type, self.span, self.scope)
+
+    def whole(self, dim: Dim) -> Ref:
+        return self.sink.leaf("size" if isinstance(dim, Size) else "const", (dim,), INT, self.span)
+
+    def reshape(self, r: Ref, shape: Shape) -> Ref:
+        return r if r.type.shape == shape else self.make("reshape", (r,), (shape,))
+
+    def transpose(self, r: Ref, order: Sequence[int]) -> Ref:
+        return r if list(order) == list(range(len(order))) else self.make("transpose", (r,), (tuple(order),))
+
+    def thin(self, r: Ref, rank: int) -> Ref:
+        """A value aligned with others of `rank` axes: the loops that it lacks have length 1, and leading ones are left out."""
+        missing = [loop not in r.axes for loop in self.axes] + [True] * (rank - r.type.rank)
+        shape: list[Dim] = [1 if m else loop.length for m, loop in zip(missing, self.axes, strict=False)]
+        shape += [1] * (rank - r.type.rank)
+        lead = next((k for k, m in enumerate(missing) if not m), len(missing))
+        return self.reshape(plain(r), (*shape[lead:], *r.type.shape))
+
+    def full(self, r: Ref) -> Ref:
+        """A value for every count of all loops."""
+        shape = self.loops + r.type.shape
+        thin = self.thin(r, r.type.rank)
+        return thin if thin.type.shape == shape else self.make("broadcast_to", (thin,), (shape,))
+
+
+def emit(
+    sink: Sink,
+    table: OpTable,
+    op: Op,
+    refs: list[Ref],
+    attrs: tuple[Any, ...],
+    type: Type,
+    span: Span,
+    scope: tuple[str, ...],
+) -> Ref:
+    """The op for every count. `attrs` and `type` are those of one count. Raises Misfit for an op that cannot be lifted."""
+    axes = together(*(r.axes for r in refs))
+    lift = Lift(sink, table, axes, span, scope)
+    whole = Type(lift.loops + type.shape, type.dtype)
+    if op.pointwise:
+        made = sink.emit(op, [lift.thin(r, type.rank) for r in refs], attrs, whole, span, scope)
+        return Ref(made.id, type, axes)
+    rule = RULES.get(op.name)
+    if rule is not None:
+        made = rule(lift, refs, attrs, type)
+    elif "axis" in op.attrs:
+        at = op.attrs.index("axis")
+        shifted = (*attrs[:at], _shifted(attrs[at], len(axes)), *attrs[at + 1 :])
+        made = lift.make(op.name, [lift.full(r) for r in refs], shifted)
+    else:
+        try:
+            made = lift.make(op.name, [lift.full(r) for r in refs], attrs)
+        except Misfit:
+            made = Ref(-1, type)
+    if made.type.shape != whole.shape:
+        return _by_value(lift, op, refs, attrs, span)
+    return Ref(made.id, type, axes)
+
+
+def _by_value(lift: Lift, op: Op, refs: list[Ref], attrs: tuple[Any, ...], span: Span) -> Ref:
+    from gradlang.check.rules import evaluate  # the value of an entry is an elaborated expression itself
+
+    if op.value is None:
+        raise Misfit(f"`{op.name}` cannot be used inside a comprehension")
+    return evaluate(op, op.value, refs, attrs, lift.sink, None, None, span, lift.table, lift.scope)
+
+
+def _shifted(axis: Any, by: int) -> Any:
+    return tuple(a + by for a in axis) if isinstance(axis, tuple) else axis + by
+
+
+# ------------------------------------------------------------------ one rule per structural op
+def _broadcast_to(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    return on.make("broadcast_to", (on.thin(refs[0], type.rank),), (on.loops + type.shape,))
+
+
+def _sum_to(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    x, n = refs[0], len(on.axes)
+    made = plain(x)
+    extra = x.type.rank - type.rank
+    if extra:
+        made = on.make("sum", (made,), (tuple(range(n, n + extra)), False))
+    return on.make("sum_to", (made,), (on.loops + type.shape,))
+
+
+def _reshape(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    return on.reshape(plain(refs[0]), on.loops + type.shape)
+
+
+def _transpose(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    n = len(on.axes)
+    return on.transpose(plain(refs[0]), (*range(n), *(a + n for a in attrs[0])))
+
+
+def _slice(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    start, length, step = attrs
+    n = len(on.axes)
+    return on.make("slice", (plain(refs[0]),), ((0,) * n + start, on.loops + length, (1,) * n + step))
+
+
+def _unslice(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    shape, start, step = attrs
+    n = len(on.axes)
+    return on.make("unslice", (plain(refs[0]),), (on.loops + shape, (0,) * n + start, (1,) * n + step))
+
+
+def _variadic(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    op = "stack" if refs[0].type.rank < type.rank else "concat"
+    return on.make(op, [on.full(r) for r in refs], (attrs[0] + len(on.axes),))
+
+
+def _einsum(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    left, _, right = attrs[0].partition("->")
+    spare = iter(c for c in LETTERS if c not in attrs[0])
+    names = {loop: next(spare) for loop in on.axes}
+    parts = ["".join(names[a] for a in r.axes) + p for r, p in zip(refs, left.split(","), strict=True)]
+    spec = ",".join(parts) + "->" + "".join(names.values()) + right
+    return on.make("einsum", [plain(r) for r in refs], (spec,))
+
+
+def _matmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    a, b = refs
+    if a.type.rank == 1 and b.type.rank == 1:
+        return _einsum(on, refs, ("k,k->",), type)
+    if not b.axes and (a.type.rank > 1 or b.type.rank == 2) and b.type.rank <= 2:
+        return on.make("matmul", (plain(a), b))  # the loops of a are rows among its rows
+    if not a.axes and a.type.rank == 2 and b.type.rank == 1:
+        return on.make("matmul", (plain(b), on.transpose(a, (1, 0))))
+    rank = max(a.type.rank, b.type.rank, 2)
+    left = a if a.type.rank > 1 else _stretched(on, a, -2)
+    right = b if b.type.rank > 1 else _stretched(on, b, -1)
+    made = on.make("matmul", (on.thin(left, rank), on.thin(right, rank)))
+    return on.reshape(made, on.loops + type.shape)
+
+
+def _stretched(on: Lift, r: Ref, at: int) -> Ref:
+    """A vector as a matrix of one row (-2) or one column (-1), for the same counts."""
+    shape = (1, *r.type.shape) if at == -2 else (*r.type.shape, 1)
+    made = on.reshape(plain(r), dims(r.axes) + shape)
+    return Ref(made.id, Type(shape, r.type.dtype), r.axes)
+
+
+def _take_axis(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    (x, index), (axis,), n = refs, attrs, len(on.axes)
+    if not index.axes:
+        return on.make("take_axis", (plain(x), index), (axis + n,))
+    if not x.axes:
+        made = on.make("take_axis", (x, plain(index)), (axis,))
+        return on.transpose(made, (*range(axis, axis + n), *range(axis), *range(axis + n, made.type.rank)))
+    width, before = x.type.shape[axis], axis
+    rows = _first(on, on.full(x), axis)
+    rows = on.reshape(rows, (mul(product(on.loops), width), *rows.type.shape[n + 1 :]))
+    made = on.make("take_axis", (rows, _offset(on, index, width)), (0,))
+    k = index.type.rank
+    order = (*range(n), *range(n + k, n + k + before), *range(n, n + k), *range(n + k + before, made.type.rank))
+    return on.transpose(made, order)
+
+
+def _scatter_add(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    (x, index), (axis, width), n = refs, attrs, len(on.axes)
+    if not index.axes:
+        return on.make("scatter_add", (plain(x), index), (axis + n, width))
+    k = index.type.rank
+    rows = on.full(x)
+    order = (*range(n), *range(n + axis, n + axis + k), *range(n, n + axis), *range(n + axis + k, rows.type.rank))
+    rows = on.transpose(rows, order)
+    rest = rows.type.shape[n + k :]
+    count = product((*on.loops, *index.type.shape))
+    where = on.reshape(_offset(on, index, width), (count,))
+    made = on.make("scatter_add", (on.reshape(rows, (count, *rest)), where), (0, mul(product(on.loops), width)))
+    made = on.reshape(made, (*on.loops, width, *rest))
+    return on.transpose(made, (*range(n), *range(n + 1, n + 1 + axis), n, *range(n + 1 + axis, made.type.rank)))
+
+
+def _first(on: Lift, r: Ref, axis: int) -> Ref:
+    """An array with one of the axes of its elements right after the loops."""
+    n = len(on.axes)
+    return on.transpose(r, (*range(n), n + axis, *range(n, n + axis), *range(n + axis + 1, r.type.rank)))
+
+
+def _offset(on: Lift, index: Ref, width: Dim) -> Ref:
+    """Indices into the rows of all counts, one count after the other."""
+    count = product(on.loops)
+    starts = on.make("mul", (on.make("iota", (), (count,)), on.whole(width)))
+    starts = on.reshape(starts, on.loops + (1,) * index.type.rank)
+    return on.make("add", (on.make("within", (on.full(index),), (width,)), starts))
+
+
+RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
+    "broadcast_to": _broadcast_to,
+    "sum_to": _sum_to,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "slice": _slice,
+    "unslice": _unslice,
+    "concat": _variadic,
+    "stack": _variadic,
+    "einsum": _einsum,
+    "matmul": _matmul,
+    "take_axis": _take_axis,
+    "scatter_add": _scatter_add,
+}
