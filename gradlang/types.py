@@ -154,6 +154,7 @@ class Type:
 SCALAR = Type(())
 BOOL = Type((), "bool")
 INT = Type((), "int")
+BUNDLE = Type((), "bundle")  # the several sequences of a recurrence
 
 
 def show_shape(shape: Shape) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gradlang.backend import numpy_scan
 from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
@@ -19,6 +20,14 @@ HELPERS = {
     if index.size and not (-n <= index.min() and index.max() < n):
         raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
     return np.where(index < 0, index + n, index)
+''',
+    "earlier": '''def earlier(index, at, low, way):
+    """Indices of steps of a recurrence before those at `at`, from `low` on; the steps go up (1) or down (-1)."""
+    index, at = np.broadcast_arrays(index, at)
+    bad = ((index - low) * way < 0) | ((at - index) * way < 1)
+    if bad.any():
+        raise IndexError(f"index {index[bad].flat[0]} at step {at[bad].flat[0]} is not that of an earlier step")
+    return index
 ''',
     "nearest": '''def nearest(index, n):
     """Whole numbers, the ones outside -n to n - 1 moved to the ends."""
@@ -80,12 +89,44 @@ def dim_text(dim: Dim, sizes: dict[str, str]) -> str:
 
 
 class NumpyPrinter(TapePrinter):
-    def __init__(self, tape: Tape, names: Names, table: OpTable, params: dict[str, str], sizes: dict[str, str]) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        names: Names,
+        table: OpTable,
+        params: Mapping[Any, str],
+        sizes: dict[str, str],
+        helpers: set[str] | None = None,
+        wanted: Iterable[int] = (),
+    ) -> None:
+        """`wanted` are instructions whose texts are asked for, besides the outputs of the tape."""
         super().__init__(tape, names)
         self.table, self.params, self.sizes = table, params, sizes
-        self.helpers: set[str] = set()
+        self.helpers: set[str] = set() if helpers is None else helpers
+        self.sequences: dict[int, list[str]] = {}
+        for i in wanted:
+            self.uses[i] += 1
         self.skip_broadcasts()
         self.run()
+
+    def inside(self, tape: Tape, params: Mapping[Any, str], wanted: Iterable[int]) -> NumpyPrinter:
+        """A printer of the body of a loop."""
+        return NumpyPrinter(tape, self.names, self.table, params, self.sizes, self.helpers, wanted)
+
+    def dim(self, dim: Dim) -> str:
+        return dim_text(dim, self.sizes)
+
+    def named(self, i: int) -> str:
+        """A value by a name, for a use that is repeated."""
+        text = self.text[i][0]
+        if not text.isidentifier():
+            name = self.names.fresh()
+            self.lines.append((f"{name} = {text}", self.tape.instrs[i].span))
+            self.text[i] = (name, ATOM)
+        return self.text[i][0]
+
+    def inlined(self, i: int, instr: Instr, text: str) -> bool:
+        return instr.op in ("scan", "item") or super().inlined(i, instr, text)
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -109,6 +150,10 @@ class NumpyPrinter(TapePrinter):
 
     # -------------------------------------------------------------- instructions
     def expression(self, i: int, instr: Instr) -> Text:
+        if instr.op == "scan":
+            return numpy_scan.write(self, i, instr)
+        if instr.op == "item":
+            return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
         op = self.table[instr.op]
         special = STRUCTURAL.get(instr.op)
         if special is not None:
@@ -321,6 +366,9 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "cumsum_along": _on_axis("np.cumsum"),
     "scan_affine": lambda p, i: p.helper("scan_affine", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
     "nearest": lambda p, i: p.helper("nearest", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
+    "earlier": lambda p, i: p.helper(
+        "earlier", p.at(i.args[0]), p.at(i.args[1]), dim_text(i.attrs[0], p.sizes), str(i.attrs[1])
+    ),
     "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
     "real": _real,

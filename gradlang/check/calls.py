@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from gradlang.check import arrays, comprehension, errors
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.loops import Index
-from gradlang.check.names import body_order
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
 from gradlang.check.scope import Env, Home
+from gradlang.check.units import Group, body_order
 from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.syntax import ast
@@ -248,9 +248,12 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
     e.then(_return, fn, saved, e)
     for result in reversed(fn.result):
         e.push(result, env)
-    for define in reversed(body_order(fn)):
-        e.then(assign, define, env, e)
-        e.push(define.value, env)
+    for unit in reversed(body_order(fn)):
+        if isinstance(unit, Group):
+            e.then(assign_rows, unit, env, e)
+        else:
+            e.then(assign, unit.define, env, e)
+            e.push(unit.define.value, env)
 
 
 # Library functions that a picture shows as one box; the others are pieces of rules.
@@ -262,6 +265,12 @@ def assign(define: ast.Define, env: Env, e: Elaborator) -> None:
     targets = [t.name for t in define.targets]
     for t, v in zip(targets, unpack(value, targets, define.span), strict=True):
         env.names[t.id] = v
+
+
+def assign_rows(group: Group, env: Env, e: Elaborator) -> None:
+    from gradlang.check import recurrence  # which calls functions itself
+
+    env.names.update(recurrence.define(e, env, group))
 
 
 def unpack(value: Value, targets: list[ast.Name], span: Span) -> list[Value]:

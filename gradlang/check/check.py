@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gradlang.check import arrays, errors, statics
+from gradlang.check import arrays, errors, recurrence, statics, units
 from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.leaves import LeafMaker
-from gradlang.check.names import in_order, is_literal, names_in
+from gradlang.check.names import is_literal, names_in
 from gradlang.check.program import POISON, Asked, Node, Poison, Program, Promise, Ref, Value
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
@@ -42,6 +42,14 @@ class ProgramSink:
         self.program.nodes.append(Node(op, (), attrs, type, span))
         return Ref(len(self.program.nodes) - 1, type)
 
+    @property
+    def nodes(self) -> list[Node]:
+        return self.program.nodes
+
+    @property
+    def requirements(self) -> list[tuple[Dim, int, Span]]:
+        return self.program.requirements
+
     def require(self, dim: Dim, low: int, span: Span) -> None:
         self.program.requirements.append((dim, low, span))
 
@@ -54,6 +62,7 @@ class Checker:
         self.problems: list[Diagnostic] = []
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
+        self.indexed: dict[str, units.Indexed] = {}
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
@@ -79,14 +88,15 @@ class Checker:
                 for name in s.names:
                     if self.claim(name):
                         (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
-            elif isinstance(s, ast.Define):
+            elif isinstance(s, ast.Define) and units.plain_target(s):
                 self.collect_define(s)
+            elif isinstance(s, (ast.Define, ast.Loop)):
+                self.collect_indexed(s)
             elif isinstance(s, ast.Function):
                 if self.claim(s.name):
                     self.functions[s.name.id] = s
-            elif isinstance(s, (ast.Loop, ast.Import, ast.Operator, ast.Rewrite)):
+            elif isinstance(s, (ast.Import, ast.Operator, ast.Rewrite)):
                 what = {
-                    ast.Loop: "recurrences (`for` blocks) are",
                     ast.Import: "imports are",
                     ast.Operator: "ops defined in a program are",
                     ast.Rewrite: "rules in a program are",
@@ -109,13 +119,6 @@ class Checker:
                 )
 
     def collect_define(self, s: ast.Define) -> None:
-        indexed = next((t for t in s.targets if t.index is not None), None)
-        if indexed is not None or s.clauses:
-            span = indexed.span if indexed else s.clauses[0].span
-            if indexed is None or indexed.name.id not in self.found:
-                self.report(errors.later("indexed definitions and recurrences (`y[i] = ...`) are", span))
-            self.forgive(s)
-            return
         literal = len(s.targets) == 1 and is_literal(s.value)
         for t in s.targets:
             if self.claim(t.name):
@@ -123,6 +126,20 @@ class Checker:
                     self.leaf_lines[t.name.id] = s
                 else:
                     self.defines[t.name.id] = s
+
+    def collect_indexed(self, s: ast.Define | ast.Loop) -> None:
+        """Definitions entry by entry: a name may have several lines."""
+        try:
+            found = units.read([s]).indexed
+        except Problem as problem:
+            self.report(problem.diagnostic)
+            self.forgive(s)
+            return
+        for name, indexed in found.items():
+            if name in self.indexed:
+                self.indexed[name].pieces.extend(indexed.pieces)
+            elif self.claim(indexed.name):
+                self.indexed[name] = indexed
 
     def claim(self, name: ast.Name) -> bool:
         if name.id in self.where:
@@ -155,31 +172,31 @@ class Checker:
         self.outputs()
 
     def definitions(self) -> None:
-        by_id = {id(d): d for d in self.defines.values()}
-        uses: dict[int, list[int]] = {}
-        for k, d in by_id.items():
-            row = uses[k] = []
-            for n in names_in([d.value]):
-                if n.id in self.defines:
-                    row.append(id(self.defines[n.id]))
-        order, cycles = in_order(by_id, uses.__getitem__)
-        circular: set[int] = set()
-        for path in cycles:
-            if circular.isdisjoint(path):
-                names = [by_id[k].targets[0].name for k in path]
-                self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
-            circular.update(path)
-        for k in circular:
-            self.found.update((t.name.id, POISON) for t in by_id[k].targets)
-        for k in order:
-            if k not in circular:
-                try:
-                    self.define(by_id[k])
-                except TooLarge:
-                    self.report(errors.too_large(MOST_VALUES, MOST_CALLS, by_id[k].span))
-                    self.found.update((t.name.id, POISON) for d in by_id.values() for t in d.targets)
-                    self.elaborator.abandon()
-                    return
+        plain = list({id(d): d for d in self.defines.values()}.values())
+        found, circles = units.ordered(units.Lines(plain, self.indexed))
+        for names in circles:
+            self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
+        in_circle = {t.name.id for d in plain for t in d.targets} | set(self.indexed)
+        for unit in found:
+            in_circle -= unit.names()
+        self.found.update(dict.fromkeys(in_circle, POISON))
+        for unit in found:
+            try:
+                if isinstance(unit, units.Group):
+                    self.define_rows(unit)
+                else:
+                    self.define(unit.define)
+            except TooLarge:
+                span = unit.members[0].name.span if isinstance(unit, units.Group) else unit.define.span
+                self.report(errors.too_large(MOST_VALUES, MOST_CALLS, span))
+                self.found.update(dict.fromkeys((n for u in found for n in u.names()), POISON))
+                self.elaborator.abandon()
+                return
+
+    def define_rows(self, group: units.Group) -> None:
+        values = recurrence.define(self.elaborator, self.env, group)
+        for member in group.members:
+            self.bind(member.name, values[member.name.id], member.pieces[0].define)
 
     def define(self, d: ast.Define) -> None:
         value = self.elaborator.eval(d.value, self.env)
@@ -295,10 +312,13 @@ class Checker:
             program.outputs = tuple(dict.fromkeys(a.name for a in named))
             return
         used = {n.id for d in self.defines.values() for n in names_in([d.value])}
-        program.outputs = tuple(n for n in self.defines if n not in used and n in program.values)
+        for name, indexed in self.indexed.items():
+            used.update(n for piece in indexed.pieces for n in units.uses(piece) if n != name)
+        defined = [n for n in self.where if n in self.defines or n in self.indexed]
+        program.outputs = tuple(n for n in defined if n not in used and n in program.values)
         if not program.outputs and not self.problems and not self.elaborator.problems:
             start = program.sources.files[0].base if program.sources.files else 0
-            if not self.module.statements or not self.defines:
+            if not self.module.statements or not (self.defines or self.indexed):
                 self.report(errors.no_output((start, start)))
 
 

@@ -58,6 +58,7 @@ class Frame:
     loops: list[Loop] = field(default_factory=list)
     mask: Value = None
     guards: int = 0
+    facts: int = 0
     poisoned: bool = False
 
 
@@ -119,6 +120,12 @@ def guard(frame: Frame, mask: Value, e: Elaborator, span: Span) -> None:
     e.guarded += 1
 
 
+def assume(frame: Frame, index: Dim | Index, e: Elaborator) -> None:
+    """From here on an index is 0 or more."""
+    e.facts.append(index)
+    frame.facts += 1
+
+
 def iterate(over: Value, clause: ast.For, frame: Frame, e: Elaborator) -> Value:
     """The item of an iteration at every count of a new loop."""
     name = next(iter(ast.shadowed(clause.targets)), "_")
@@ -128,7 +135,7 @@ def iterate(over: Value, clause: ast.For, frame: Frame, e: Elaborator) -> Value:
     length = _length(over, e, span)
     if length is None:
         raise Misfit("an endless range must be zipped with something that ends")
-    return _item(over, e.loop(name, length, span, frame.loops), e, span)
+    return item_at(over, e.loop(name, length, span, frame.loops), e, span)
 
 
 def _length(over: Value, e: Elaborator, span: Span) -> Dim | None:
@@ -165,11 +172,11 @@ def _steps(start: Dim, stop: Dim, step: int) -> Dim:
     return found
 
 
-def _item(over: Value, loop: Loop, e: Elaborator, span: Span) -> Value:
+def item_at(over: Value, loop: Loop, e: Elaborator, span: Span) -> Value:
     if isinstance(over, Range):
         return loops.plus(over.start, Index(0, ((loop, over.step),)))
     if isinstance(over, Zipped):
-        return Several(_item(part, loop, e, span) for part in over.parts)
+        return Several(item_at(part, loop, e, span) for part in over.parts)
     return indexing.get(e, e.ref(over, span), [Index(0, ((loop, 1),))], span)
 
 
@@ -191,8 +198,11 @@ def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span)
     indexing.require_length(e, length, span)
     item = loops.plus(first, Index(0, ((e.loop(name, length, span, frame.loops), step),)))
     if isinstance(start, Index):
+        assume(frame, loops.plus(item, start, -1) if step > 0 else loops.plus(start, item, -1), e)
         guard(frame, e.apply("greater_equal" if step > 0 else "less_equal", (item, start), (), span), e, span)
     if isinstance(stop, Index):
+        gap = loops.plus(stop, item, -1) if step > 0 else loops.plus(item, stop, -1)
+        assume(frame, loops.plus(gap, -1), e)
         guard(frame, e.apply("less" if step > 0 else "greater", (item, stop), (), span), e, span)
     return item
 
@@ -223,6 +233,7 @@ def parts(value: Value, count: int, span: Span, e: Elaborator) -> list[Value]:
 def _finish(node: ast.Comprehension, frame: Frame, e: Elaborator) -> None:
     element = e.values.pop()
     e.guarded -= frame.guards
+    del e.facts[len(e.facts) - frame.facts :]
     if frame.poisoned or isinstance(element, Poison):
         e.values.append(POISON)
     elif not node.bracketed:

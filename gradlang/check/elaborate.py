@@ -9,13 +9,14 @@ sink is a tape under construction).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradlang.check import calls, comprehension, errors, indexing, lift, statics
+from gradlang.check import calls, comprehension, errors, growing, indexing, lift, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
-from gradlang.check.loops import Index, Loop, dims, together
-from gradlang.check.program import POISON, Poison, Ref, Value
+from gradlang.check.loops import Index, Loop, dims, plus, smallest, together
+from gradlang.check.program import POISON, Node, Poison, Ref, Value
 from gradlang.check.scope import Env
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.op import ROW, Op
@@ -23,7 +24,7 @@ from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, SCALAR, Dim, Size, Type
+from gradlang.types import INT, SCALAR, Dim, Size, Type, at_least
 
 
 class Sink(Protocol):
@@ -32,6 +33,16 @@ class Sink(Protocol):
     def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref: ...
 
     def leaf(self, op: str, attrs: tuple[Any, ...], type: Type, span: Span) -> Ref: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    lengths: tuple[int, ...]
+    required: int
+    at: Span | None
+    scope: tuple[str, ...]
+    guarded: int
+    calls: dict[tuple[str, ...], int]
 
 
 INDEXED = ("take_axis", "scatter_add", "take_along", "scatter_along")
@@ -50,6 +61,7 @@ class Elaborator:
         self.guarded = 0
         self.entered = 0
         self.depth = 0
+        self.facts: list[Dim | Index] = []  # indices that are 0 or more wherever the current expression counts
         self.calls: dict[tuple[str, ...], int] = {}
 
     # -------------------------------------------------------------- the loop
@@ -78,6 +90,33 @@ class Elaborator:
         made = Loop(name, length, self.depth, span, scan)
         nest.append(made)
         return made
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes of the program. Raises Problem where formulas are not those of a program."""
+        found = getattr(self.sink, "nodes", None)
+        if found is None:
+            raise Problem(errors.bad_constant("a recurrence cannot stand here", self.at or (0, 0)))
+        return found  # type: ignore[no-any-return]
+
+    def mark(self) -> Mark:
+        """Where the elaboration stands, for `recover`."""
+        required = len(getattr(self.sink, "requirements", ()))
+        lengths = tuple(map(len, (self.nodes, self.problems, self.work, self.values, self.trail, self.facts)))
+        return Mark(lengths, required, self.at, self.scope, self.guarded, dict(self.calls))
+
+    def recover(self, mark: Mark, keep_problems: bool = False) -> None:
+        """Forgets all that was made since a mark; problems are kept on request."""
+        lists: list[list[Any]] = [self.nodes, self.problems, self.work, self.values, self.trail, self.facts]
+        for k, (items, length) in enumerate(zip(lists, mark.lengths, strict=True)):
+            if k != 1 or not keep_problems:
+                del items[length:]
+        del getattr(self.sink, "requirements", [])[mark.required :]
+        self.at, self.scope, self.guarded, self.calls = mark.at, mark.scope, mark.guarded, dict(mark.calls)
+
+    def proves(self, index: Dim | Index) -> bool:
+        """Whether an index is plainly 0 or more at every count that the bounds of the loops around allow."""
+        return any(at_least(smallest(plus(index, fact, -1)), 0) for fact in (0, *self.facts))
 
     def abandon(self) -> None:
         """Forgets an evaluation that was given up half-way."""
@@ -205,6 +244,8 @@ class Elaborator:
             return self.index_array(value, span)
         if isinstance(value, tuple):
             return self.array(value, span)
+        if isinstance(value, growing.Growing):
+            raise Problem(errors.whole_sequence(value.name, span))
         if isinstance(value, (comprehension.Generated, comprehension.Range, comprehension.Zipped)):
             raise Problem(errors.iterable(span))
         word = "none" if value is None else f'the text "{value}"'

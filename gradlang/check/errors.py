@@ -206,6 +206,91 @@ def bad_constant(message: str, span: Span, help: str = "") -> Diagnostic:
     return Diagnostic("G315", message, span, help=help)
 
 
+# ------------------------------------------------------------------ indexed definitions
+def not_earlier(name: str, loop: str, span: Span) -> Diagnostic:
+    hint = f"each step may use entries of earlier steps only; the order in which `{loop}` runs decides what is earlier"
+    return Diagnostic("G320", f"this entry of `{name}` is not made by an earlier step for every `{loop}`", span, help=hint)
+
+
+def no_first(name: str, lag: int, known: int, span: Span) -> Diagnostic:
+    have = "none is defined" if not known else "only one is defined" if known == 1 else f"only {known} are defined"
+    hint = f"define the first entries on lines of their own, for example `{name}[0] = ...`"
+    steps = "one entry" if lag == 1 else f"{lag} entries"
+    return Diagnostic("G321", f"the first step of `{name}` looks back {steps}, but {have} before it", span, help=hint)
+
+
+def whole_sequence(name: str, span: Span) -> Diagnostic:
+    hint = f"inside its own definition `{name}` is read entry by entry: `{name}[t-1]`"
+    return Diagnostic("G322", f"`{name}` as a whole is not known while it is being defined", span, help=hint)
+
+
+def circular_rows(name: str, span: Span) -> Diagnostic:
+    hint = "an entry may use entries of earlier steps, and entries of the same step that do not use it"
+    return Diagnostic("G320", f"this entry of `{name}` is not known when it is needed", span, help=hint)
+
+
+def entry_twice(name: str, span: Span, first: Span) -> Diagnostic:
+    labels = ((first, "and here"),)
+    return Diagnostic("G323", f"an entry of `{name}` is defined twice", span, "here", labels=labels, help="keep one of them")
+
+
+def rows_missing(name: str, known: Sequence[tuple[str, str]], other: str, span: Span) -> Diagnostic:
+    known_rows = f"[{known[0][0]}, {known[-1][1]})" if known else "none"
+    text = f"the indices of `{name}` do not touch: {known_rows} are defined, and others from {other} on"
+    return Diagnostic("G323", text, span, help="the entries that are defined must form one block without gaps or overlaps")
+
+
+def rows_differ(name: str, first: str, other: str, span: Span) -> Diagnostic:
+    hint = "all entries of one name have the same shape: for example start from `zeros(D)` instead of 0"
+    return Diagnostic("G324", f"the entries of `{name}` have different shapes: {first} and {other}", span, help=hint)
+
+
+def no_shape(name: str, span: Span) -> Diagnostic:
+    hint = f"define the first entry on a line of its own: `{name}[0] = ...`"
+    return Diagnostic("G324", f"the shape of the entries of `{name}` cannot be found", span, help=hint)
+
+
+def ranks_differ(name: str, span: Span, first: Span) -> Diagnostic:
+    labels = ((first, "first defined here"),)
+    return Diagnostic("G323", f"`{name}` is defined with different numbers of indices", span, labels=labels)
+
+
+def no_block(name: str, span: Span) -> Diagnostic:
+    hint = "the bounds of these loops are sizes and numbers; write `e if c else 0` for entries that are not there"
+    return Diagnostic("G323", f"the indices of `{name}` do not form a block: a bound depends on another loop", span, help=hint)
+
+
+def target_index(name: str, span: Span) -> Diagnostic:
+    hint = "an index on the left is a number, a size, or a loop's variable plus or minus one of these"
+    return Diagnostic("G323", f"this is no index at which `{name}` can be defined", span, help=hint)
+
+
+def loop_of_target(name: str, targets: tuple[object, ...], span: Span) -> Diagnostic:
+    shown = ", ".join(map(str, targets))
+    hint = f"write `{name}[{shown}] = ...`; a sum over a loop is `sum(... for ...)`"
+    return Diagnostic("G323", f"`{name}` must be indexed by `{shown}` exactly once", span, help=hint)
+
+
+def mixed_targets(name: str, span: Span) -> Diagnostic:
+    hint = f"give `{name}` an index too, or a line of its own"
+    return Diagnostic("G323", f"`{name}` has no index, but another target of this line has", span, help=hint)
+
+
+def conditional_definition(span: Span) -> Diagnostic:
+    hint = "write `y[i] = e if c else other for i in ...`"
+    return Diagnostic("G323", "an indexed definition takes no `if`: every entry must be defined", span, help=hint)
+
+
+def unindexed_loop(name: str, span: Span) -> Diagnostic:
+    hint = f"write `{name}[i] = ... for i in ...`, or `{name} = [... for i in ...]`"
+    return Diagnostic("G323", f"`{name}` is defined once for every count of a loop", span, help=hint)
+
+
+def empty_loop(span: Span) -> Diagnostic:
+    hint = "names without an index are known inside the block only"
+    return Diagnostic("G323", "this block defines no entry: nothing on its left sides has an index", span, help=hint)
+
+
 # ------------------------------------------------------------------ derivatives
 def not_scalar(name: str, got: str, span: Span) -> Diagnostic:
     return Diagnostic(

@@ -39,6 +39,8 @@ class Cut:
 
 
 def _indexed(node: ast.Index, e: Elaborator) -> None:
+    from gradlang.check import growing  # which indexes the rows it knows
+
     count = sum(sum(p is not None for p in (i.start, i.stop, i.step)) if isinstance(i, ast.Slice) else 1 for i in node.items)
     parts = iter(e.pop(count))
     items: list[Value] = []
@@ -50,6 +52,8 @@ def _indexed(node: ast.Index, e: Elaborator) -> None:
     value = e.values.pop()
     if any(isinstance(v, Poison) for v in (value, *items)):
         e.values.append(POISON)
+    elif isinstance(value, growing.Growing):
+        e.values.append(value.read(e, items, node.span))
     elif isinstance(value, tuple) and len(items) == 1 and (picked := _static_index(value, items[0])) is not None:
         e.values.append(picked)
     else:

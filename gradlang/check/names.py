@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from gradlang.check import errors
-from gradlang.check.errors import Problem
-from gradlang.source import Span
 from gradlang.syntax import ast
 
 T = TypeVar("T")
@@ -88,29 +85,3 @@ def in_order(items: Iterable[T], uses: Callable[[T], Iterable[T]]) -> tuple[list
                 state[done] = 2
                 order.append(done)
     return order, cycles
-
-
-def body_order(fn: ast.Function) -> list[ast.Define]:
-    """The definitions of a function's body, each after what it uses. Raises Problem for a cycle or a duplicate."""
-    if not fn.body:
-        return []
-    where: dict[str, tuple[ast.Define, Span]] = {}
-    parameters = {p.name.id: p.name.span for p in fn.params}
-    for line in fn.body:
-        if isinstance(line, ast.Loop):
-            raise Problem(errors.later("recurrences (`for` blocks) are", line.span))
-        for target in line.targets:
-            if target.index is not None or line.clauses:
-                raise Problem(errors.later("indexed definitions (`y[i] = ...`) are", target.span))
-            name = target.name
-            if name.id in where or name.id in parameters:
-                first = where[name.id][1] if name.id in where else parameters[name.id]
-                raise Problem(errors.duplicate(name.id, name.span, first))
-            where[name.id] = (line, name.span)
-    by_id = {id(line): line for line in fn.body if isinstance(line, ast.Define)}
-    uses = {k: [id(where[n.id][0]) for n in names_in([d.value]) if n.id in where] for k, d in by_id.items()}
-    order, cycles = in_order(by_id, uses.__getitem__)
-    if cycles:
-        names = [by_id[k].targets[0].name for k in cycles[0]]
-        raise Problem(errors.cycle([n.id for n in names], [n.span for n in names]))
-    return [by_id[k] for k in order]

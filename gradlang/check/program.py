@@ -6,14 +6,14 @@ in an order in which every argument comes before its use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.source import Sources, Span
-from gradlang.types import Dim, Type
+from gradlang.types import Dim, Type, add
 
 LEAVES = ("input", "const", "array", "size")
 
@@ -29,6 +29,50 @@ class Node:
     span: Span
     scope: tuple[str, ...] = ()
     name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """Nodes in order, and the results: name -> node."""
+
+    instrs: tuple[Node, ...]
+    outputs: tuple[tuple[str, int], ...]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.instrs)
+
+    def __len__(self) -> int:
+        return len(self.instrs)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scan:
+    """A recurrence: `length` steps, each of which makes one entry of some sequences.
+
+    The arguments of a scan node are one array per sequence, then `rows` arrays of which step t reads row t, then arrays
+    that every step reads whole. The inputs of the body are named by (kind, number, lag): ("row", j, None), ("held", j,
+    None), and for the sequences
+
+    - kind "pull": sequence k is its argument, the `extra[k]` rows that are known before the first step, followed by what
+      the steps make; the body reads ("state", k, d), the row d back, or ("past", k, None), all rows, of which those of
+      later steps are zero; its output k is the new row.
+    - kind "push", the adjoint of a pull: sequence k is its argument, `length` rows and then `extra[k]` more; the body reads
+      its own row, ("inbox", k, None), and adds its output p to the row `ports[p][1]` further on of sequence
+      `ports[p][0]`, or (None) to all rows of it. A step adds to rows of later steps only.
+
+    A scan node is a bundle; `item` nodes are its sequences."""
+
+    kind: str
+    length: Dim
+    names: tuple[str, ...]
+    types: tuple[Type, ...]
+    extra: tuple[Dim, ...]
+    rows: int
+    body: Tape
+    ports: tuple[tuple[int, int | None], ...] = ()
+
+    def item_type(self, k: int) -> Type:
+        return Type((add(self.extra[k], self.length), *self.types[k].shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from gradlang.check.program import LEAVES, Program, needed
-from gradlang.ir.tape import Builder
+from gradlang.check.program import LEAVES, Node, Program, Scan, needed
+from gradlang.ir.tape import BEYOND, DERIVATIVES, Builder
 
 
 def write(program: Program, wanted: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()) -> dict[int, int]:
     """Writes the nodes that `wanted` depend on into a builder; node -> instruction.
 
     Values in `marked` are kept apart from equal values, so that a derivative with respect to them means them alone."""
+    return write_nodes(program.nodes, needed(program.nodes, wanted), builder, marked)
+
+
+def write_nodes(
+    nodes: Sequence[Node], order: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()
+) -> dict[int, int]:
     made: dict[int, int] = {}
-    table, nodes = builder.table, program.nodes
-    for i in needed(nodes, wanted):
+    table = builder.table
+    order = list(order)
+    marked = marked.union(x for i in order if nodes[i].op in DERIVATIVES for x in by(nodes[i]))
+    for i in order:
         node = nodes[i]
         if node.op in LEAVES:
             at = builder.add(node.op, (), node.attrs, node.type, node.span, name=node.name)
+        elif node.op in BEYOND:
+            at = beyond(node, [made[a] for a in node.args], builder)
         else:
             args = [builder.ref(made[a]) for a in node.args]
             at = builder.emit(table[node.op], args, node.attrs, node.type, node.span, node.scope).id
@@ -27,3 +38,33 @@ def write(program: Program, wanted: Iterable[int], builder: Builder, marked: fro
             at = builder.add("mark", (at,), (i,), node.type, node.span, node.scope, node.name)
         made[i] = at
     return made
+
+
+def by(node: Node) -> tuple[int, ...]:
+    """What a derivative is taken with respect to."""
+    return node.args[1::2] if node.op == "jvp" else node.args[-1:]
+
+
+def beyond(node: Node, args: list[int], builder: Builder) -> int:
+    """A derivative, a recurrence or one of its sequences."""
+    attrs = node.attrs
+    if node.op == "scan":
+        (scan,) = attrs
+        sequences = len(scan.names)
+        for k in range(sequences):
+            shape = (scan.extra[k], *scan.types[k].shape)
+            args[k] = builder.broadcast(builder.real(args[k]), shape, node.span)
+        attrs = (written(scan, builder),)
+    elif node.op in DERIVATIVES:
+        args = [builder.real(a) for a in args]
+    return builder.add(node.op, tuple(args), attrs, node.type, node.span, node.scope, node.name)
+
+
+def written(scan: Scan, builder: Builder) -> Scan:
+    """A recurrence whose body is a tape in the normal form of the builder."""
+    inner = Builder(builder.table)
+    made = write_nodes(scan.body.instrs, range(len(scan.body.instrs)), inner)
+    outputs = []
+    for k, (name, i) in enumerate(scan.body.outputs):
+        outputs.append((name, inner.broadcast(inner.real(made[i]), scan.types[k].shape, scan.body.instrs[i].span)))
+    return replace(scan, body=inner.tape(outputs))

@@ -38,10 +38,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The outputs of a tape whose ops are all primitive. `number` turns a constant into the number type in use."""
     machine = Machine(table, inputs, sizes, functions, number, dtype)
-    values: list[Any] = []
     with np.errstate(all="ignore"):
-        for instr in tape.instrs:
-            values.append(machine.step(instr, [values[a] for a in instr.args]))
+        values = machine.run(tape)
     return {name: values[i] for name, i in tape.outputs}
 
 
@@ -61,12 +59,22 @@ class Machine:
     def dims(self, shape: Any) -> tuple[int, ...]:
         return tuple(types.value(d, self.sizes) for d in (shape if isinstance(shape, tuple) else (shape,)))
 
+    def run(self, tape: Tape) -> list[Any]:
+        values: list[Any] = []
+        for instr in tape.instrs:
+            values.append(self.step(instr, [values[a] for a in instr.args]))
+        return values
+
     def step(self, instr: Instr, args: list[Any]) -> Any:
         op = instr.op
         if op in LEAF:
             return LEAF[op](self, instr)
         if op in STRUCTURAL:
             return STRUCTURAL[op](self, instr, args)
+        if op == "scan":
+            return _recur(self, instr, args)
+        if op == "item":
+            return args[0][instr.attrs[0]]
         if op == "where":
             return np.where(*args) if self.functions is None else _where(*args)
         if self.functions is not None and op in self.functions:
@@ -192,6 +200,50 @@ def _within(m: Machine, instr: Instr, args: list[Any]) -> Any:
     return np.where(index < 0, index + n, index)
 
 
+def _recur(m: Machine, instr: Instr, args: list[Any]) -> list[Any]:
+    """The sequences of a recurrence, step by step."""
+    (scan,) = instr.attrs
+    n, many = m.dims(scan.length)[0], len(scan.names)
+    extra = m.dims(scan.extra)
+    out = []
+    for k in range(many):
+        rows = np.full((n + extra[k], *m.dims(scan.types[k].shape)), m.number(0.0), m.dtype)
+        rows[: len(args[k])] = args[k]
+        out.append(rows)
+    for t in range(n):
+        inputs = {}
+        for i in scan.body.instrs:
+            if i.op == "input":
+                kind, k, lag = i.attrs[0]
+                inputs[i.attrs[0]] = {
+                    "state": lambda k, t=t, lag=lag: out[k][extra[k] + t - lag],
+                    "past": lambda k: out[k],
+                    "inbox": lambda k, t=t: out[k][t],
+                    "row": lambda k, t=t: args[many + k][t],
+                    "held": lambda k: args[many + scan.rows + k],
+                }[kind](k)
+        inner = Machine(m.table, inputs, m.sizes, m.functions, m.number, m.dtype)
+        made = inner.run(scan.body)
+        for p, (_, i) in enumerate(scan.body.outputs):
+            if scan.kind == "pull":
+                out[p][extra[p] + t] = made[i]
+                continue
+            k, lag = scan.ports[p]
+            if lag is None:
+                out[k] = out[k] + made[i]
+            else:
+                out[k][t + lag] = out[k][t + lag] + made[i]
+    return out
+
+
+def _earlier(m: Machine, instr: Instr, args: list[Any]) -> Any:
+    low, way = m.dims(instr.attrs[0])[0], instr.attrs[1]
+    index, at = np.broadcast_arrays(*args)
+    if np.any((index - low) * way < 0) or np.any((at - index) * way < 1):
+        raise IndexError("an index of a recurrence is not that of an earlier step")
+    return index
+
+
 STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "mark": lambda m, i, a: a[0],
     "real": lambda m, i, a: np.vectorize(m.number, otypes=[m.dtype])(a[0])[()] if np.size(a[0]) else np.asarray(a[0], m.dtype),
@@ -222,6 +274,7 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
         np.matmul(*a) if m.functions is None else np.dot(*a) if max(map(np.ndim, a)) < 3 else np.matmul(*a)
     ),
     "within": _within,
+    "earlier": _earlier,
     "nearest": _nearest,
     "einsum": lambda m, i, a: np.einsum(i.attrs[0], *a),
     "logical_and": lambda m, i, a: np.logical_and(*(np.asarray(x, bool) for x in a)),

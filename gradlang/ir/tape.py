@@ -7,39 +7,32 @@ become reals through the op `real`. An instruction carries the span, scope and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from gradlang.check.infer import infer
-from gradlang.check.program import Node, Ref
-from gradlang.ops.op import Op
+from gradlang.check.program import Node, Ref, Scan, Tape
+from gradlang.ops.op import DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
 from gradlang.types import BOOL, INT, SCALAR, Shape, Type
 
 Instr = Node
+BEYOND = frozenset({*DERIVATIVES, "scan", "item"})  # instructions that are no ops of the table
 UNIFORM = ("broadcast_to", "reshape", "transpose")
-DERIVATIVES = ("grad", "jvp", "vjp")
-
-
-@dataclass(frozen=True, slots=True)
-class Tape:
-    """Instructions, and the results: name -> instruction."""
-
-    instrs: tuple[Instr, ...]
-    outputs: tuple[tuple[str, int], ...]
-
-    def __iter__(self) -> Iterator[Instr]:
-        return iter(self.instrs)
-
-    def __len__(self) -> int:
-        return len(self.instrs)
 
 
 def constant_key(value: Any) -> Any:
     """A key that tells 0.0 from -0.0 and 1 from True, and holds nan equal to itself."""
     return repr(value)
+
+
+__all__ = ["BEYOND", "DERIVATIVES", "Builder", "Instr", "Scan", "Tape", "constant_key", "scans"]
+
+
+def scans(tape: Tape) -> bool:
+    """Whether a tape holds a recurrence."""
+    return any(i.op == "scan" for i in tape.instrs)
 
 
 class Builder:

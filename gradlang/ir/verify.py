@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradlang.check.infer import infer
 from gradlang.diagnostics import internal
-from gradlang.ir.tape import DERIVATIVES, Instr, Tape, constant_key
+from gradlang.ir.tape import BEYOND, Instr, Tape, constant_key
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 
@@ -23,7 +23,9 @@ def verify(tape: Tape, table: OpTable, after: str) -> None:
         if key in seen:
             raise internal(f"{where} computes what instruction {seen[key]} computes")
         seen[key] = i
-        if instr.op in LEAVES or instr.op in DERIVATIVES:
+        if instr.op == "scan":
+            _verify_scan(tape, instr, table, where)
+        if instr.op in LEAVES or instr.op in BEYOND:
             continue
         if instr.op not in table:
             raise internal(f"{where} is no op of the table")
@@ -47,3 +49,31 @@ def _verify_op(tape: Tape, instr: Instr, table: OpTable, where: str) -> None:
                 raise internal(f"{where} has the shape {instr.type} and an operand of {a.type}")
     elif type != instr.type:
         raise internal(f"{where} is {instr.type}, but its arguments give {type}")
+
+
+def _verify_scan(tape: Tape, instr: Instr, table: OpTable, where: str) -> None:
+    (scan,) = instr.attrs
+    verify(scan.body, table, f"{where}, in its body")
+    args = [tape.instrs[a].type for a in instr.args]
+    for k in range(len(scan.names)):
+        rows = scan.extra[k] if scan.kind == "pull" else scan.item_type(k).shape[0]
+        if args[k].shape != (rows, *scan.types[k].shape):
+            raise internal(f"{where} has the sequence {scan.names[k]} of {scan.types[k]}, but its rows are {args[k]}")
+    for i in scan.body.instrs:
+        if i.op != "input":
+            continue
+        kind, k, _ = i.attrs[0]
+        held = {
+            "row": lambda k: args[len(scan.names) + k].shape[1:],
+            "held": lambda k: args[len(scan.names) + scan.rows + k].shape,
+            "past": lambda k: scan.item_type(k).shape,
+        }.get(kind, lambda k: scan.types[k].shape)(k)
+        if held != i.type.shape:
+            raise internal(f"{where} reads {kind} {k} as {i.type}, but its shape is {held}")
+    for p, (name, i) in enumerate(scan.body.outputs):
+        shape = scan.types[p].shape
+        if scan.kind == "push":
+            k, lag = scan.ports[p]
+            shape = scan.item_type(k).shape if lag is None else scan.types[k].shape
+        if scan.body.instrs[i].type.shape != shape:
+            raise internal(f"{where} makes {name} as {scan.body.instrs[i].type}, but its shape is {shape}")

@@ -220,6 +220,12 @@ def within(types: list[Type], attrs: Attrs) -> Inferred:
     return attrs, types[0]
 
 
+def earlier(types: list[Type], attrs: Attrs) -> Inferred:
+    if any(t.dtype != "int" for t in types):
+        raise Misfit("an index must be whole numbers", "declare it as `int` or `int[N]`")
+    return attrs, Type(broadcast(types[0].shape, types[1].shape), "int")
+
+
 def matmul(types: list[Type], attrs: Attrs) -> Inferred:
     a, b = types
     if not a.rank or not b.rank:
@@ -287,6 +293,7 @@ RULES: dict[str, Callable[[list[Type], Attrs], Inferred]] = {
     "argreduce": argreduce,
     "same": same,
     "within": within,
+    "earlier": earlier,
     "matmul": matmul,
     "einsum": einsum,
 }

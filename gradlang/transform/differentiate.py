@@ -30,13 +30,13 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
             continue
         if instr.op == "jvp":
             pairs = dict(zip(args[1::2], args[2::2], strict=True))
-            found = jvp(chain, args[0], pairs)
+            (found,) = jvp(chain, args[:1], pairs)
         else:
             key = (instr.op, instr.args[:-1])
             if key not in done:
                 wrt = list(dict.fromkeys(made[x] for x in sweeps[key] if x < len(made)))
                 seed = b.broadcast(b.const(1.0), b.instrs[args[0]].type.shape, instr.span) if instr.op == "grad" else args[1]
-                done[key] = vjp(chain, args[0], seed, wrt)
+                done[key] = vjp(chain, {args[0]: seed}, wrt)
             found = done[key][args[-1]]
         if found is None:
             found = b.broadcast(b.const(0.0), instr.type.shape, instr.span)

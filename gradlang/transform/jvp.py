@@ -7,34 +7,47 @@ is the tangent map, so the forward rule is the reverse pass through the adjoint 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import HOLES, Chain
+from gradlang.transform.scan import scan_tangents
 from gradlang.transform.variadic import VARIADIC
 from gradlang.transform.vjp import active_between, vjp
 
 
-def jvp(chain: Chain, y: int, tangents: dict[int, int]) -> int | None:
-    """The tangent of y, or None where it is an exact zero."""
+def jvp(chain: Chain, ys: Sequence[int], tangents: dict[int, int]) -> list[int | None]:
+    """The tangents of some values, None where one is an exact zero."""
     b = chain.b
-    active = active_between(b.instrs, tangents, y)
+    end = max(ys)
+    active = active_between(b.instrs, tangents, end)
     found: dict[int, int | None] = dict(tangents)
-    for i in range(y + 1):
+    for i in range(end + 1):
         if not active[i] or i in found:
             continue
         instr = b.instrs[i]
-        op = b.table[instr.op]
-        if not op.differentiable:
-            found[i] = None
-        elif "variadic" in op.flags:
-            found[i] = VARIADIC[op.name].tangent(chain, instr, [found.get(a) for a in instr.args])
-        elif op.partials:
-            found[i] = _pointwise(chain, op, instr, i, found)
-        elif "linear" in op.flags:
-            found[i] = _linear(chain, op, instr, found)
+        if instr.op == "scan":
+            given = {k: t for k, a in enumerate(instr.args) if (t := found.get(a)) is not None}
+            found[i] = scan_tangents(chain, i, given, jvp)
+        elif instr.op == "item":
+            bundle = found.get(instr.args[0])
+            found[i] = None if bundle is None else b.add("item", (bundle,), instr.attrs, instr.type, instr.span, instr.scope)
         else:
-            found[i] = _transposed(chain, op, instr, i, found)
-    return found.get(y)
+            found[i] = _tangent(chain, b.table[instr.op], instr, i, found)
+    return [found.get(y) for y in ys]
+
+
+def _tangent(chain: Chain, op: Op, instr: Instr, at: int, found: dict[int, int | None]) -> int | None:
+    if not op.differentiable:
+        return None
+    if "variadic" in op.flags:
+        return VARIADIC[op.name].tangent(chain, instr, [found.get(a) for a in instr.args])
+    if op.partials:
+        return _pointwise(chain, op, instr, at, found)
+    if "linear" in op.flags:
+        return _linear(chain, op, instr, found)
+    return _transposed(chain, op, instr, at, found)
 
 
 def _pointwise(chain: Chain, op: Op, instr: Instr, at: int, found: dict[int, int | None]) -> int | None:
@@ -70,5 +83,5 @@ def _transposed(chain: Chain, op: Op, instr: Instr, at: int, found: dict[int, in
         t = found.get(a)
         if t is not None and param in op.adjoints:
             rule = chain.adjoint(op, instr, at, param, g)
-            total = chain.plus(total, vjp(chain, rule, t, [g])[g], instr.span)
+            total = chain.plus(total, vjp(chain, {rule: t}, [g])[g], instr.span)
     return total

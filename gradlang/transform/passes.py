@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradlang.ir.rebuild import rebuild
-from gradlang.ir.tape import Tape, constant_key
+from gradlang.ir.tape import Instr, Tape, constant_key, scans
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.source import Span
@@ -52,6 +52,27 @@ def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     return tape
 
 
+def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
+    """A pass that goes over the bodies of recurrences first."""
+
+    def apply(tape: Tape) -> Tape:
+        if scans(tape):
+            instrs = tuple(inner(i) if i.op == "scan" else i for i in tape.instrs)
+            if any(a is not b for a, b in zip(instrs, tape.instrs, strict=True)):
+                tape = Tape(instrs, tape.outputs)
+        return run(tape)
+
+    def inner(instr: Instr) -> Instr:
+        (scan,) = instr.attrs
+        body = apply(scan.body)
+        if body is scan.body:
+            return instr
+        made = replace(scan, body=body)
+        return Instr(instr.op, instr.args, (made,), instr.type, instr.span, instr.scope, instr.name)
+
+    return apply
+
+
 def merge_equal(tape: Tape, table: OpTable) -> Tape:
     seen = {(i.op, i.args, constant_key(i.attrs) if i.op in ("const", "array") else i.attrs, i.type) for i in tape.instrs}
     return tape if len(seen) == len(tape.instrs) else rebuild(tape, table)
@@ -62,24 +83,24 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
-    simple = Pass("simplify", "exact rewrites and constant folding", lambda t: simplify(t, table, exact))
+    simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)))
     return Passes(
         (
-            Pass("stable", "formulas that lose digits become ops that do not", lambda t: to_the_end(t, table, stable)),
+            Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
-                lambda t: differentiate(t, table, templates),
+                deep(lambda t: differentiate(t, table, templates)),
             ),
-            Pass("unmark", "values that were kept apart for a derivative may merge again", lambda t: unmark(t, table)),
+            Pass("unmark", "values that were kept apart for a derivative may merge again", deep(lambda t: unmark(t, table))),
             simple,
             Pass(
                 "expand",
                 "ops that the backend does not spell become their values",
-                lambda t: expand(t, table, templates, spelled),
+                deep(lambda t: expand(t, table, templates, spelled)),
             ),
             Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True),
-            Pass("cse", "equal instructions become one, unused ones go", lambda t: merge_equal(t, table)),
+            Pass("cse", "equal instructions become one, unused ones go", deep(lambda t: merge_equal(t, table))),
         ),
         stable,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlang.ir.rebuild import rebuild
-from gradlang.ir.tape import Builder, Instr, Tape
+from gradlang.ir.tape import BEYOND, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.transform.rewrite import Rewriter
 from gradlang.types import BOOL, SCALAR
@@ -40,6 +40,7 @@ FOLD: dict[str, Callable[..., Any]] = {
 }
 
 
+PLAIN = BEYOND | {"mark"}
 MOVED = frozenset({"sum_to", "sum", "reshape", "slice", "broadcast_to"})
 
 
@@ -93,7 +94,7 @@ def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
             made = rewriter.apply(b, instr, args)
         if made is None and instr.op in ("sum", "sum_to"):
             made = reduce_uniform(b, instr, args)
-        if made is None and (instr.type.shape or instr.op in MOVED) and instr.op != "mark":
+        if made is None and (instr.type.shape or instr.op in MOVED) and instr.op not in PLAIN:
             op = table[instr.op]
             if "moves" in op.flags or instr.op in MOVED or op.pointwise:
                 made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id

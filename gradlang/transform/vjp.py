@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
+from gradlang.transform.scan import scan_adjoints
 from gradlang.transform.variadic import VARIADIC
 
 
@@ -23,28 +24,45 @@ def active_between(instrs: list[Instr], sources: Iterable[int], end: int) -> byt
             start = min(start, s)
     for i in range(start, end + 1):
         instr = instrs[i]
-        if not active[i] and instr.type.dtype == "real" and any(active[a] for a in instr.args):
+        if not active[i] and instr.type.dtype in ("real", "bundle") and any(active[a] for a in instr.args):
             active[i] = 1
     return active
 
 
-def vjp(chain: Chain, y: int, seed: int, wrt: list[int]) -> dict[int, int | None]:
-    """The adjoint of each of `wrt` for the cotangent `seed` of y; None where y does not depend on it."""
+def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | None]:
+    """The adjoint of each of `wrt` for the cotangents `seeds` of some values; None where these do not depend on it."""
     b = chain.b
-    active = active_between(b.instrs, wrt, y)
-    adjoints: dict[int, int | None] = {y: seed} if active[y] else {}
-    for i in range(y, -1, -1):
-        g = adjoints.get(i)
-        if g is None or not active[i]:
+    end = max(seeds)
+    active = active_between(b.instrs, wrt, end)
+    adjoints: dict[int, int] = {}
+    sequences: dict[int, dict[int, int]] = {}
+    adjoints.update((y, seed) for y, seed in seeds.items() if active[y])
+    for i in range(end, -1, -1):
+        if not active[i]:
             continue
         instr = b.instrs[i]
+        if instr.op == "scan":
+            for position, contribution in scan_adjoints(chain, i, sequences.get(i, {}), active, vjp):
+                accumulate(chain, adjoints, instr.args[position], contribution)
+            continue
+        g = adjoints.get(i)
+        if g is None:
+            continue
+        if instr.op == "item":
+            sequences.setdefault(instr.args[0], {})[instr.attrs[0]] = g
+            continue
         op = b.table[instr.op] if instr.args else None
         if op is None or not op.differentiable:
             continue
         for position, contribution in contributions(chain, op, instr, i, g, active):
-            a = instr.args[position]
-            adjoints[a] = chain.plus(adjoints.get(a), contribution, b.instrs[a].span)
+            accumulate(chain, adjoints, instr.args[position], contribution)
     return {w: adjoints.get(w) for w in wrt}
+
+
+def accumulate(chain: Chain, adjoints: dict[int, int], at: int, contribution: int | None) -> None:
+    made = chain.plus(adjoints.get(at), contribution, chain.b.instrs[at].span)
+    if made is not None:
+        adjoints[at] = made
 
 
 def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: bytearray) -> Iterable[tuple[int, int | None]]:

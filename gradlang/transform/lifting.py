@@ -1,0 +1,106 @@
+"""Instructions written again for every count of a loop at once: the loop becomes the leading axis of their arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from gradlang.check import lift
+from gradlang.check.loops import Loop, dims, together
+from gradlang.check.program import Ref, needed
+from gradlang.ir.tape import Builder, Instr, Scan, Tape
+from gradlang.types import BUNDLE, Type
+
+
+def replay(b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted: Iterable[int]) -> dict[int, Ref]:
+    """Writes what `wanted` needs of some instructions into a builder, over `given` values, which may be one per count of
+    a loop. Derivative operators and bodies with them must be gone."""
+    made: dict[int, Ref] = dict(given)
+    stops = [Instr(i.op, () if k in given else i.args, (), i.type, i.span) for k, i in enumerate(instrs)]
+    for k in needed(stops, wanted):
+        if k in made:
+            continue
+        instr = instrs[k]
+        if not instr.args and instr.op != "iota":
+            made[k] = b.ref(b.add(instr.op, (), instr.attrs, instr.type, instr.span, instr.scope, instr.name))
+            continue
+        refs = [made[a] for a in instr.args]
+        if instr.op == "scan":
+            made[k] = lifted_scan(b, instr, refs)
+        elif instr.op == "item":
+            made[k] = lifted_item(b, instr, refs[0])
+        elif any(r.axes for r in refs):
+            made[k] = lift.emit(b, b.table, b.table[instr.op], refs, instr.attrs, instr.type, instr.span, instr.scope)
+        else:
+            made[k] = b.emit(b.table[instr.op], refs, instr.attrs, instr.type, instr.span, instr.scope)
+    return made
+
+
+def up(b: Builder, instr: Instr, axes: tuple[Loop, ...]) -> lift.Lift:
+    return lift.Lift(b, b.table, axes, instr.span, instr.scope)
+
+
+def lifted_scan(b: Builder, instr: Instr, refs: list[Ref]) -> Ref:
+    """A recurrence for every count: its sequences are arrays of rows over all counts."""
+    (scan,) = instr.attrs
+    axes = together(*(r.axes for r in refs))
+    if not axes:
+        return b.ref(b.add("scan", tuple(r.id for r in refs), instr.attrs, BUNDLE, instr.span, instr.scope))
+    on, many, n = up(b, instr, axes), len(scan.names), len(axes)
+    first = [rows_first(on, on.full(r), n) for r in refs[:many]]
+    rows = [rows_first(on, on.full(r), n) if r.axes else r for r in refs[many : many + scan.rows]]
+    held = [on.full(r) if r.axes else r for r in refs[many + scan.rows :]]
+    flags = {("row", j): bool(r.axes) for j, r in enumerate(refs[many : many + scan.rows])}
+    flags |= {("held", j): bool(r.axes) for j, r in enumerate(refs[many + scan.rows :])}
+    made = replace(
+        scan,
+        types=tuple(Type(dims(axes) + t.shape, t.dtype) for t in scan.types),
+        body=lifted_body(b, instr, scan, axes, flags),
+    )
+    at = b.add("scan", tuple(r.id for r in (*first, *rows, *held)), (made,), BUNDLE, instr.span, instr.scope)
+    return Ref(at, BUNDLE, axes)
+
+
+def rows_first(on: lift.Lift, array: Ref, n: int) -> Ref:
+    """An array over n loops and then rows, with the rows in front."""
+    return on.transpose(array, (n, *range(n), *range(n + 1, array.type.rank)))
+
+
+def lifted_body(b: Builder, instr: Instr, scan: Scan, axes: tuple[Loop, ...], flags: dict[tuple[str, int], bool]) -> Tape:
+    inner = Builder(b.table)
+    on, n = up(inner, instr, axes), len(axes)
+    given: dict[int, Ref] = {}
+    for i, leaf in enumerate(scan.body.instrs):
+        if leaf.op != "input":
+            continue
+        kind, k, _ = leaf.attrs[0]
+        if not flags.get((kind, k), True):
+            given[i] = inner.leaf("input", leaf.attrs, leaf.type, leaf.span)
+        elif kind == "past":
+            shape = leaf.type.shape
+            made = inner.leaf("input", leaf.attrs, Type((shape[0], *dims(axes), *shape[1:])), leaf.span)
+            made = on.transpose(made, (*range(1, n + 1), 0, *range(n + 1, n + len(shape))))
+            given[i] = Ref(made.id, leaf.type, axes)
+        else:
+            made = inner.leaf("input", leaf.attrs, Type(dims(axes) + leaf.type.shape, leaf.type.dtype), leaf.span)
+            given[i] = Ref(made.id, leaf.type, axes)
+    found = replay(inner, scan.body.instrs, given, [i for _, i in scan.body.outputs])
+    outputs = []
+    for p, (name, i) in enumerate(scan.body.outputs):
+        made = on.full(found[i])
+        if scan.kind == "push" and scan.ports[p][1] is None:
+            made = rows_first(on, made, n)
+        outputs.append((name, made.id))
+    return inner.tape(outputs)
+
+
+def lifted_item(b: Builder, instr: Instr, bundle: Ref) -> Ref:
+    (k,) = instr.attrs
+    scan = b.instrs[bundle.id].attrs[0]
+    made = b.ref(b.add("item", (bundle.id,), (k,), scan.item_type(k), instr.span, instr.scope, instr.name))
+    n = len(bundle.axes)
+    if not n:
+        return made
+    on = up(b, instr, bundle.axes)
+    made = on.transpose(made, (*range(1, n + 1), 0, *range(n + 1, made.type.rank)))
+    return Ref(made.id, instr.type, bundle.axes)
