@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from gradlang.check import calls, errors, indexing, statics
+from gradlang.check import calls, errors, imports, indexing, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
 from gradlang.check.program import POISON, Poison, Ref, Value
@@ -43,7 +43,7 @@ class Elaborator:
         self.work: list[Step] = []
         self.values: list[Value] = []
         self.problems: list[Diagnostic] = []
-        self.trail: list[tuple[str, Span]] = []  # the calls that the current node stands in
+        self.trail: list[tuple[str, Span, ast.Function]] = []  # the calls that the current node stands in
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
         self.guarded = 0
@@ -78,7 +78,7 @@ class Elaborator:
     def placed(self, diagnostic: Diagnostic) -> Diagnostic:
         """A diagnostic inside a library function, moved to the user's call; inside a user's function, with the calls."""
         span = self.at or diagnostic.span
-        trail = tuple((s, f"in this call of `{n}`") for n, s in self.trail if s != span)[-3:]
+        trail = tuple((s, f"in this call of `{n}`") for n, s, _ in self.trail if s != span)[-3:]
         return Diagnostic(
             diagnostic.code,
             diagnostic.message,
@@ -270,10 +270,14 @@ def _index(node: ast.Index, env: Env, e: Elaborator) -> None:
 
 
 def _attribute(node: ast.Attribute, env: Env, e: Elaborator) -> None:
+    found = imports.member(node, env)
+    if found is not None:
+        e.values.append(found)
+        return
     if node.name != "T":
         if isinstance(node.value, ast.Name) and env.home.value(node.value.id) is None:
             raise Problem(errors.dotted(node, e.table))
-        raise Problem(errors.bad_constant(f"a value has no `.{node.name}`", node.span, "`.T` is the transpose"))
+        raise Problem(errors.no_attribute(node))
     e.then(_transposed, node, e)
     e.push(node.value, env)
 

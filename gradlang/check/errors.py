@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gradlang.check.errors_modules import no_file
 from gradlang.diagnostics import Diagnostic, did_you_mean
 from gradlang.source import Span
 from gradlang.syntax import ast
@@ -131,7 +132,11 @@ def dotted(node: ast.Attribute, known: Iterable[str]) -> Diagnostic:
         return Diagnostic("G202", f"functions have no prefix here: `{prefix}.{node.name}`", node.span, help=hint)
     if node.name in ("shape", "size", "mean", "sum", "max", "min", "reshape", "dot"):
         return Diagnostic("G202", f"a value has no `.{node.name}`", node.span, help=f"write `{node.name}(x)`")
-    return later("names of an imported file (`file.name`) are", node.span)
+    return no_file(node)
+
+
+def no_attribute(node: ast.Attribute) -> Diagnostic:
+    return bad_constant(f"a value has no `.{node.name}`", node.span, "`.T` is the transpose")
 
 
 def not_callable(span: Span) -> Diagnostic:
