@@ -42,7 +42,7 @@ def no_prefix(stem: str, path: str, span: Span) -> Diagnostic:
 
 def no_member(prefix: str, name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     public = [k for k in known if not k.startswith("_")]
-    shown = ", ".join(f"`{k}`" for k in sorted(public)[:6])
+    shown = ", ".join(f"`{k}`" for k in public[:6])
     hint = did_you_mean(name, public) or (f"it has {shown}" if shown else "it has no public names")
     return Diagnostic("G224", f"`{prefix}` has no `{name}`", span, help=hint)
 

@@ -149,7 +149,8 @@ class LeafMaker:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (int, Size)) or (isinstance(value, int) and value < 0):
-                self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span))
+                hint = "what is given or computed is no size: write `const`" if isinstance(value, Ref) else ""
+                self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span, hint))
                 return None
             dims.append(value)
         return Type(shape_of(tuple(dims)), node.dtype)
