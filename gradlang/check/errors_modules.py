@@ -31,7 +31,7 @@ def cycle(paths: Sequence[str], spans: Sequence[Span]) -> Diagnostic:
 
 
 def too_many(message: str, span: Span) -> Diagnostic:
-    return Diagnostic("G222", message, span, help="is a program generated that imports itself under many names?")
+    return Diagnostic("G222", message, span, help="put what they define into fewer files")
 
 
 # ------------------------------------------------------------------ names

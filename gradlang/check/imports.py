@@ -131,9 +131,8 @@ def callee(node: ast.Attribute, env: Env, table: OpTable) -> tuple[ast.Function,
         return space
     if space is None:
         base = node.value
-        if isinstance(base, ast.Name) and (base.id in env.names or env.home.value(base.id) is not None):
-            raise Problem(errors.no_attribute(node))
-        raise Problem(errors.dotted(node, table))
+        of_value = isinstance(base, ast.Name) and (base.id in env.names or env.home.value(base.id) is not None)
+        raise Problem(errors.dotted(node, table, of_value))
     function, value = _look_up(space, node.name, node, written(node.value))
     if function is not None:
         return function

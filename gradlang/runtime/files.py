@@ -46,6 +46,9 @@ def decoded(data: bytes, path: str) -> str:
         raise _fail("G521", f"{path} is not UTF-8 text (line {line})", hint) from None
 
 
+LONGEST = 1000  # characters of a path in an import
+
+
 class Folder:
     """The files that a program may import: those in the folder of the file that it starts with, however deep, and in the
     folders that the user allows. A link counts as what it leads to."""
@@ -67,10 +70,13 @@ class Folder:
         self.trees = [*(true for _, true in self.folders.values()), *(Path(a).resolve() for a in allow)]
 
     def find(self, written: str, importer: str) -> Found:
+        if len(written) > LONGEST:
+            raise Unreadable(f"this path is longer than {LONGEST} characters")
         try:
             return self._find(written, importer)
-        except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a NUL, a name that is too long
-            reason = getattr(error, "strerror", None) or "this is no file name"
+        except (OSError, RuntimeError, ValueError) as error:  # a name or a circle of links that the system refuses, a NUL
+            circle = "its links lead in a circle" if isinstance(error, RuntimeError) else ""
+            reason = getattr(error, "strerror", None) or circle or "this is no file name"
             raise Unreadable(f"cannot read {written!r}: {reason}") from None
 
     def _find(self, written: str, importer: str) -> Found:
