@@ -278,15 +278,29 @@ def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 
     return Model(program_of(graph), dtype, seed)
 
 
-def load(path: str | Path, dtype: str = "float64", seed: int = 0) -> Model:
-    """The model of a file. Raises SourceError with every error of its text, InputError if it cannot be read."""
-    from gradlang.runtime.files import read_text
+def load(path: str | Path, dtype: str = "float64", seed: int = 0, allow: Iterable[str | Path] = ()) -> Model:
+    """The model of a file. It may import files of its own folder, and of the folders `allow`.
 
-    return Model(pipeline.load(read_text(str(path)), str(path), pipeline.standard()), dtype, seed)
+    Raises SourceError with every error of its text and of the files that it imports, InputError if it cannot be read."""
+    from gradlang.runtime.files import Folder, read_text
+
+    text = read_text(str(path))
+    finder = Folder(None if str(path) == "-" else path, None, allow)
+    return Model(pipeline.load(text, str(path), pipeline.standard(), finder), dtype, seed)
 
 
-def loads(text: str, path: str = "<text>", dtype: str = "float64", seed: int = 0) -> Model:
-    """The model of a text. Raises SourceError with every error of it."""
+def loads(
+    text: str,
+    path: str = "<text>",
+    dtype: str = "float64",
+    seed: int = 0,
+    base: str | Path | None = None,
+    allow: Iterable[str | Path] = (),
+) -> Model:
+    """The model of a text; `path` is only what errors call it. It may import files if `base` says which folder it is taken
+    to stand in. Raises SourceError with every error of it and of the files that it imports."""
+    from gradlang.runtime.files import Folder
+
     if not isinstance(text, str):
         raise InputError([Diagnostic("G508", f"a program is a text, not {type(text).__name__}")])
-    return Model(pipeline.load(text, path, pipeline.standard()), dtype, seed)
+    return Model(pipeline.load(text, path, pipeline.standard(), Folder(None, base, allow)), dtype, seed)

@@ -14,6 +14,7 @@ from gradlang.backend.artifact import Artifact, Job, Param, Returns
 from gradlang.backend.grad import LeafText, program_text, value_text
 from gradlang.backend.module import generate, is_scalar
 from gradlang.check.check import check
+from gradlang.check.modules import Finder, Nowhere, gather
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ir.build import write
@@ -22,7 +23,6 @@ from gradlang.ir.verify import verify
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule, builtin, rules
 from gradlang.source import Sources, Span
-from gradlang.syntax.parse import parse
 from gradlang.transform.passes import passes
 from gradlang.types import Type
 
@@ -65,21 +65,20 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def read(text: str, path: str, language: Language) -> tuple[Program, list[Diagnostic]]:
-    """A text to its program and everything that is wrong with it."""
+def read(text: str, path: str, language: Language, finder: Finder | None = None) -> tuple[Program, list[Diagnostic]]:
+    """A text to its program and everything that is wrong with it. `finder` gives the files that it imports."""
     sources = Sources()
-    source = sources.add(path, text)
     with uncollected():
-        module, faults = parse(source)
-        program, problems = check(module, sources, language.table)
+        units, faults = gather(text, path, sources, finder or Nowhere())
+        program, problems = check(units, sources, language.table)
     if faults:  # what a broken line would have computed is not missing
         problems = [d for d in problems if d.code != "G208"]
     return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))
 
 
-def load(text: str, path: str, language: Language) -> Program:
-    """The program of a text. Raises SourceError with all errors of the text."""
-    program, problems = read(text, path, language)
+def load(text: str, path: str, language: Language, finder: Finder | None = None) -> Program:
+    """The program of a text. Raises SourceError with all errors of the text, and of the files that it imports."""
+    program, problems = read(text, path, language, finder)
     if problems:
         raise SourceError(problems, program.sources)
     return program

@@ -1,4 +1,5 @@
-"""Malformed programs: each file of golden/bad holds one fault (or a family of it), and beside it what is said about it."""
+"""Malformed programs: each file of golden/bad holds one fault (or a family of it), and beside it what is said about it.
+A program of several files is a folder with a `main.grad`."""
 
 from __future__ import annotations
 
@@ -12,15 +13,27 @@ from ulps import same_text_within_ulps, ulp_distance
 
 from gradlang import pipeline
 from gradlang.diagnostics import Diagnostic, render_all
+from gradlang.runtime.files import Folder
 from gradlang.source import Sources
 from gradlang.syntax import grammar
 
-BAD = sorted((GOLDEN / "bad").glob("*.grad"))
-NAMES = [path.stem for path in BAD]
+BAD = sorted([*(GOLDEN / "bad").glob("*.grad"), *(GOLDEN / "bad").glob("*/main.grad")])
 
 
-def report(text: str, name: str) -> tuple[list[Diagnostic], Sources, str]:
-    program, diagnostics = pipeline.read(text, name, pipeline.standard())
+def case(path: Path) -> Path:
+    """The file or the folder that a program is."""
+    return path.parent if path.name == "main.grad" else path
+
+
+NAMES = [case(path).stem for path in BAD]
+
+
+def report(text: str, path: Path) -> tuple[list[Diagnostic], Sources, str]:
+    finder = Folder(None, path.parent) if path.name == "main.grad" else None
+    if finder is not None:  # people are shown paths relative to the folder
+        finder.root = str(path)
+        finder.folders = {finder.root: (Path(), path.parent)}
+    program, diagnostics = pipeline.read(text, path.name, pipeline.standard(), finder)
     return diagnostics, program.sources, render_all(diagnostics, program.sources)
 
 
@@ -30,20 +43,22 @@ def text_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", BAD, ids=NAMES)
 def test_report(path: Path, golden: Golden) -> None:
-    diagnostics, _, shown = report(text_of(path), path.name)
+    diagnostics, _, shown = report(text_of(path), path)
     assert any(d.severity == "error" for d in diagnostics), "this program is meant to be wrong"
-    golden(path.with_suffix(".out"), shown)
+    golden(case(path).with_suffix(".out"), shown)
 
 
 def test_every_diagnostic_has_a_code_and_a_place() -> None:
     for path in BAD:
         text = text_of(path)
-        for d in report(text, path.name)[0]:
+        diagnostics, sources, _ = report(text, path)
+        length = sources.files[-1].base + len(sources.files[-1].text)
+        for d in diagnostics:
             assert re.fullmatch(r"G[1-6]\d\d", d.code), path.name
             assert d.message, path.name
             assert d.span is not None, path.name
             for start, end in (d.span, *(span for span, _ in d.labels)):
-                assert 0 <= start <= end <= len(text), path.name
+                assert 0 <= start <= end <= length, path.name
 
 
 def test_no_name_of_the_grammar_is_shown() -> None:
@@ -55,7 +70,7 @@ def test_no_name_of_the_grammar_is_shown() -> None:
     telling = {n for n in names if n.isupper() or n.startswith(("_", "$")) or "_" in n.strip("_")}
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(telling)))}|__ANON\w*)(?!\w)")
     for path in BAD:
-        for d in report(text_of(path), path.name)[0]:
+        for d in report(text_of(path), path)[0]:
             for said in (d.message, d.label, d.help, *d.notes, *(text for _, text in d.labels)):
                 found = pattern.search(said)
                 assert found is None or found[0] in text_of(path), f"{path.name} shows {said!r}"
@@ -65,24 +80,25 @@ def test_line_ends_do_not_matter() -> None:
     """The same lines with the line ends of Windows have the same faults at the same lines and columns."""
     for path in BAD:
         plain = text_of(path).replace("\r\n", "\n")
-        assert report(plain.replace("\n", "\r\n"), path.name)[2] == report(plain, path.name)[2]
+        assert report(plain.replace("\n", "\r\n"), path)[2] == report(plain, path)[2]
 
 
 def test_a_report_is_the_same_every_time() -> None:
     for path in BAD:
         text = text_of(path)
-        assert report(text, path.name)[2] == report(text, path.name)[2]
+        assert report(text, path)[2] == report(text, path)[2]
 
 
 def test_six_faults_are_six_errors() -> None:
     text = text_of(GOLDEN / "bad" / "six_faults.grad")
-    lines = [text[: d.span[0]].count("\n") for d in report(text, "x.grad")[0] if d.span]
+    lines = [text[: d.span[0]].count("\n") for d in report(text, Path("x.grad"))[0] if d.span]
     assert len(lines) == len(set(lines)) == 6
 
 
 def test_there_are_enough_cases() -> None:
     assert len(BAD) >= 60
-    assert {path.stem for path in BAD} == {path.stem for path in (GOLDEN / "bad").glob("*.out")}
+    assert sum(path.name == "main.grad" for path in BAD) >= 20
+    assert set(NAMES) == {path.stem for path in (GOLDEN / "bad").glob("*.out")}
 
 
 def test_ulps() -> None:

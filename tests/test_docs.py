@@ -1,4 +1,6 @@
-"""README and docs are executed: every ```console, ```grad, ```grad-op and ```python block."""
+"""README and docs are executed: every ```console, ```grad, ```grad-op and ```python block.
+
+A block that opens with ```grad name.grad is a file that the other blocks of its page may import."""
 
 import doctest
 import os
@@ -15,15 +17,15 @@ from gradlang.source import Source
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^( *)```([\w-]+)\n(.*?)^ *```$", re.S | re.M)
+BLOCK = re.compile(r"^( *)```([\w-]+)(?: +([\w.-]+))?\n(.*?)^ *```$", re.S | re.M)
 
 
 def blocks(kind: str) -> list:
     found = []
     for page in PAGES:
         for n, m in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
-            if m[2] == kind:
-                text = "\n".join(line.removeprefix(m[1]) for line in m[3].splitlines()) + "\n"
+            if m[2] == kind and m[3] is None:
+                text = "\n".join(line.removeprefix(m[1]) for line in m[4].splitlines()) + "\n"
                 found.append(pytest.param(page, text, id=f"{page.parent.name}-{page.stem}-{n}"))
     return found
 
@@ -61,8 +63,11 @@ def test_console(page, text):
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("grad"))
-def test_program(page, text):
-    model = gl.loads(text)
+def test_program(page, text, tmp_path):
+    for m in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        if m[3] is not None:
+            (tmp_path / m[3]).write_text(m[4], encoding="utf-8")
+    model = gl.loads(text, base=tmp_path)
     report = model.check()
     assert report.ok, report.text()
 

@@ -126,9 +126,9 @@ def program_text(
     lines += [text for text, _ in printer.lines]
     shown = []
     for name, i in tape.outputs:
-        text, precedence = printer.text[i]
+        text, _ = printer.text[i]
         instr = tape.instrs[i]
-        if precedence == ATOM and text == name and instr.op not in ("const", "size"):
+        if text.isidentifier() and name == (printer.output_names.get(i) or instr.name) and instr.op not in ("const", "size"):
             shown.append(text)
             continue
         mine = names.user(name)

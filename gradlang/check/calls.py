@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, comprehension, errors
+from gradlang.check import arrays, comprehension, errors, errors_modules, imports
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.loops import Index
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
-from gradlang.check.scope import Env, Home
+from gradlang.check.scope import Env, Home, Space
 from gradlang.check.units import Group, body_order
 from gradlang.ops.op import Op
 from gradlang.source import Span
@@ -44,23 +44,29 @@ INTERNAL = frozenset(
 
 
 def hidden(name: str, home: Home) -> bool:
-    return name in INTERNAL and not home.shipped and name not in home.functions
+    return name in INTERNAL and not home.shipped and home.own(name) is None
 
 
 def function_names(e: Elaborator, home: Home) -> list[str]:
     names = [*arrays.SPECIAL, *e.table]
     at: Home | None = home
     while at is not None:
-        names += at.functions
+        names += [*at.functions, *at.imported]
         at = at.parent
     return [n for n in names if not hidden(n, home)]
 
 
 def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if not isinstance(node.func, ast.Name):
-        if isinstance(node.func, ast.Attribute):
-            raise Problem(errors.dotted(node.func, e.table))
-        raise Problem(errors.not_callable(node.span))
+        if not isinstance(node.func, ast.Attribute):
+            raise Problem(errors.not_callable(node.span))
+        if isinstance(imports.callee(node.func, env, e.table), Poison):
+            e.values.append(POISON)
+            return
+        e.then(_called, node, env, e)
+        for expr in (*(k.value for k in reversed(node.keywords)), *reversed(node.args)):
+            e.push(expr, env)
+        return
     name = node.func.id
     if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
         e.values.append(POISON)  # its definition has an error that was already reported
@@ -73,7 +79,10 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if hidden(name, env.home) or (env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table):
         if name in COMING:
             raise Problem(errors.later(COMING[name], node.func.span))
-        is_value = name in env.names or env.home.value(name) is not None
+        value = env.names.get(name, env.home.value(name))
+        if isinstance(value, Space):
+            raise Problem(errors_modules.not_a_function(name, node.func.span, imports.public(value)))
+        is_value = value is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
     e.then(_called, node, env, e)
     if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
@@ -97,7 +106,7 @@ def guard(change: int, e: Elaborator) -> None:
 
 
 def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
-    assert isinstance(node.func, ast.Name)
+    name = imports.written(node.func)
     keywords = dict(zip((k.name for k in node.keywords), e.pop(len(node.keywords)), strict=True))
     args = e.pop(len(node.args))
     if any(isinstance(v, Poison) for v in (*args, *keywords.values())):
@@ -105,8 +114,7 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
         return
     if len(keywords) < len(node.keywords):
         seen = [k.name for k in node.keywords]
-        raise Problem(errors.argument_twice(node.func.id, next(k for k in seen if seen.count(k) > 1), node.span))
-    name = node.func.id
+        raise Problem(errors.argument_twice(name, next(k for k in seen if seen.count(k) > 1), node.span))
     if any(isinstance(a, comprehension.Generated) for a in args):
         if name not in comprehension.REDUCTIONS or not isinstance(args[0], comprehension.Generated):
             raise Problem(errors.generator(name, node.span))
@@ -117,8 +125,9 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
         axis = ast.Keyword("axis", ast.Number(0.0, 0, node.span), node.span)
         node = ast.Call(node.func, node.args, (axis,), node.span)
         args, keywords = [made.x], {"axis": made.axes}
-    found = env.home.function(name)
+    found = imports.callee(node.func, env, e.table) if isinstance(node.func, ast.Attribute) else env.home.function(name)
     if found is not None:
+        assert not isinstance(found, Poison)
         enter(found[0], found[1], args, keywords, node, e)
     elif name in arrays.SPECIAL:
         special = arrays.SPECIAL[name]
@@ -225,8 +234,8 @@ def default_of(expr: ast.Expr) -> Any:
 
 # ------------------------------------------------------------------ functions are inlined
 def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, Value], node: ast.Call, e: Elaborator) -> None:
-    name = fn.name.id
-    if any(n == name for n, _ in e.trail if not home.shipped):
+    name = imports.written(node.func)
+    if any(f is fn for _, _, f in e.trail):
         raise Problem(errors.recursive(name, node.span))
     params = tuple(p.name.id for p in fn.params)
     required = sum(p.default is None for p in fn.params)
@@ -241,7 +250,7 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
     if home.shipped:
         e.at = e.at or node.span
     else:
-        e.trail.append((name, node.span))
+        e.trail.append((name, node.span, fn))
     count = e.calls[(*e.scope, name)] = e.calls.get((*e.scope, name), 0) + 1
     if not (home.shipped and name not in SHOWN):
         e.scope = (*e.scope, name if count == 1 else f"{name}.{count}")

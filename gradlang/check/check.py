@@ -1,17 +1,20 @@
-"""A parsed file to a `Program`, or the list of everything that is wrong with it."""
+"""Parsed files to a `Program`, or the list of everything that is wrong with them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-from gradlang.check import arrays, errors, recurrence, statics, units
+from gradlang.check import arrays, errors, imports, recurrence, units
 from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem, TooLarge
+from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
-from gradlang.check.names import is_literal, names_in
-from gradlang.check.program import POISON, Asked, Node, Poison, Program, Promise, Ref, Value
+from gradlang.check.modules import Unit
+from gradlang.check.names import closures, is_literal, names_in
+from gradlang.check.program import POISON, Node, Program, Ref, Value
+from gradlang.check.requests import ask
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
 from gradlang.diagnostics import Diagnostic
@@ -55,10 +58,14 @@ class ProgramSink:
 
 
 class Checker:
-    def __init__(self, module: ast.Module, sources: Sources, table: OpTable) -> None:
-        self.module, self.table = module, table
-        self.program = Program(sources)
-        self.sink = ProgramSink(self.program)
+    """Checks one file of a program, into which it adds the nodes of that file's formulas."""
+
+    def __init__(self, unit: Unit, program: Program, elaborator: Elaborator) -> None:
+        self.unit, self.module, self.table = unit, unit.module, elaborator.table
+        self.program, self.elaborator = program, elaborator
+        self.sink = ProgramSink(program)
+        self.abandoned = False  # the program is too large to go on
+        self.demands: list[tuple[list[int], list[tuple[Dim, int, Span]]]] = []  # what definitions demand of the sizes
         self.problems: list[Diagnostic] = []
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
@@ -66,17 +73,16 @@ class Checker:
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
-        self.found: dict[str, Value] = dict.fromkeys(module.broken, POISON)
-        self.callables = [*library().functions, *arrays.SPECIAL, *table]
-        home = Home(
+        self.found: dict[str, Value] = dict.fromkeys(unit.module.broken, POISON)
+        self.callables = [*library().functions, *arrays.SPECIAL, *self.table]
+        self.home = unit.home = Home(
             self.functions,
             self.found.get,
             lambda: [*self.where, *self.program.sizes],
             parent=library(),
-            callables=lambda: [*self.functions, *self.callables],
+            callables=lambda: [*self.functions, *self.home.imported, *self.callables],
         )
-        self.env = Env(home)
-        self.elaborator = Elaborator(table, self.sink)
+        self.env = Env(self.home)
 
     def report(self, diagnostic: Diagnostic) -> None:
         self.problems.append(diagnostic)
@@ -95,9 +101,10 @@ class Checker:
             elif isinstance(s, ast.Function):
                 if self.claim(s.name):
                     self.functions[s.name.id] = s
-            elif isinstance(s, (ast.Import, ast.Operator, ast.Rewrite)):
+            elif isinstance(s, ast.Import):
+                imports.take(self, s)
+            elif isinstance(s, (ast.Operator, ast.Rewrite)):
                 what = {
-                    ast.Import: "imports are",
                     ast.Operator: "ops defined in a program are",
                     ast.Rewrite: "rules in a program are",
                 }[type(s)]
@@ -149,31 +156,31 @@ class Checker:
         return True
 
     def open_formula(self) -> None:
-        """A file that declares no leaf takes every unknown name as a scalar input."""
-        if self.leaf_lines or self.consts or self.module.broken:
+        """A file that declares no leaf, and imports none, takes every unknown name as a scalar input."""
+        if self.leaf_lines or self.consts or self.module.broken or any(u.leafy for u in self.unit.links.values()):
             return
-        for define in self.defines.values():
-            for name in names_in([define.value]):
-                if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
-                    self.where[name.id] = name.span
-                    self.leaf_lines[name.id] = ast.Leaf("input", (name,), None, None, None, ast.Tail(), name.span)
+        pieces = [p for x in self.indexed.values() for p in x.pieces]
+        names = [n for d in self.defines.values() for n in names_in([d.value])]
+        for name in names + [n for p in pieces for n in units.names_of(p)]:
+            if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
+                self.where[name.id] = name.span
+                self.leaf_lines[name.id] = ast.Leaf("input", (name,), None, None, None, ast.Tail(), name.span)
 
     # -------------------------------------------------------------- values
     def go(self) -> None:
         self.collect()
         self.open_formula()
+        self.unit.leafy = bool(self.leaf_lines) or any(u.leafy for u in self.unit.links.values())
         leaves = LeafMaker(self)
         leaves.constants()
         leaves.sizes()
         leaves.make()
         self.definitions()
         self.problems += self.elaborator.problems
-        self.requests()
-        self.outputs()
 
     def definitions(self) -> None:
         plain = list({id(d): d for d in self.defines.values()}.values())
-        found, circles = units.ordered(units.Lines(plain, self.indexed))
+        found, circles = units.ordered(units.Lines(plain, self.indexed), closures(self.functions))
         for names in circles:
             self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
         in_circle = {t.name.id for d in plain for t in d.targets} | set(self.indexed)
@@ -191,14 +198,18 @@ class Checker:
                 self.report(errors.too_large(MOST_VALUES, MOST_CALLS, span))
                 self.found.update(dict.fromkeys((n for u in found for n in u.names()), POISON))
                 self.elaborator.abandon()
+                self.abandoned = True
                 return
 
     def define_rows(self, group: units.Group) -> None:
+        before = len(self.program.requirements)
         values = recurrence.define(self.elaborator, self.env, group)
         for member in group.members:
             self.bind(member.name, values[member.name.id], member.pieces[0].define)
+        self.demand(before, [m.name for m in group.members])
 
     def define(self, d: ast.Define) -> None:
+        before = len(self.program.requirements)
         value = self.elaborator.eval(d.value, self.env)
         if d.tail.unit is not None or d.tail.deviation is not None:
             self.report(errors.later("units and uncertainties are", d.span))
@@ -209,6 +220,13 @@ class Checker:
             values = [POISON] * len(d.targets)
         for target, v in zip(d.targets, values, strict=True):
             self.bind(target.name, v, d)
+        self.demand(before, [t.name for t in d.targets])
+
+    def demand(self, before: int, names: list[ast.Name]) -> None:
+        """What the definition of some names demands of the sizes counts where these names are used."""
+        if rows := self.program.requirements[before:]:
+            made = [self.found[n.id] for n in names]
+            self.demands.append(([v.id for v in made if isinstance(v, Ref)], rows))
 
     def bind(self, name: ast.Name, value: Value, d: ast.Define) -> None:
         try:
@@ -221,10 +239,10 @@ class Checker:
             if node.name is not None:  # a second name for the same value gets a node of its own
                 ref = self.sink.emit(self.table["mark"], [ref], (len(self.program.nodes),), ref.type, d.span, ())
                 node = self.program.nodes[ref.id]
-            node.name = name.id
-            self.program.values[name.id] = ref.id
+            node.name = self.unit.full(name.id)
+            self.program.values[node.name] = ref.id
             if d.tail.label is not None:
-                self.program.labels[name.id] = d.tail.label
+                self.program.labels[node.name] = d.tail.label
             if d.type is not None:
                 self.compare_type(name, ref.type, d.type)
         self.found[name.id] = ref
@@ -234,97 +252,23 @@ class Checker:
         if declared is not None and declared != got:
             self.report(errors.declared(name.id, str(declared), str(got), name.span, wanted.span))
 
-    # -------------------------------------------------------------- requests and checks
-    def requests(self) -> None:
-        asked: list[Asked] = []
-        promises: list[Promise] = []
-        for s in self.module.statements:
-            try:
-                if isinstance(s, ast.Request):
-                    asked += self.request(s)
-                elif isinstance(s, ast.Check):
-                    promises.append(self.promise(s))
-            except Problem as problem:
-                self.report(problem.diagnostic)
-        self.program.asked, self.program.promises = tuple(asked), tuple(promises)
 
-    def evaluated(self, expr: ast.Expr) -> Ref | Poison:
-        before = len(self.elaborator.problems)
-        ref = self.elaborator.ref(self.elaborator.eval(expr, self.env), expr.span)
-        self.problems += self.elaborator.problems[before:]
-        return ref
-
-    def request(self, s: ast.Request) -> list[Asked]:
-        if s.kind in ("jacobian", "hessian"):
-            raise Problem(errors.later(f"the request `{s.kind}` is", s.span))
-        if s.of is None:
-            out = []
-            for name in s.names:
-                ref = self.evaluated(ast.Name(name.id, name.span))
-                if isinstance(ref, Ref):
-                    out.append(Asked("output", ref.id, name.id, None, name.span))
-            return out
-        ref = self.evaluated(s.of)
-        shown = self.program.sources.of(s.of.span[0]).slice(s.of.span)
-        wrt = tuple(n.id for n in s.names) if s.names else None
-        for n in s.names:
-            leaf = self.program.leaves.get(n.id)
-            if n.id not in self.program.values:
-                raise Problem(errors.not_a_leaf(n.id, n.span, self.program.differentiable()))
-            if leaf is not None and not leaf.differentiable:
-                why = "a constant" if leaf.role == "const" else f"of type {leaf.type}"
-                raise Problem(errors.not_differentiable(n.id, why, n.span))
-        if not isinstance(ref, Ref):
-            return []
-        if ref.type.shape:
-            raise Problem(errors.not_scalar(shown, str(ref.type), s.of.span))
-        return [Asked(s.kind, ref.id, shown, wrt, s.span)]
-
-    def promise(self, s: ast.Check) -> Promise:
-        given = {}
-        for name, expr in s.given:
-            if name.id not in self.program.leaves:
-                raise Problem(errors.not_a_leaf(name.id, name.span, self.program.leaves, name.id in self.program.values))
-            given[name.id] = self.literal(expr)
-        tol = self.literal(s.tol) if s.tol is not None else None
-        match s.cond:
-            case ast.Compare(ops=("equal",), args=(a, b)):
-                sides: tuple[Ref | Poison | None, ...] = (None, self.evaluated(a), self.evaluated(b))
-            case _:
-                sides = (self.evaluated(s.cond), None, None)
-        ids = [r.id if isinstance(r, Ref) else None for r in sides]
-        return Promise(ids[0], ids[1], ids[2], tol, given, s.span)
-
-    def literal(self, expr: ast.Expr) -> Any:
-        value = self.elaborator.eval(expr, Env(Home({})))
-        if not statics.is_number(value) and not (isinstance(value, tuple) and statics.nested(value)):
-            raise Problem(errors.bad_constant("a number is needed here", expr.span))
-        return value
-
-    def outputs(self) -> None:
-        """The outputs that are asked for; without a request, the definitions that nothing else uses."""
-        program = self.program
-        if program.asked:
-            named = [a if program.values.get(a.name) == a.node else replace(a, name=f"({a.name})") for a in program.asked]
-            for a in named:
-                program.values.setdefault(a.name, a.node)
-            program.asked = tuple(named)
-            program.outputs = tuple(dict.fromkeys(a.name for a in named))
-            return
-        used = {n.id for d in self.defines.values() for n in names_in([d.value])}
-        for name, indexed in self.indexed.items():
-            used.update(n for piece in indexed.pieces for n in units.uses(piece) if n != name)
-        defined = [n for n in self.where if n in self.defines or n in self.indexed]
-        program.outputs = tuple(n for n in defined if n not in used and n in program.values)
-        if not program.outputs and not self.problems and not self.elaborator.problems:
-            start = program.sources.files[0].base if program.sources.files else 0
-            if not self.module.statements or not (self.defines or self.indexed):
-                self.report(errors.no_output((start, start)))
-
-
-def check(module: ast.Module, sources: Sources, table: OpTable) -> tuple[Program, list[Diagnostic]]:
-    """The program of a file, and its errors in the order of the text."""
-    checker = Checker(module, sources, table)
-    checker.go()
-    unique = dict.fromkeys(checker.problems)
-    return checker.program, sorted_by_place(unique)
+def check(files: Sequence[Unit], sources: Sources, table: OpTable) -> tuple[Program, list[Diagnostic]]:
+    """The program of some files, each after those that it imports, and their errors in the order of the texts."""
+    program = Program(sources)
+    elaborator = Elaborator(table, ProgramSink(program))
+    done: list[Checker] = []
+    problems: list[Diagnostic] = []
+    for unit in files:
+        checker = Checker(unit, program, elaborator)
+        done.append(checker)
+        checker.go()
+        problems += checker.problems
+        if checker.abandoned and unit is not files[-1]:
+            break
+    else:
+        ask(checker)
+        problems += checker.problems
+        if len(done) > 1:
+            keep_needed(checker, done[:-1])
+    return program, sorted_by_place(dict.fromkeys(problems))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradlang.check import calls, comprehension, errors, growing, indexing, lift, statics
+from gradlang.check import calls, comprehension, errors, growing, imports, indexing, lift, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
 from gradlang.check.loops import Index, Loop, dims, plus, smallest, together
@@ -55,7 +55,7 @@ class Elaborator:
         self.work: list[Step] = []
         self.values: list[Value] = []
         self.problems: list[Diagnostic] = []
-        self.trail: list[tuple[str, Span]] = []  # the calls that the current node stands in
+        self.trail: list[tuple[str, Span, ast.Function]] = []  # the calls that the current node stands in
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
         self.guarded = 0
@@ -128,7 +128,7 @@ class Elaborator:
     def placed(self, diagnostic: Diagnostic) -> Diagnostic:
         """A diagnostic inside a library function, moved to the user's call; inside a user's function, with the calls."""
         span = self.at or diagnostic.span
-        trail = tuple((s, f"in this call of `{n}`") for n, s in self.trail if s != span)[-3:]
+        trail = tuple((s, f"in this call of `{n}`") for n, s, _ in self.trail if s != span)[-3:]
         return Diagnostic(
             diagnostic.code,
             diagnostic.message,
@@ -368,10 +368,14 @@ def _index(node: ast.Index, env: Env, e: Elaborator) -> None:
 
 
 def _attribute(node: ast.Attribute, env: Env, e: Elaborator) -> None:
+    found = imports.member(node, env)
+    if found is not None:
+        e.values.append(found)
+        return
     if node.name != "T":
         if isinstance(node.value, ast.Name) and env.home.value(node.value.id) is None:
             raise Problem(errors.dotted(node, e.table))
-        raise Problem(errors.bad_constant(f"a value has no `.{node.name}`", node.span, "`.T` is the transpose"))
+        raise Problem(errors.no_attribute(node))
     e.then(_transposed, node, e)
     e.push(node.value, env)
 

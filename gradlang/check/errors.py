@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gradlang.check.errors_modules import no_file
 from gradlang.diagnostics import Diagnostic, did_you_mean
 from gradlang.source import Span
 from gradlang.syntax import ast
@@ -123,15 +124,22 @@ def not_a_leaf(name: str, span: Span, known: Iterable[str], defined: bool = Fals
 
 
 # ------------------------------------------------------------------ calls
-def dotted(node: ast.Attribute, known: Iterable[str]) -> Diagnostic:
-    """`np.exp(x)`: a prefix of Python, or the prefix of an imported file."""
+def dotted(node: ast.Attribute, known: Iterable[str], of_value: bool = False) -> Diagnostic:
+    """`np.exp(x)`: a prefix of Python, a method of a value, or the prefix of a file that is not imported."""
     prefix = node.value.id if isinstance(node.value, ast.Name) else ""
     if prefix in ("np", "numpy", "math", "jnp", "torch", "scipy"):
         hint = f"write `{node.name}(...)`" if node.name in set(known) else "`gradlang ops` lists the functions"
         return Diagnostic("G202", f"functions have no prefix here: `{prefix}.{node.name}`", node.span, help=hint)
-    if node.name in ("shape", "size", "mean", "sum", "max", "min", "reshape", "dot"):
+    return no_attribute(node) if of_value or node.name in METHODS else no_file(node)
+
+
+METHODS = ("shape", "size", "mean", "sum", "max", "min", "reshape", "dot")  # of NumPy's arrays
+
+
+def no_attribute(node: ast.Attribute) -> Diagnostic:
+    if node.name in METHODS:
         return Diagnostic("G202", f"a value has no `.{node.name}`", node.span, help=f"write `{node.name}(x)`")
-    return later("names of an imported file (`file.name`) are", node.span)
+    return bad_constant(f"a value has no `.{node.name}`", node.span, "`.T` is the transpose")
 
 
 def not_callable(span: Span) -> Diagnostic:

@@ -66,9 +66,10 @@ class LeafMaker:
                     )
                 )
                 value = POISON
+        full = self.c.unit.full(name)
         if isinstance(value, Ref):
-            self.c.program.values[name] = value.id
-            self.c.program.nodes[value.id].name = name
+            self.c.program.values[full] = value.id
+            self.c.program.nodes[value.id].name = full
         if wanted is not None and not isinstance(value, Poison):
             got = value.type if isinstance(value, Ref) else Type(())
             if got.shape != wanted.shape:
@@ -77,8 +78,8 @@ class LeafMaker:
         node = value.id if isinstance(value, Ref) else -1
         default = None if isinstance(value, Ref) else value
         if not isinstance(value, Poison):
-            self.c.program.leaves[name] = Leaf(
-                name,
+            self.c.program.leaves[full] = Leaf(
+                full,
                 "const",
                 type_,
                 node,
@@ -148,7 +149,8 @@ class LeafMaker:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (int, Size)) or (isinstance(value, int) and value < 0):
-                self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span))
+                hint = "what is given or computed is no size: write `const`" if isinstance(value, Ref) else ""
+                self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span, hint))
                 return None
             dims.append(value)
         return Type(shape_of(tuple(dims)), node.dtype)
@@ -192,11 +194,12 @@ class LeafMaker:
             where = line.type.span if line.type else span
             got = "initialised at random" if isinstance(default, Initializer) else "a real number"
             raise Problem(errors.declared(name, str(type_), got, line.value.span if line.value else span, where))
-        ref = self.c.sink.leaf("input", (name,), type_, span)
-        self.c.program.nodes[ref.id].name = name
+        full = self.c.unit.full(name)
+        ref = self.c.sink.leaf("input", (full,), type_, span)
+        self.c.program.nodes[ref.id].name = full
         bounds = self.bounds(line.range) if isinstance(line, ast.Leaf) and line.range else None
-        self.c.program.leaves[name] = Leaf(name, role, type_, ref.id, span, default, default_node, bounds, line.tail.label)
-        self.c.program.values[name] = ref.id
+        self.c.program.leaves[full] = Leaf(full, role, type_, ref.id, span, default, default_node, bounds, line.tail.label)
+        self.c.program.values[full] = ref.id
         self.c.found[name] = ref
 
     def fits(self, got: Shape, wanted: Shape) -> bool:

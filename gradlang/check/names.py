@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from gradlang.syntax import ast
@@ -44,6 +44,47 @@ def names_in(exprs: Iterable[ast.Expr]) -> list[ast.Name]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             kids = kids[1:]
         stack.extend((c, bound) for c in reversed(kids))
+    return out
+
+
+def heads_in(exprs: Iterable[ast.Expr]) -> list[str]:
+    """The names of the functions that expressions call."""
+    nodes = (n for x in exprs for n in ast.walk(x))
+    return [n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+
+
+def closures(functions: Mapping[str, ast.Function]) -> dict[str, frozenset[str]]:
+    """For each function of a file the names of the file that a call of it uses, also through other functions; only those
+    that use some."""
+    names: dict[str, set[str]] = {}
+    calls: dict[str, set[str]] = {}
+    for name, fn in functions.items():
+        exprs = [*fn.result, *(p.default for p in fn.params if p.default is not None)]
+        stack: list[ast.Define | ast.Loop] = list(fn.body)
+        local = {p.name.id for p in fn.params}
+        while stack:
+            line = stack.pop()
+            if isinstance(line, ast.Loop):
+                stack.extend(line.body)
+                exprs.append(line.over)
+                local |= ast.shadowed(line.targets)
+                continue
+            exprs += [line.value, *(x for t in line.targets for x in t.index or ())]
+            local |= {t.name.id for t in line.targets}
+            for c in line.clauses:
+                exprs.append(c.over if isinstance(c, ast.For) else c.cond)
+                local |= ast.shadowed(c.targets) if isinstance(c, ast.For) else set()
+        names[name] = {n.id for n in names_in(exprs)} - local
+        calls[name] = {h for h in heads_in(exprs) if h in functions}
+    out = {}
+    for name in functions:
+        seen, todo = {name}, [name]
+        while todo:
+            new = calls[todo.pop()] - seen
+            seen |= new
+            todo.extend(new)
+        if found := frozenset().union(*(names[n] for n in seen)):
+            out[name] = found
     return out
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gradlang.check.errors import Problem, python_word, unknown_name
+from gradlang.check.errors_modules import not_a_value
 from gradlang.check.program import Value
 from gradlang.syntax import ast
 
@@ -15,7 +16,8 @@ CONSTANTS: dict[str, Value] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan
 
 @dataclass(slots=True)
 class Home:
-    """A file: its functions, and how its own values are found (None for a name that it does not have)."""
+    """A file: its functions, those that it took from other files by name (with their homes), and how its values are found
+    (None for a name that it does not have)."""
 
     functions: dict[str, ast.Function]
     value: Callable[[str], Value | None] = lambda name: None
@@ -23,14 +25,27 @@ class Home:
     shipped: bool = False
     callables: Callable[[], list[str]] = list  # every function that a program of this file may call
     parent: Home | None = None
+    imported: dict[str, tuple[ast.Function, Home]] = field(default_factory=dict)
+
+    def own(self, name: str) -> tuple[ast.Function, Home] | None:
+        return (self.functions[name], self) if name in self.functions else self.imported.get(name)
 
     def function(self, name: str) -> tuple[ast.Function, Home] | None:
         home: Home | None = self
         while home is not None:
-            if name in home.functions:
-                return home.functions[name], home
+            found = home.own(name)
+            if found is not None:
+                return found
             home = home.parent
         return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """An imported file, as the value of its prefix: its names are reached with a dot."""
+
+    path: str
+    home: Home
 
 
 @dataclass(slots=True)
@@ -46,6 +61,8 @@ class Env:
             return self.names[name]
         found = self.home.value(name)
         if found is not None:
+            if found.__class__ is Space:
+                raise Problem(not_a_value(name, node.span, found.home.known()))
             return found
         if name in CONSTANTS:
             return CONSTANTS[name]

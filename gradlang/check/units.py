@@ -6,17 +6,18 @@ another: those are computed together, as a recurrence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from gradlang.check import errors
 from gradlang.check.errors import Problem
-from gradlang.check.names import names_in
+from gradlang.check.names import heads_in, names_in
 from gradlang.source import Span
 from gradlang.syntax import ast
 
 T = TypeVar("T")
+NOTHING: Mapping[str, frozenset[str]] = {}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -117,23 +118,31 @@ def add_pieces(
         indexed.setdefault(piece.name, Indexed(target.name, [])).pieces.append(piece)
 
 
-def uses(piece: Piece) -> list[str]:
+def names_of(piece: Piece) -> list[ast.Name]:
     """The names that a piece takes from outside its loops."""
     bound: set[str] = set()
-    out: list[str] = []
+    out: list[ast.Name] = []
     for loop in piece.loops:
-        out += [n.id for n in names_in([loop.over]) if n.id not in bound]
+        out += [n for n in names_in([loop.over]) if n.id not in bound]
         bound |= ast.shadowed(loop.targets)
     local = {t.name.id for d in piece.local for t in d.targets}
-    for d in piece.local:
-        out += [n.id for n in names_in([d.value]) if n.id not in bound and n.id not in local]
-    bound |= local
-    inner = [piece.define.value, *(piece.target.index or ())]
-    return out + [n.id for n in names_in(inner) if n.id not in bound]
+    inner = [d.value for d in piece.local] + [piece.define.value, *(piece.target.index or ())]
+    return out + [n for n in names_in(inner) if n.id not in bound and n.id not in local]
 
 
-def ordered(lines: Lines) -> tuple[list[Unit], list[list[ast.Name]]]:
-    """The units, each after what it uses, and the circles of definitions that are no recurrence."""
+def uses(piece: Piece) -> list[str]:
+    return [n.id for n in names_of(piece)]
+
+
+def formulas(item: object) -> list[ast.Expr]:
+    pieces = item.pieces if isinstance(item, Indexed) else []
+    own = [item.value] if isinstance(item, ast.Define) else []
+    return own + [x for p in pieces for x in (p.define.value, *(d.value for d in p.local))]
+
+
+def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tuple[list[Unit], list[list[ast.Name]]]:
+    """The units, each after what it uses, and the circles of definitions that are no recurrence. `closed` gives the names
+    that calls of some functions use."""
     owner: dict[str, object] = {t.name.id: d for d in lines.plain for t in d.targets}
     owner.update(lines.indexed)
     items: list[object] = [*lines.plain, *lines.indexed.values()]
@@ -144,6 +153,8 @@ def ordered(lines: Lines) -> tuple[list[Unit], list[list[ast.Name]]]:
         else:
             assert isinstance(item, ast.Define)
             names = [n.id for n in names_in([item.value])]
+        if closed:
+            names += [n for f in heads_in(formulas(item)) for n in closed.get(f, ())]
         needs[id(item)] = list({id(owner[n]): owner[n] for n in names if n in owner}.values())
     units: list[Unit] = []
     circles: list[list[ast.Name]] = []

@@ -57,8 +57,14 @@ def digits(text: str) -> int:
     return number
 
 
-def _inputs(to: argparse.ArgumentParser) -> None:
+def _program(to: argparse.ArgumentParser) -> None:
     to.add_argument("file", help=FILE)
+    allow = "a folder outside the program's own from which files may be imported; may be repeated"
+    to.add_argument("--allow-import", action="append", default=[], metavar="DIR", help=allow)
+
+
+def _inputs(to: argparse.ArgumentParser) -> None:
+    _program(to)
     to.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
     data = "d.npz, name=x.npy or rows.csv; may be repeated"
     to.add_argument("--data", action="append", default=[], metavar="FILE", help=data)
@@ -76,7 +82,7 @@ def _run(to: argparse.ArgumentParser) -> None:
 
 
 def _compile(to: argparse.ArgumentParser) -> None:
-    to.add_argument("file", help=FILE)
+    _program(to)
     to.add_argument("--target", choices=["numpy", "grad"], default="numpy")
     to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")

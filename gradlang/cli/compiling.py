@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gradlang import pipeline
@@ -14,9 +15,9 @@ from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
 
 
-def write(text: str, path: str | None, source: str = "") -> None:
-    """To standard output, or to a file, all or nothing. A link is followed, a device is written to, the program itself is
-    never overwritten."""
+def write(text: str, path: str | None, sources: Sequence[str] = ()) -> None:
+    """To standard output, or to a file, all or nothing. A link is followed, a device is written to, the files of the program
+    itself are never overwritten."""
     if path is None or path == "-":
         sys.stdout.write(text)
         return
@@ -26,7 +27,7 @@ def write(text: str, path: str | None, source: str = "") -> None:
         target = Path(path).resolve()
         if target.is_dir():
             raise ValueError("this is a folder")
-        if source and target.exists() and target.samefile(source):
+        if target.exists() and any(Path(s).exists() and target.samefile(s) for s in sources):
             raise ValueError("this is the program itself")
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
@@ -52,7 +53,7 @@ def compile_(args: argparse.Namespace) -> int:
         text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, pipeline.standard(), origin, hook).source
-    write(text, args.output, args.file if args.file != "-" else "")
+    write(text, args.output, [source.path for source in model.program.sources.files])
     return 0
 
 

@@ -15,13 +15,15 @@ from gradlang.check import errors
 from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
 from gradlang.diagnostics import Diagnostic, InputError, render_all
-from gradlang.runtime.files import read_all, read_text
+from gradlang.runtime.files import Folder, read_all, read_text
 from gradlang.runtime.values import literal
 
 
 def open_model(args: argparse.Namespace) -> Model:
     name = "<stdin>" if args.file == "-" else args.file
-    program = pipeline.load(read_text(args.file), name, pipeline.standard())
+    text = read_text(args.file)
+    finder = Folder(None if args.file == "-" else args.file, None, args.allow_import)
+    program = pipeline.load(text, name, pipeline.standard(), finder)
     return Model(program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0))
 
 

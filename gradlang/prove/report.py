@@ -301,7 +301,8 @@ def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     for rule, span in pipeline.rewritten(model.program, pipeline.standard()):
         source = model.program.sources.of(span[0])
         shown = " ".join(source.slice(span).split())
-        report.notes.append(f"line {source.place(span[0])[0]}: `{shown}` is computed in the form of the rule `{rule}`")
+        where = f"line {source.place(span[0])[0]}" + (f" of {source.path}" if source.base else "")
+        report.notes.append(f"{where}: `{shown}` is computed in the form of the rule `{rule}`")
     for output in model.program.outputs:
         for name in unreached(model.program, output):
             if name not in requested(model.program, output):

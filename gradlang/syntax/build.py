@@ -11,7 +11,7 @@ from typing import Any
 
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.syntax.messages import Fault, check_option_twice, not_a_check_option
+from gradlang.syntax.messages import Fault, check_option_twice, given_no_name, not_a_check_option
 
 Build = Callable[[list[Any], Span], Any]
 
@@ -169,6 +169,17 @@ def check(c: list[Any], span: Span) -> ast.Check:
     return ast.Check(c[0], options.get("tol"), options.get("given", ()), span)
 
 
+def given_dotted(c: list[Any], span: Span) -> tuple[ast.Name, ast.Expr]:
+    prefix, last, value = c
+    start, parts = prefix.span[0], [str(last)]
+    while isinstance(prefix, ast.Attribute):
+        parts.append(prefix.name)
+        prefix = prefix.value
+    if not isinstance(prefix, ast.Name):
+        raise Fault(given_no_name, prefix.span)
+    return ast.Name(".".join([prefix.id, *reversed(parts)]), (start, last.span[1])), value
+
+
 def _op_line(kind: str, keys: int, bindings: bool = False, values: bool = True) -> Build:
     def build(c: list[Any], span: Span) -> ast.OpLine:
         rest: list[Any] = c[keys:]
@@ -236,9 +247,14 @@ BUILDERS: dict[str, Build] = {
     **{f"request_{k}": request(k) for k in ("grad", "jacobian", "hessian", "minimize", "maximize")},
     "request_output": output,
     "wrt": lambda c, s: Part(("wrt", (_parts(c)["names"],))),
+    "dotted_names": lambda c, s: Part(("names", tuple(c))),
+    "dotted": lambda c, s: ast.Name(".".join(c), s),
     "check": check,
     "check_tol": _all,
     "check_given": lambda c, s: (c[0], tuple(c[1][1])),
+    "givens": _part("givens"),
+    "given_plain": lambda c, s: (_name(c[0]), c[1]),
+    "given_dotted": given_dotted,
     "bindings": _part("bindings"),
     "binding": lambda c, s: (_name(c[0]), c[1]),
     "operator": operator,

@@ -95,6 +95,10 @@ def check_option_twice(span: Span, word: str) -> Diagnostic:
     return Diagnostic("G119", f"`{word}` stands twice in this check", span, help="keep one of them")
 
 
+def given_no_name(span: Span) -> Diagnostic:
+    return Diagnostic("G119", "only an input or a parameter can be given", span, help="write `given x = 1`")
+
+
 NAMED: dict[str, Callable[..., Diagnostic]] = {"indexed_declaration": indexed_declaration}
 
 # ------------------------------------------------------------------ where the parser stopped
