@@ -25,11 +25,7 @@ COMING = {
         f: f"`{f}` is"
         for f in (
             "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d "
-            "avg_pool2d "
-            "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf "
-            "lognormal_lpdf "
-            "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
-            "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf"
+            "avg_pool2d layer_norm batch_norm dropout segment_sum interp multi_normal_cholesky_lpdf"
         ).split()
     },
 }
@@ -232,7 +228,12 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
 
 
 # Library functions that a picture shows as one box; the others are pieces of rules.
-SHOWN = frozenset("mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye".split())
+SHOWN = frozenset(
+    "mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye "
+    "normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf lognormal_lpdf exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf "
+    "weibull_lpdf uniform_lpdf dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf "
+    "categorical_logit_lpmf".split()
+)
 
 
 def assign(define: ast.Define, env: Env, e: Elaborator) -> None:
