@@ -57,7 +57,14 @@ def test_as_it_is_installed_here(tmp_path: Path) -> None:
         assert (package, grammars) == (ROOT / "gradlang" / "__init__.py", ROOT / "grammars")
     else:
         assert grammars == package.parent / "grammars"
-    assert {p.name for p in grammars.iterdir()} >= {"grad.lark", "ops.grad", "rules.grad", "std.grad", "special.grad"}
+    assert {p.name for p in grammars.iterdir()} >= {
+        "grad.lark",
+        "ops.grad",
+        "rules.grad",
+        "std.grad",
+        "special.grad",
+        "densities.grad",
+    }
     assert python("-m", "gradlang", "run", "-", path=None, cwd=tmp_path, text=SHOPPING) == OUTPUT
 
 

@@ -16,7 +16,7 @@ from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.types import Size
 
-VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "mark")
+VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "patches", "mark")
 # Ops that never warn; all others run with NumPy's warnings off, since infinities and nans are values like any other.
 SILENT = frozenset("input const array size sum_to broadcast_to reshape transpose slice unslice concat stack iota where".split())
 
@@ -208,7 +208,7 @@ def _array_results(tape: Tape, printer: NumpyPrinter) -> Iterable[tuple[str, str
             continue
         root, viewed = i, False
         while tape.instrs[root].op in VIEWS:
-            viewed = viewed or tape.instrs[root].op == "broadcast_to"
+            viewed = viewed or tape.instrs[root].op in ("broadcast_to", "patches")
             root = tape.instrs[root].args[0]
         shared = root in given or tape.instrs[root].op in ("input", "array") or viewed
         given.add(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gradlang.backend import numpy_scan
+from gradlang.backend import numpy_scan, numpy_windows
 from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
@@ -67,6 +67,7 @@ HELPERS = {
         out[i] = carry
     return np.moveaxis(out, 0, axis)
 ''',
+    **numpy_windows.HELPERS,
 }
 
 
@@ -372,4 +373,5 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
     "real": _real,
+    **numpy_windows.STRUCTURAL,
 }

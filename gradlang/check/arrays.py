@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import statics
+from gradlang.check import statics, windows
 from gradlang.check.indexing import Cut, get
 from gradlang.check.program import Ref, Value
 from gradlang.ops.shapes import Misfit, axes_of, axis_of, reduced, shape_of
@@ -301,5 +301,6 @@ SPECIAL: dict[str, Special] = {
     "zeros": _special(zeros, "shape"),
     "ones": _special(ones, "shape"),
     "arange": _special(arange, "start stop? step?"),
+    **{name: _special(run, text) for name, (run, text) in windows.FUNCTIONS.items()},
     "einsum": _special(_einsum, "spec a b? c? d? e? f? g? h?"),
 }

@@ -24,12 +24,7 @@ COMING = {
     **{
         f: f"`{f}` is"
         for f in (
-            "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d "
-            "avg_pool2d "
-            "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf "
-            "lognormal_lpdf "
-            "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
-            "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf"
+            "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh multi_normal_cholesky_lpdf"
         ).split()
     },
 }
@@ -39,7 +34,8 @@ COMING = {
 INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
-    "running_product impulse".split()
+    "running_product impulse windows filter_windows batch_axes "
+    "channels channel_shape filtered piece interp_on".split()
 )
 
 
@@ -266,7 +262,13 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
 
 
 # Library functions that a picture shows as one box; the others are pieces of rules.
-SHOWN = frozenset("mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye".split())
+SHOWN = frozenset(
+    "mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye "
+    "segment_sum interp layer_norm batch_norm dropout conv2d max_pool2d avg_pool2d "
+    "normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf lognormal_lpdf exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf "
+    "weibull_lpdf uniform_lpdf dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf "
+    "categorical_logit_lpmf".split()
+)
 
 
 def assign(define: ast.Define, env: Env, e: Elaborator) -> None:

@@ -164,6 +164,8 @@ class Elaborator:
         elif name in INDEXED:
             x, index = args
             args = [x, indexing.integers(self, index, span) if isinstance(index, tuple) else index]
+        elif name in ("within", "nearest"):
+            args = [indexing.integers(self, a, span) if isinstance(a, tuple) else a for a in args]
         for a in args:
             if a.__class__ is not Ref:
                 if isinstance(a, Poison):

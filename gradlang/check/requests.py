@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradlang.check import errors, statics, units
 from gradlang.check.errors import Problem
 from gradlang.check.imports import dotted
-from gradlang.check.names import names_in
+from gradlang.check.names import closures, heads_in, names_in
 from gradlang.check.program import Asked, Poison, Promise, Ref
 from gradlang.check.scope import Env, Home
 from gradlang.syntax import ast
@@ -112,6 +112,9 @@ def outputs(c: Checker) -> None:
     used = {n.id for d in c.defines.values() for n in names_in([d.value])}
     for name, indexed in c.indexed.items():
         used.update(n for piece in indexed.pieces for n in units.uses(piece) if n != name)
+    closed = closures(c.functions)
+    for item in (*c.defines.values(), *c.indexed.values()) if closed else ():
+        used.update(n for f in heads_in(units.formulas(item)) for n in closed.get(f, ()))
     defined = [n for n in c.where if n in c.defines or n in c.indexed]
     program.outputs = tuple(n for n in defined if n not in used and n in program.values)
     if not program.outputs and not c.problems and not c.elaborator.problems:

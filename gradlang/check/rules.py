@@ -23,24 +23,30 @@ HEAD = re.compile(r"^def[ \t]+(\w+)", re.M)
 
 
 class Functions(dict[str, ast.Function]):
-    """The functions of a text, found by their first lines and parsed when they are first asked for."""
+    """The functions of some texts, found by their first lines and parsed when they are first asked for."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, *sources: Source) -> None:
         super().__init__()
-        self.source = source
-        heads = list(HEAD.finditer(source.text))
-        stops = [h.start() for h in heads[1:]] + [len(source.text)]
-        self.where = {h[1]: (h.start(), stop) for h, stop in zip(heads, stops, strict=True)}
+        self.where: dict[str, tuple[Source, int, int]] = {}
+        for source in sources:
+            heads = list(HEAD.finditer(source.text))
+            stops = [h.start() for h in heads[1:]] + [len(source.text)]
+            self.where.update({h[1]: (source, h.start(), stop) for h, stop in zip(heads, stops, strict=True)})
 
     def __missing__(self, name: str) -> ast.Function:
-        start, stop = self.where[name]
-        module, faults = parse(Source(self.source.path, self.source.text[start:stop], self.source.base + start))
+        source, start, stop = self.where[name]
+        module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
         if faults:
-            raise SourceError(faults, Sources([self.source]))
+            raise SourceError(faults, Sources([source]))
         made = module.statements[0]
         assert isinstance(made, ast.Function)
         self[name] = made
         return made
+
+    def text(self, name: str) -> str:
+        """A function as it stands in its file."""
+        span = self[name].span
+        return self.where[name][0].slice(span).rstrip()
 
     def __contains__(self, name: object) -> bool:
         return name in self.where
@@ -52,10 +58,13 @@ class Functions(dict[str, ast.Function]):
         return len(self.where)
 
 
+LIBRARY = ("std.grad", "densities.grad")
+
+
 @cache
 def library() -> Home:
-    """The functions of `std.grad`."""
-    return Home(Functions(Source("std.grad", grammar_text("std.grad"))), shipped=True)
+    """The functions that are plain formulas of the language."""
+    return Home(Functions(*(Source(name, grammar_text(name)) for name in LIBRARY)), shipped=True)
 
 
 class Scratch:

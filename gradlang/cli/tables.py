@@ -6,7 +6,7 @@ import argparse
 import json
 
 from gradlang.check.arrays import SPECIAL
-from gradlang.check.rules import library
+from gradlang.check.rules import Functions, library
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ops.op import Op
 from gradlang.ops.table import builtin
@@ -63,11 +63,8 @@ def _one(name: str, as_json: bool) -> int:
         print(json.dumps(_as_json(table[name])) if as_json else table[name].text())
         return 0
     if name in functions:
-        from gradlang.syntax.grammar import grammar_text
-
-        text = grammar_text("std.grad")
-        span = functions[name].span
-        entry = text[span[0] : span[1]].rstrip()
+        assert isinstance(functions, Functions)
+        entry = functions.text(name)
         print(json.dumps({"name": name, "kind": "function", "entry": entry}) if as_json else entry)
         return 0
     if name in SPECIAL:

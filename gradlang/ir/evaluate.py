@@ -13,6 +13,7 @@ import numpy as np
 
 from gradlang import types
 from gradlang.check.program import Program
+from gradlang.ir import evaluate_windows
 from gradlang.ir.build import write
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable, builtin
@@ -276,6 +277,7 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "within": _within,
     "earlier": _earlier,
     "nearest": _nearest,
+    **evaluate_windows.STRUCTURAL,
     "einsum": lambda m, i, a: np.einsum(i.attrs[0], *a),
     "logical_and": lambda m, i, a: np.logical_and(*(np.asarray(x, bool) for x in a)),
     "logical_or": lambda m, i, a: np.logical_or(*(np.asarray(x, bool) for x in a)),

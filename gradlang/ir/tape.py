@@ -110,6 +110,8 @@ class Builder:
             return bool(attrs[0] == tuple(range(len(attrs[0]))))
         if op.name == "slice":
             return all(s == 0 for s in attrs[0]) and all(s == 1 for s in attrs[2])
+        if op.name == "unslice":
+            return all(s == 0 for s in attrs[1]) and all(s == 1 for s in attrs[2])
         return op.name in ("broadcast_to", "reshape")
 
     def pointwise(self, op: Op, ids: list[int], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:

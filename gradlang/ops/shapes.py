@@ -142,9 +142,13 @@ def take(types: list[Type], attrs: Attrs) -> Inferred:
 
 def scatter_add(types: list[Type], attrs: Attrs) -> Inferred:
     x, index = types
-    axis, n = attrs
+    axis, (n,) = attrs[0], shape_of(attrs[1])
     rank = x.rank - index.rank + 1
     axis = axis_of(axis, rank)
+    if x.shape[axis : axis + index.rank] != index.shape:
+        raise Misfit(
+            f"{index} does not say where each entry of {x} goes", "one whole number for each, so the sizes are the same"
+        )
     return (axis, n), Type((*x.shape[:axis], n, *x.shape[axis + index.rank :]), x.dtype)
 
 

@@ -60,6 +60,13 @@ EXAMPLES: dict[str, list[Example]] = {
     "scatter_add": [_ex((3, 2), (3,), data={1: [1, 1, 3]}, n=4)],
     "take_along": [_ex((3, 2), (2, 2), data={1: [[0, 2], [2, 2]]})],
     "scatter_along": [_ex((2, 2), (2, 2), data={1: [[0, 2], [2, 2]]}, n=3)],
+    "patches": [_ex((2, 1, 3, 4), window=(2, 2), stride=(1, 2)), _ex((1, 2, 3, 2), window=2, stride=1)],
+    "unpatches": [
+        _ex((1, 2, 2, 2, 2, 2), shape=(1, 2, 4, 3), stride=(2, 1)),
+        _ex((1, 1, 2, 2, 1, 2), shape=(1, 1, 2, 3), stride=1),
+    ],
+    "searchsorted": [_ex((3,), (4,), data={0: [0.0, 1.0, 1.5], 1: [-1.0, 1.0, 1.25, 2.0]}, right=r) for r in (False, True)],
+    "normalize": [_ex((2, 3)), _ex((2, 3, 2), axis=(0, 2), eps=0.5)],
     "concat": [_ex((2, 3), (1, 3)), _ex((2, 1), (2, 2), axis=1)],
     "stack": [_ex((2, 3), (2, 3)), _ex((2,), (2,), axis=1)],
     "iota": [_ex(n=4)],

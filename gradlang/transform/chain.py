@@ -14,9 +14,16 @@ from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.partials import Templates
+from gradlang.types import Dim, add, mul, sub
 
 HOLES = ("unslice", "scatter_add", "scatter_along")  # adjoints with exact zeros where nothing was read
 KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
+
+
+def covered(dim: Dim, window: Dim, stride: Dim, places: Dim) -> bool:
+    """Whether windows leave no entry of an axis out."""
+    closed = stride == 1 or (isinstance(window, int) and isinstance(stride, int) and window >= stride)
+    return closed and add(mul(sub(places, 1), stride), window) == dim
 
 
 class Chain:
@@ -38,11 +45,19 @@ class Chain:
             op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
         ).id
         out = b.instrs[made]
-        if out.op in HOLES or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
+        if self.leaves_holes(out) or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
         if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):
             self.masked.add(made)
         return made
+
+    def leaves_holes(self, instr: Instr) -> bool:
+        """Whether entries of a result are exact zeros because nothing was put there."""
+        if instr.op != "unpatches":
+            return instr.op in HOLES
+        shape, strides = instr.attrs
+        x = self.b.instrs[instr.args[0]].type.shape
+        return not all(covered(*axis) for axis in zip(shape[2:], x[2:4], strides, x[4:], strict=True))
 
     def contribution(self, op: Op, instr: Instr, at: int, param: str, g: int) -> int | None:
         """What one argument of a pointwise op adds to a tangent, or gets of a cotangent."""

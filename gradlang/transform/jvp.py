@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
-from gradlang.transform.chain import HOLES, Chain
+from gradlang.transform.chain import Chain
 from gradlang.transform.scan import scan_tangents
 from gradlang.transform.variadic import VARIADIC
 from gradlang.transform.vjp import active_between, vjp
@@ -67,7 +67,7 @@ def _linear(chain: Chain, op: Op, instr: Instr, found: dict[int, int | None]) ->
         if t is not None and param in op.adjoints:
             args = [*instr.args[:k], t, *instr.args[k + 1 :]]
             made = chain.b.apply(op.name, args, instr.attrs, instr.span, instr.scope)
-            if op.name in HOLES:
+            if chain.leaves_holes(chain.b.instrs[made]):
                 chain.masked.add(made)
             elif "moves" in op.flags:
                 chain.mask(t, made)
