@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradlang.check import calls, comprehension, errors, growing, imports, indexing, lift, statics
+from gradlang.check import comprehension, errors, growing, indexing, lift, statics
 from gradlang.check.errors import Problem
 from gradlang.check.infer import infer
 from gradlang.check.loops import Index, Loop, dims, plus, smallest, together
@@ -51,7 +51,10 @@ Step = tuple[Callable[..., None], tuple[Any, ...]]
 
 class Elaborator:
     def __init__(self, table: OpTable, sink: Sink) -> None:
+        from gradlang.check.forms import DISPATCH  # whose steps call back
+
         self.table, self.sink = table, sink
+        self.dispatch = DISPATCH
         self.work: list[Step] = []
         self.values: list[Value] = []
         self.problems: list[Diagnostic] = []
@@ -99,16 +102,18 @@ class Elaborator:
             raise Problem(errors.bad_constant("a recurrence cannot stand here", self.at or (0, 0)))
         return found  # type: ignore[no-any-return]
 
+    def lists(self) -> list[list[Any]]:
+        return [self.nodes, self.problems, self.work, self.values, self.trail, self.facts]
+
     def mark(self) -> Mark:
         """Where the elaboration stands, for `recover`."""
         required = len(getattr(self.sink, "requirements", ()))
-        lengths = tuple(map(len, (self.nodes, self.problems, self.work, self.values, self.trail, self.facts)))
+        lengths = tuple(len(items) for items in self.lists())
         return Mark(lengths, required, self.at, self.scope, self.guarded, dict(self.calls))
 
     def recover(self, mark: Mark, keep_problems: bool = False) -> None:
         """Forgets all that was made since a mark; problems are kept on request."""
-        lists: list[list[Any]] = [self.nodes, self.problems, self.work, self.values, self.trail, self.facts]
-        for k, (items, length) in enumerate(zip(lists, mark.lengths, strict=True)):
+        for k, (items, length) in enumerate(zip(self.lists(), mark.lengths, strict=True)):
             if k != 1 or not keep_problems:
                 del items[length:]
         del getattr(self.sink, "requirements", [])[mark.required :]
@@ -141,7 +146,7 @@ class Elaborator:
         )
 
     def push(self, expr: ast.Expr, env: Env) -> None:
-        self.work.append((DISPATCH[expr.__class__], (expr, env, self)))
+        self.work.append((self.dispatch[expr.__class__], (expr, env, self)))
 
     def then(self, step: Callable[..., None], *payload: Any) -> None:
         self.work.append((step, payload))
@@ -275,150 +280,3 @@ class Elaborator:
     def type_of(self, value: Value, span: Span) -> Type:
         made = self.ref(value, span)
         return made.type if isinstance(made, Ref) else SCALAR
-
-
-# ------------------------------------------------------------------ steps, one per kind of expression
-def _number(node: ast.Number, env: Env, e: Elaborator) -> None:
-    e.values.append(node.value if node.exact is None else node.exact)
-
-
-def _literal(node: ast.Bool | ast.String, env: Env, e: Elaborator) -> None:
-    e.values.append(node.value)
-
-
-def _name(node: ast.Name, env: Env, e: Elaborator) -> None:
-    e.values.append(env.lookup(node))
-
-
-def _apply(node: ast.Apply, env: Env, e: Elaborator) -> None:
-    e.then(_applied, node, e)
-    for arg in reversed(node.args):
-        e.push(arg, env)
-
-
-def _applied(node: ast.Apply, e: Elaborator) -> None:
-    args = e.pop(len(node.args))
-    known = statics.fold(node.op, args)
-    if known is not statics.UNKNOWN:
-        e.values.append(known)
-    elif node.op == "pow" and (n := statics.whole(args[1])) is not None:
-        e.values.append(e.apply("powi", args[:1], (n,), node.span))
-    elif node.op == "div" and not isinstance(args[1], Ref) and statics.is_zero(args[1]) and e.at is None:
-        raise Problem(errors.bad_constant("this divides by zero", node.args[1].span))
-    else:
-        e.values.append(e.apply(node.op, args, (), node.span))
-
-
-def _compare(node: ast.Compare, env: Env, e: Elaborator) -> None:
-    e.then(_compared, node, e)
-    for arg in reversed(node.args):
-        e.push(arg, env)
-
-
-def _compared(node: ast.Compare, e: Elaborator) -> None:
-    args = e.pop(len(node.args))
-    parts: list[Value] = []
-    for op, a, b in zip(node.ops, args, args[1:], strict=False):
-        known = statics.fold(op, [a, b])
-        parts.append(e.apply(op, (a, b), (), node.span) if known is statics.UNKNOWN else known)
-    out = parts[0]
-    for p in parts[1:]:
-        known = statics.fold("logical_and", [out, p])
-        out = e.apply("logical_and", (out, p), (), node.span) if known is statics.UNKNOWN else known
-    e.values.append(out)
-
-
-def _if_else(node: ast.IfElse, env: Env, e: Elaborator) -> None:
-    e.then(_chosen, node, env, e)
-    e.push(node.cond, env)
-
-
-def _chosen(node: ast.IfElse, env: Env, e: Elaborator) -> None:
-    cond = e.values.pop()
-    if isinstance(cond, bool):
-        e.push(node.then if cond else node.other, env)
-        return
-    e.then(_selected, node, cond, e)
-    e.then(calls.guard, -1, e)
-    e.push(node.other, env)
-    e.push(node.then, env)
-    e.then(calls.guard, 1, e)
-
-
-def _selected(node: ast.IfElse, cond: Value, e: Elaborator) -> None:
-    then, other = e.pop(2)
-    e.values.append(e.apply("where", (cond, then, other), (), node.span))
-
-
-def _array(node: ast.Array, env: Env, e: Elaborator) -> None:
-    e.then(_listed, node, e)
-    for item in reversed(node.items):
-        e.push(item, env)
-
-
-def _listed(node: ast.Array, e: Elaborator) -> None:
-    items = e.pop(len(node.items))
-    e.values.append(POISON if any(isinstance(i, Poison) for i in items) else tuple(items))
-
-
-def _call(node: ast.Call, env: Env, e: Elaborator) -> None:
-    calls.call(node, env, e)
-
-
-def _index(node: ast.Index, env: Env, e: Elaborator) -> None:
-    indexing.index(node, env, e)
-
-
-def _attribute(node: ast.Attribute, env: Env, e: Elaborator) -> None:
-    found = imports.member(node, env)
-    if found is not None:
-        e.values.append(found)
-        return
-    if node.name != "T":
-        if isinstance(node.value, ast.Name) and env.home.value(node.value.id) is None:
-            raise Problem(errors.dotted(node, e.table))
-        raise Problem(errors.no_attribute(node))
-    e.then(_transposed, node, e)
-    e.push(node.value, env)
-
-
-def _transposed(node: ast.Attribute, e: Elaborator) -> None:
-    e.values.append(e.apply("transpose", e.pop(1), (None,), node.span))
-
-
-def _comprehension(node: ast.Comprehension, env: Env, e: Elaborator) -> None:
-    comprehension.comprehension(node, env, e)
-
-
-def _slice(node: ast.Slice, env: Env, e: Elaborator) -> None:
-    raise Problem(errors.bad_constant("a slice stands only inside `[ ]`", node.span))
-
-
-def _later(what: str) -> Callable[..., None]:
-    def step(node: Any, env: Env, e: Elaborator) -> None:
-        raise Problem(errors.later(what, node.span))
-
-    return step
-
-
-def _derive(node: ast.Derive, env: Env, e: Elaborator) -> None:
-    raise Problem(errors.later(f"`{node.kind}(y, x)` inside a formula is", node.span))
-
-
-DISPATCH: dict[type, Callable[..., None]] = {
-    ast.Number: _number,
-    ast.Bool: _literal,
-    ast.String: _literal,
-    ast.Name: _name,
-    ast.Apply: _apply,
-    ast.Compare: _compare,
-    ast.IfElse: _if_else,
-    ast.Array: _array,
-    ast.Call: _call,
-    ast.Index: _index,
-    ast.Attribute: _attribute,
-    ast.Slice: _slice,
-    ast.Derive: _derive,
-    ast.Implicit: _later("implicit definitions (`solve`) are"),
-    ast.Comprehension: _comprehension,
-}

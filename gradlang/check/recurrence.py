@@ -8,7 +8,7 @@ is array code, like a comprehension.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradlang.check import comprehension, errors, indexing, loops
@@ -19,6 +19,7 @@ from gradlang.check.growing import Block, Growing, Level, NotYet
 from gradlang.check.indexing import Cut
 from gradlang.check.loops import Index, Loop
 from gradlang.check.names import in_order, names_in
+from gradlang.check.pieces import Part, Run, before, join, known_before, padded, split
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scan import State, extract
 from gradlang.check.scope import Env
@@ -26,7 +27,7 @@ from gradlang.check.units import Group, Indexed, Piece
 from gradlang.ops.shapes import Misfit
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import SCALAR, Dim, Size, Type, add, at_least, mul, show_shape, sub
+from gradlang.types import SCALAR, Dim, Size, Type, add, show_shape, sub
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
@@ -36,87 +37,6 @@ GUESSES = 8
 
 class Failed(Exception):
     """A definition has an error that was reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """An axis that a loop of the piece runs along: index base + way*counter of `loops[clause]`."""
-
-    clause: int
-    base: Dim
-    way: int
-    length: Dim
-
-    @property
-    def low(self) -> Dim:
-        return loops.smallest(Index(self.base, ((Loop("", self.length, 0), self.way),)))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece, its names so far, and what each axis of its target is."""
-
-    piece: Piece
-    env: Env
-    overs: tuple[Value, ...]
-    axes: tuple[Dim | Run, ...]
-
-    @property
-    def span(self) -> Span:
-        return self.piece.target.span
-
-    def only(self, axis: int, offset: Dim, length: Dim, e: Elaborator) -> Part:
-        """The piece for some steps of the loop along an axis: `length` of them from step `offset` on."""
-        run = self.axes[axis]
-        assert isinstance(run, Run)
-        over, clause = self.overs[run.clause], self.piece.loops[run.clause]
-        if not isinstance(over, comprehension.Range):
-            raise Problem(errors.no_block(self.piece.name, clause.over.span))
-        start, base = at_step(over.start, over.step, offset), at_step(run.base, run.way, offset)
-        if length == 1:
-            env = Env(self.env.home, dict(self.env.names))
-            comprehension.bind_targets(clause.targets, start, env, clause.span, e)
-            return replace(self, env=env, axes=(*self.axes[:axis], base, *self.axes[axis + 1 :]))
-        stop = at_step(start, over.step, length)
-        overs = (*self.overs[: run.clause], comprehension.Range(start, stop, over.step), *self.overs[run.clause + 1 :])
-        axes = (*self.axes[:axis], replace(run, base=base, length=length), *self.axes[axis + 1 :])
-        return replace(self, overs=overs, axes=axes)
-
-    def along(self, run: Run, loop: Loop, e: Elaborator) -> Part:
-        """The piece at every count of a loop."""
-        clause = self.piece.loops[run.clause]
-        env = Env(self.env.home, dict(self.env.names))
-        item = comprehension.item_at(self.overs[run.clause], loop, e, clause.over.span)
-        comprehension.bind_targets(clause.targets, item, env, clause.span, e)
-        return replace(self, env=env)
-
-
-def at_step(start: Dim | Index, step: int, count: Dim) -> Dim:
-    made = loops.plus(start, mul(step, count))
-    assert not isinstance(made, Index)
-    return made
-
-
-def split(parts: list[Part], axis: int, e: Elaborator) -> list[Part]:
-    """The pieces of a name, cut so that along an axis any two have the same rows or none in common."""
-    edges: list[Dim] = []
-    for p in parts:
-        at = p.axes[axis]
-        edges += [at.low, add(at.low, at.length)] if isinstance(at, Run) else [at, add(at, 1)]
-    todo, out = list(reversed(parts)), []
-    while todo:
-        p = todo.pop()
-        at = p.axes[axis]
-        cut = None
-        if isinstance(at, Run):
-            stop = add(at.low, at.length)
-            cut = next((b for b in edges if at_least(sub(b, at.low), 1) and at_least(sub(stop, b), 1)), None)
-        if cut is None or not isinstance(at, Run):
-            out.append(p)
-            continue
-        first = sub(cut, at.low) if at.way > 0 else sub(add(at.low, at.length), cut)
-        todo += [p.only(axis, first, sub(at.length, first), e), p.only(axis, 0, first, e)]
-    return out
 
 
 def define(e: Elaborator, env: Env, group: Group) -> dict[str, Value]:
@@ -144,7 +64,7 @@ class Maker:
 
     def make(self) -> dict[str, Value]:
         parts = {m.name.id: self.parts(m) for m in self.group.members}
-        made = self.rows({n: p for n, p in parts.items()}, 0)
+        made = self.rows(parts, 0)
         out: dict[str, Value] = {}
         for name, (ref, origin) in made.items():
             out[name] = replace(ref, origin=origin if any(o != 0 for o in origin) else ())
@@ -457,61 +377,3 @@ def local_order(piece: Piece) -> list[ast.Define]:
         names = [by_id[k].targets[0].name for k in cycles[0]]
         raise Problem(errors.cycle([n.id for n in names], [n.span for n in names]))
     return [by_id[k] for k in order]
-
-
-# ------------------------------------------------------------------ blocks of rows
-def before(blocks: list[Block], run: Run) -> list[Block]:
-    """The blocks that touch the first step, the nearest one first."""
-    chain: list[Block] = []
-    edge = run.base if run.way > 0 else add(run.base, 1)
-    while True:
-        found = next((b for b in blocks if (b.stop if run.way > 0 else b.low) == edge and b not in chain), None)
-        if found is None:
-            return chain
-        chain.append(found)
-        edge = found.low if run.way > 0 else found.stop
-
-
-def known_before(e: Elaborator, blocks: list[Block], run: Run, span: Span) -> Block | None:
-    """The known rows next to the first step, in the order of the steps."""
-    chain = before(blocks, run)
-    if not chain:
-        return None
-    made = join(e, "", chain, span)
-    if run.way < 0:
-        rows = indexing.get(e, made.rows, [Cut(None, None, -1)], span)
-        assert isinstance(rows, Ref)
-        made = Block(made.low, made.length, rows)
-    return made
-
-
-def padded(e: Elaborator, known: Ref | None, type: Type, rows: Dim, by: int, span: Span) -> tuple[Ref, Dim]:
-    """Known rows after zeros, which stand for what only branches that are not taken read."""
-    zeros = e.apply("broadcast_to", (0.0,), ((by, *type.shape),), span)
-    made = zeros if known is None else e.apply("concat", (zeros, known), (0,), span)
-    assert isinstance(made, Ref)
-    return made, add(rows, by)
-
-
-def join(e: Elaborator, name: str, blocks: list[Block], span: Span) -> Block:
-    """Blocks that touch as one. Raises Problem where rows are missing or defined twice."""
-    stops = [b.stop for b in blocks]
-    heads = [b for b in blocks if b.low not in stops]
-    order = heads[:1]
-    while order:
-        following = [b for b in blocks if b.low == order[-1].stop and b not in order]
-        if len(following) != 1:
-            break
-        order.append(following[0])
-    if len(order) < len(blocks):
-        left = [b for b in blocks if b not in order]
-        raise Problem(errors.rows_missing(name, [(str(b.low), str(b.stop)) for b in order], str(left[0].low), span))
-    if len(order) == 1:
-        return order[0]
-    shapes = {b.rows.type.shape[1:] for b in order}
-    if len(shapes) > 1:
-        shown = ["a scalar" if not s else show_shape(s) for s in dict.fromkeys(b.rows.type.shape[1:] for b in order)]
-        raise Problem(errors.rows_differ(name, shown[0], shown[1], span))
-    rows = e.apply("concat", tuple(b.rows for b in order), (0,), span)
-    assert isinstance(rows, Ref)
-    return Block(order[0].low, rows.type.shape[0], rows)

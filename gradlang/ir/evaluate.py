@@ -15,6 +15,7 @@ from gradlang import types
 from gradlang.check.program import Program
 from gradlang.ir import evaluate_windows
 from gradlang.ir.build import write
+from gradlang.ir.evaluate_scan import recur
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable, builtin
 
@@ -48,7 +49,7 @@ class Machine:
     def __init__(
         self,
         table: OpTable,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[Any, Any],
         sizes: Mapping[str, int],
         functions: Functions | None,
         number: Callable[[float], Any],
@@ -66,6 +67,10 @@ class Machine:
             values.append(self.step(instr, [values[a] for a in instr.args]))
         return values
 
+    def within(self, inputs: Mapping[Any, Any]) -> Machine:
+        """A machine for the body of a recurrence."""
+        return Machine(self.table, inputs, self.sizes, self.functions, self.number, self.dtype)
+
     def step(self, instr: Instr, args: list[Any]) -> Any:
         op = instr.op
         if op in LEAF:
@@ -73,7 +78,7 @@ class Machine:
         if op in STRUCTURAL:
             return STRUCTURAL[op](self, instr, args)
         if op == "scan":
-            return _recur(self, instr, args)
+            return recur(self, instr, args)
         if op == "item":
             return args[0][instr.attrs[0]]
         if op == "where":
@@ -199,42 +204,6 @@ def _within(m: Machine, instr: Instr, args: list[Any]) -> Any:
     if index.size and not (-n <= index.min() and index.max() < n):
         raise IndexError(f"an index is outside -{n} to {n - 1}")
     return np.where(index < 0, index + n, index)
-
-
-def _recur(m: Machine, instr: Instr, args: list[Any]) -> list[Any]:
-    """The sequences of a recurrence, step by step."""
-    (scan,) = instr.attrs
-    n, many = m.dims(scan.length)[0], len(scan.names)
-    extra = m.dims(scan.extra)
-    out = []
-    for k in range(many):
-        rows = np.full((n + extra[k], *m.dims(scan.types[k].shape)), m.number(0.0), m.dtype)
-        rows[: len(args[k])] = args[k]
-        out.append(rows)
-    for t in range(n):
-        inputs = {}
-        for i in scan.body.instrs:
-            if i.op == "input":
-                kind, k, lag = i.attrs[0]
-                inputs[i.attrs[0]] = {
-                    "state": lambda k, t=t, lag=lag: out[k][extra[k] + t - lag],
-                    "past": lambda k: out[k],
-                    "inbox": lambda k, t=t: out[k][t],
-                    "row": lambda k, t=t: args[many + k][t],
-                    "held": lambda k: args[many + scan.rows + k],
-                }[kind](k)
-        inner = Machine(m.table, inputs, m.sizes, m.functions, m.number, m.dtype)
-        made = inner.run(scan.body)
-        for p, (_, i) in enumerate(scan.body.outputs):
-            if scan.kind == "pull":
-                out[p][extra[p] + t] = made[i]
-                continue
-            k, lag = scan.ports[p]
-            if lag is None:
-                out[k] = out[k] + made[i]
-            else:
-                out[k][t + lag] = out[k][t + lag] + made[i]
-    return out
 
 
 def _earlier(m: Machine, instr: Instr, args: list[Any]) -> Any:

@@ -34,9 +34,8 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
     b = chain.b
     end = max(seeds)
     active = active_between(b.instrs, wrt, end)
-    adjoints: dict[int, int] = {}
+    adjoints = {y: seed for y, seed in seeds.items() if active[y]}
     sequences: dict[int, dict[int, int]] = {}
-    adjoints.update((y, seed) for y, seed in seeds.items() if active[y])
     for i in range(end, -1, -1):
         if not active[i]:
             continue
@@ -54,8 +53,8 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
         op = b.table[instr.op] if instr.args else None
         if op is None or not op.differentiable:
             continue
-        for position, contribution in contributions(chain, op, instr, i, g, active):
-            accumulate(chain, adjoints, instr.args[position], contribution)
+        for position, part in contributions(chain, op, instr, i, g, active):
+            accumulate(chain, adjoints, instr.args[position], part)
     return {w: adjoints.get(w) for w in wrt}
 
 
