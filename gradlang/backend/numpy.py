@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradlang.backend import numpy_linalg
 from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
@@ -58,6 +59,7 @@ HELPERS = {
         out[i] = carry
     return np.moveaxis(out, 0, axis)
 ''',
+    **numpy_linalg.HELPERS,
 }
 
 
@@ -324,4 +326,5 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
     "real": _real,
+    **numpy_linalg.STRUCTURAL,
 }

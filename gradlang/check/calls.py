@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 MOST_CALLS = 200_000
 COMING = {
     **dict.fromkeys(("jvp", "vjp", "hvp"), "derivatives inside a formula are"),
-    "solve": "implicit definitions (`solve`) are",
     "range": "comprehensions are",
     **{
         f: f"`{f}` is"
         for f in (
-            "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh conv2d max_pool2d "
+            "conv2d max_pool2d "
             "avg_pool2d "
             "layer_norm batch_norm dropout segment_sum interp normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf "
             "lognormal_lpdf "
-            "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf multi_normal_cholesky_lpdf "
+            "exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf weibull_lpdf uniform_lpdf "
             "dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf categorical_logit_lpmf"
         ).split()
     },
@@ -39,7 +38,8 @@ COMING = {
 INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
-    "running_product impulse".split()
+    "running_product impulse as_columns from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm "
+    "entries_norm line_sums line_axis".split()
 )
 
 

@@ -20,6 +20,7 @@ from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.op import Op
 from gradlang.pipeline import Language, optimized
+from gradlang.prove import matrices
 from gradlang.prove.reference import Truth
 from gradlang.runtime.load import load
 from gradlang.transform.expand import expand
@@ -94,6 +95,10 @@ EXAMPLES: dict[str, list[Example]] = {
     "softmax": [_ex((2, 3)), _ex((2, 3), axis=0)],
     "log_softmax": [_ex((2, 3)), _ex((3, 2), axis=0)],
     "softmax_cross_entropy": [_ex((2, 3), (2, 3), data={1: [[0.25, 0.5, 0.5], [0.125, 1.0, 0.75]]})],
+    **{
+        name: [_ex(*shapes, data=None if first is None else {0: first}, **attrs) for shapes, first, attrs in rows]
+        for name, rows in matrices.EXAMPLES.items()
+    },
 }
 
 

@@ -15,7 +15,8 @@ from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.partials import Templates
 
-HOLES = ("unslice", "scatter_add", "scatter_along")  # adjoints with exact zeros where nothing was read
+# adjoints with exact zeros where nothing was read
+HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
 KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
 
 
