@@ -70,6 +70,8 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
             raise Problem(errors.later(COMING[name], node.func.span))
         is_value = name in env.names or env.home.value(name) is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
+    if any(isinstance(a, ast.Implicit) for a in node.args):
+        raise Problem(errors.later("implicit definitions (`solve`) are", node.func.span))
     e.then(_called, node, env, e)
     if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
         e.then(guard, -1, e)
@@ -232,7 +234,10 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
 
 
 # Library functions that a picture shows as one box; the others are pieces of rules.
-SHOWN = frozenset("mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye".split())
+SHOWN = frozenset(
+    "mean var std norm sort prod cumprod dot outer affine mse cross_entropy linspace one_hot eye slogdet eigh "
+    "multi_normal_cholesky_lpdf".split()
+)
 
 
 def assign(define: ast.Define, env: Env, e: Elaborator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradlang.ops.shapes import Attrs, Inferred, Misfit, nominal_help
+from gradlang.ops.shapes import Attrs, Inferred, Misfit
 from gradlang.types import Dim, Mismatch, Shape, Type, add, broadcast, show_shape
 
 
@@ -15,8 +15,9 @@ def square_size(t: Type) -> Dim:
         raise Misfit(f"a square matrix is needed here, but this is {t}", "a matrix has two axes of one size")
     rows, columns = t.shape[-2:]
     if rows != columns:
-        hint = nominal_help(rows, columns) if not isinstance(rows, int) or not isinstance(columns, int) else ""
-        raise Misfit(f"a square matrix is needed here, but this is {t}", hint or "the last two sizes must be equal")
+        known = isinstance(rows, int) and isinstance(columns, int)
+        hint = "the last two sizes must be equal" if known else f"`{rows}` and `{columns}` are different sizes"
+        raise Misfit(f"a square matrix is needed here, but this is {t}", hint)
     return rows
 
 
@@ -67,7 +68,7 @@ def solve(types: list[Type], attrs: Attrs) -> Inferred:
         raise Misfit("the right side of an equation is a vector or a matrix, but this is a scalar")
     rows = b.shape[-2] if b.rank > 1 else b.shape[0]
     if rows != n:
-        hint = "only a right side with one axis is a vector; a batch of vectors is solved as `expand_dims(b, -1)`"
+        hint = "the columns are solved for: transpose it, or write `expand_dims(b, -1)` for a batch of vectors"
         raise Misfit(
             f"a matrix {show_shape(a.shape)} and a right side {show_shape(b.shape)} do not fit: {n} meets {rows}",
             hint if b.rank > 1 and b.shape[-1] == n else "the right side has as many rows as the matrix",
