@@ -53,21 +53,23 @@ HELPERS = {
 ''',
     "cofactors": '''def cofactors(a):
     """det(a) * inv(a).T, for singular matrices too: by the singular values, of which each is left out once."""
-    u, s, v = np.linalg.svd(a)
+    finite = np.all(np.isfinite(a), axis=(-2, -1), keepdims=True)  # with an infinity, LAPACK may iterate for ever
+    u, s, v = np.linalg.svd(np.where(finite, a, 0.0))
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], -1), -1)
     after = np.cumprod(np.concatenate([one, s[..., :0:-1]], -1), -1)[..., ::-1]
     sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None]
-    return (u * (sign * before * after)[..., None, :]) @ v
+    return np.where(finite, (u * (sign * before * after)[..., None, :]) @ v, np.nan)
 ''',
     "eigenpairs": '''def eigenpairs(a):
     """The eigenvalues of (a + a.T)/2 as a first column, ascending, before the eigenvectors with their signs made positive."""
-    w, v = np.linalg.eigh(0.5 * (a + np.swapaxes(a, -1, -2)))
+    finite = np.all(np.isfinite(a), axis=(-2, -1), keepdims=True)
+    w, v = np.linalg.eigh(np.where(finite, 0.5 * (a + np.swapaxes(a, -1, -2)), 0.0))
     if v.size:
         size = np.abs(v)
         first = np.argmax(size >= 0.7 * size.max(axis=-2, keepdims=True), axis=-2)
         v = v * np.sign(np.take_along_axis(v, first[..., None, :], axis=-2))
-    return np.concatenate([w[..., None], v], axis=-1)
+    return np.where(finite, np.concatenate([w[..., None], v], axis=-1), np.nan)
 ''',
     "diagonal_matrix": '''def diagonal_matrix(v):
     """Zeros with v on the diagonal."""

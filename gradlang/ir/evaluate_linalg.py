@@ -140,10 +140,9 @@ def eigenpairs(m: Machine, a: Array) -> Array:
     """A column of eigenvalues in ascending order, then the eigenvectors as columns with their signs agreed upon."""
     a = (a + a.T) / 2
     if a.dtype in (np.float64, np.float32):
-        try:
-            w, v = np.linalg.eigh(a)
-        except np.linalg.LinAlgError:
+        if not np.all(np.isfinite(a)):
             return undefined(m, (len(a), len(a) + 1))
+        w, v = np.linalg.eigh(a)
     else:
         w, v = jacobi(m, a)
     order = np.argsort(w, kind="stable")
