@@ -15,6 +15,7 @@ from gradlang.ir.build import write
 from gradlang.ir.evaluate import evaluate
 from gradlang.ir.tape import Builder
 from gradlang.ops.table import builtin
+from gradlang.view.birth import births
 
 STENCIL = ((1, 45), (2, -9), (3, 1))  # times 1/60: the central difference of sixth order
 SIZES = {"N": 3, "M": 2, "K": 4}
@@ -45,8 +46,6 @@ def cholesky(a: Any) -> Any:
 def eigh(a: Any) -> tuple[Any, Any]:
     """NumPy's, with the signs that the language agrees upon."""
     w, v = np.linalg.eigh(sym(a))
-    for column in v.reshape(-1, *v.shape[-2:]).transpose(0, 2, 1).reshape(-1, v.shape[-1]):
-        assert np.linalg.norm(column) == pytest.approx(1)
     big = np.abs(v)
     first = np.argmax(big >= 0.7 * big.max(-2, keepdims=True), axis=-2)
     return w, v * np.sign(np.take_along_axis(v, first[..., None, :], -2))
@@ -54,10 +53,6 @@ def eigh(a: Any) -> tuple[Any, Any]:
 
 def solve(a: Any, b: Any) -> Any:
     return np.linalg.solve(a, b[:, None])[..., 0] if b.ndim == 1 else np.linalg.solve(a, b)
-
-
-def kron(a: Any, b: Any) -> Any:
-    return np.kron(a, b)
 
 
 def normal(y: Any, mu: Any, lower: Any) -> Any:
@@ -110,12 +105,12 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("tril(B, k=-1)", "B", lambda a: np.tril(a, -1)),
     ("triu(T)", "T", np.triu),
     ("triu(A, 1)", "A", lambda a: np.triu(a, 1)),
-    ("kron(A, B)", "AB", kron),
-    ("kron(b, B)", "bB", kron),
-    ("kron(B, b)", "Bb", kron),
+    ("kron(A, B)", "AB", np.kron),
+    ("kron(b, B)", "bB", np.kron),
+    ("kron(B, b)", "Bb", np.kron),
     ("kron(b, b)", "b", lambda v: np.kron(v, v)),
-    ("kron(s, B)", "sB", kron),
-    ("kron(C, B)", "CB", kron),
+    ("kron(s, B)", "sB", np.kron),
+    ("kron(C, B)", "CB", np.kron),
     ("cross(A, S)", "AS", np.cross),
     ("cross(b, A)", "bA", np.cross),
     ("cross([1, 2, 3], b)", "b", lambda v: np.cross([1.0, 2.0, 3.0], v)),
@@ -348,6 +343,11 @@ def test_matrices_that_are_not_finite_raise_nothing(function: str, bad: float) -
     m = gl.loads(f"input a : [N, N]\ny = {function}(a)\nz = sum(y)")
     for of in (m.function("y"), m.value_and_grad("z")):
         of(a=a)
+
+
+def test_the_birth_of_a_nan_is_reported_with_the_sizes() -> None:
+    (note,) = births(gl.loads("input a : [N, N]\ny = sum(inv(a))"), {"a": SINGULAR})
+    assert note.message.startswith("`inv` of an array [3, 3] is nan at index [0, 0]")
 
 
 def test_determinants_of_singular_matrices() -> None:

@@ -18,11 +18,13 @@ HELPERS = {
         return run(*arrays)
     except np.linalg.LinAlgError:
         batch = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
-        out = np.full(batch + (arrays[0].shape[-1], arrays[-1].shape[-1] + more), np.nan, arrays[0].dtype)
-        parts = [np.broadcast_to(a, batch + a.shape[-2:]) for a in arrays]
-        for k in np.ndindex(*batch) if batch else ():
-            out[k] = or_nan(run, *(p[k] for p in parts), more=more)
-        return out
+        parts = [np.broadcast_to(a, batch + a.shape[-2:]).reshape((-1,) + a.shape[-2:]) for a in arrays]
+        shape = batch + (arrays[0].shape[-1], arrays[-1].shape[-1] + more)
+        half = len(parts[0]) // 2
+        if half == 0:
+            return np.full(shape, np.nan, arrays[0].dtype)
+        halves = [or_nan(run, *(p[s] for p in parts), more=more) for s in (np.s_[:half], np.s_[half:])]
+        return np.concatenate(halves).reshape(shape)
 ''',
     "solve_or_nan": '''def solve_or_nan(a, b):
     """x with a @ x = b; nan for a singular matrix."""
