@@ -188,12 +188,17 @@ class Model:
         return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
 
     def jacobian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
-        """Not in this version: raises InputError. `jvp` and `vjp` give its products."""
-        raise _later("Model.jacobian", "`jvp` and `vjp` give products with the Jacobian")
+        """A function that gives the Jacobian of `of`, with the axes of `of` first: an array for one name, a dict of them
+        for a list of names (default: every differentiable leaf)."""
+        name = self._one(of)
+        return self.compile(Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
 
     def hessian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
-        """Not in this version: raises InputError. `hvp` gives its products."""
-        raise _later("Model.hessian", "`hvp` gives products with the Hessian")
+        """A function that gives the second derivatives of the scalar `of`: an array, of the shape of `wrt` twice, for one
+        name, a dict of dicts of them for a list of names."""
+        name = self._one(of)
+        self._scalar(name)
+        return self.compile(Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
 
     def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
         """Not in this version: raises InputError."""

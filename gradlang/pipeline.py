@@ -31,14 +31,15 @@ Hook = Callable[[str, Tape], None]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What to compile: `value` of definitions, `grad`, `vjp`, `jvp` or `hvp` of one by others.
+    """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 
-    `of` and `wrt` are names of values of the program."""
+    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`."""
 
     kind: str
     of: tuple[str, ...]
     wrt: tuple[str, ...] = ()
     dtype: str = "float64"
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
         outputs.append((name, b.add(op, args, (), b.instrs[at[x]].type, b.instrs[at[y]].span, name=name)))
         pairs.append((x, name))
 
+    if goal.kind in ("jacobian", "hessian"):
+        return matrices(b, goal, at, taken)
     if goal.kind == "grad":
         for x in goal.wrt:
             derived("grad", (at[y], at[x]), x)
@@ -137,6 +140,29 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
             slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
             derived("jvp", (slope, *vectors), x)
     return b.tape(outputs), Returns("pair", (y, Returns("dict", tuple(pairs)))), tuple(extra)
+
+
+def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
+    """The Jacobians of a value, or the blocks of its Hessian."""
+    (y,) = goal.of
+    outputs: list[tuple[str, int]] = []
+
+    def matrix(row: int, x: str, stem: str) -> str:
+        type = Type(b.instrs[row].type.shape + b.instrs[at[x]].type.shape)
+        name = unique(stem, taken)
+        outputs.append((name, b.add("jacobian", (row, at[x]), (), type, b.instrs[at[y]].span, name=name)))
+        return name
+
+    if goal.kind == "jacobian":
+        named = tuple((x, matrix(at[y], x, f"d_{y}_d_{x}")) for x in goal.wrt)
+        returns = Returns("one", (named[0][1],)) if goal.alone else Returns("dict", named)
+        return b.tape(outputs), returns, ()
+    slopes = {x: b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type) for x in goal.wrt}
+    blocks = {x: tuple((z, matrix(slopes[x], z, f"d2_{y}_d_{x}_d_{z}")) for z in goal.wrt) for x in goal.wrt}
+    if goal.alone:
+        return b.tape(outputs), Returns("one", (outputs[0][0],)), ()
+    rows = tuple((x, Returns("dict", row)) for x, row in blocks.items())
+    return b.tape(outputs), Returns("dict", rows), ()
 
 
 # ------------------------------------------------------------------ tape to source
