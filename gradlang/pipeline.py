@@ -19,8 +19,10 @@ from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ir.build import write
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ir.verify import verify
+from gradlang.ops.language import Language as Language
+from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
-from gradlang.ops.table import OpTable, Rule, builtin, rules
+from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
 from gradlang.syntax.parse import parse
 from gradlang.transform.passes import passes
@@ -41,18 +43,6 @@ class Goal:
     dtype: str = "float64"
 
 
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The tables that a compilation works with."""
-
-    table: OpTable
-    rules: tuple[Rule, ...]
-
-
-def standard() -> Language:
-    return Language(builtin(), rules())
-
-
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Without the garbage collector, which would walk again and again over a growing program that is all alive."""
@@ -71,7 +61,7 @@ def read(text: str, path: str, language: Language) -> tuple[Program, list[Diagno
     source = sources.add(path, text)
     with uncollected():
         module, faults = parse(source)
-        program, problems = check(module, sources, language.table)
+        program, problems = check(module, sources, language)
     if faults:  # what a broken line would have computed is not missing
         problems = [d for d in problems if d.code != "G208"]
     return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))

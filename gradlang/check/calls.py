@@ -44,7 +44,7 @@ INTERNAL = frozenset(
 
 
 def hidden(name: str, home: Home) -> bool:
-    return name in INTERNAL and not home.shipped and name not in home.functions
+    return name in INTERNAL and not home.shipped and name not in home.functions and name not in home.ops
 
 
 def function_names(e: Elaborator, home: Home) -> list[str]:
@@ -98,7 +98,7 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
     found = env.home.function(name)
     if found is not None:
         enter(found[0], found[1], args, keywords, node, e)
-    elif name in arrays.SPECIAL:
+    elif name in arrays.SPECIAL and name not in env.home.ops:
         special = arrays.SPECIAL[name]
         bound = bind(name, special.params, special.required, args, keywords, node)
         for p, value in bound.items():

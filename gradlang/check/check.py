@@ -8,6 +8,7 @@ from typing import Any
 from gradlang.check import arrays, errors, statics
 from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
+from gradlang.check.entries import read_entries
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.leaves import LeafMaker
 from gradlang.check.names import in_order, is_literal, names_in
@@ -16,6 +17,7 @@ from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
 from gradlang.diagnostics import Diagnostic
 from gradlang.diagnostics import in_order as sorted_by_place
+from gradlang.ops.language import Language
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
@@ -65,6 +67,7 @@ class Checker:
             lambda: [*self.where, *self.program.sizes],
             parent=library(),
             callables=lambda: [*self.functions, *self.callables],
+            ops=frozenset(table.own),
         )
         self.env = Env(home)
         self.elaborator = Elaborator(table, self.sink)
@@ -84,13 +87,10 @@ class Checker:
             elif isinstance(s, ast.Function):
                 if self.claim(s.name):
                     self.functions[s.name.id] = s
-            elif isinstance(s, (ast.Loop, ast.Import, ast.Operator, ast.Rewrite)):
-                what = {
-                    ast.Loop: "recurrences (`for` blocks) are",
-                    ast.Import: "imports are",
-                    ast.Operator: "ops defined in a program are",
-                    ast.Rewrite: "rules in a program are",
-                }[type(s)]
+            elif isinstance(s, ast.Operator):
+                self.claim(s.name)
+            elif isinstance(s, (ast.Loop, ast.Import)):
+                what = {ast.Loop: "recurrences (`for` blocks) are", ast.Import: "imports are"}[type(s)]
                 self.report(errors.later(what, s.span))
                 self.forgive(s)
 
@@ -302,9 +302,14 @@ class Checker:
                 self.report(errors.no_output((start, start)))
 
 
-def check(module: ast.Module, sources: Sources, table: OpTable) -> tuple[Program, list[Diagnostic]]:
+def check(module: ast.Module, sources: Sources, language: Language) -> tuple[Program, list[Diagnostic]]:
     """The program of a file, and its errors in the order of the text."""
-    checker = Checker(module, sources, table)
+    entries = read_entries(module, sources, language)
+    checker = Checker(module, sources, entries.language.table)
+    checker.program.language = entries.language
+    checker.problems += entries.problems
+    for broken in entries.broken:
+        checker.forgive(broken)
     checker.go()
     unique = dict.fromkeys(checker.problems)
     return checker.program, sorted_by_place(unique)

@@ -23,12 +23,15 @@ class Home:
     shipped: bool = False
     callables: Callable[[], list[str]] = list  # every function that a program of this file may call
     parent: Home | None = None
+    ops: frozenset[str] = frozenset()  # the file's own ops: they come before functions of that name further up
 
     def function(self, name: str) -> tuple[ast.Function, Home] | None:
         home: Home | None = self
         while home is not None:
             if name in home.functions:
                 return home.functions[name], home
+            if name in home.ops:
+                return None
             home = home.parent
         return None
 

@@ -67,7 +67,13 @@ class Op:
 
     @property
     def pointwise(self) -> bool:
-        return not self.shape and not self.adjoints
+        return not self.shape and not self.adjoints and not self.defined
+
+    @property
+    def defined(self) -> bool:
+        """Whether the entry is a formula and nothing else: it is written out wherever it is used, and its derivative is
+        that of the formula."""
+        return self.value is not None and not self.partials and not self.adjoints and not self.flags and not self.shape
 
     @property
     def differentiable(self) -> bool:

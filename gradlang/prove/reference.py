@@ -12,10 +12,16 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from gradlang.check.rules import evaluate as evaluate_entry
+from gradlang.ir.evaluate import evaluate
+from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.operators import ARITHMETIC, COMPARISONS, LOGIC
 from gradlang.ops.table import OpTable
 from gradlang.syntax import ast
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
+from gradlang.types import SCALAR
 
 DIGITS = (60, 140, 400, 900)
 AGREE = 30  # digits that two settings must share
@@ -32,6 +38,7 @@ class Truth:
         self.ctx = mpmath.MPContext()
         self.ctx.dps = DIGITS[0]
         self.inside: list[str] = []  # the entries whose reference is being evaluated
+        self._tapes: dict[Any, Tape] = {}
 
     # -------------------------------------------------------------- expressions of the table
     def eval(self, expr: ast.Expr, env: Mapping[str, Any]) -> Any:
@@ -104,6 +111,8 @@ class Truth:
 
     def op(self, op: Op, args: Sequence[Any], attrs: tuple[Any, ...] = ()) -> Any:
         """The true value of an op."""
+        if op.name in self.table.own:
+            return self.own(op, args, attrs)
         env = dict(zip(op.params, args, strict=True))
         env.update(zip(op.attrs, attrs or [self.eval(d, {}) for d in op.defaults], strict=False))
         if op.reference is not None:
@@ -121,6 +130,39 @@ class Truth:
                 except KeyError:
                     continue  # shared work of the partials, which may use the result
         return self.eval(op.value, env)
+
+    def own(self, op: Op, args: Sequence[Any], attrs: tuple[Any, ...]) -> Any:
+        """The true value of a program's entry: its reference, or its formula. It may be of any size, so it is run as a tape,
+        in which a call of a reference that is no op of the table stands under mpmath's name."""
+        from gradlang.check.calls import default_of
+
+        attrs = attrs or tuple(default_of(d) for d in op.defaults)
+        key = (op.name, attrs)
+        if key not in self._tapes:
+            expr = op.value if op.reference is None else op.reference
+            assert expr is not None
+            b = Builder(self.table.extended(self.called(op)))
+            refs = [b.leaf("input", (p,), SCALAR, op.span) for p in op.params]
+            made = b.real(evaluate_entry(op, expr, refs, attrs, b, None, None, op.span).id)
+            tape = b.tape([("y", made)])
+            self._tapes[key] = expand(tape, b.table, Templates(b.table), self.keeps)
+        tape = self._tapes[key]
+        given = dict(zip(op.params, args, strict=True))
+        functions = Functions(self, frozenset(o.name for o in self.called(op)))
+        return evaluate(tape, self.table, given, {}, functions, lambda v: self.ctx.mpf(float(v)))["y"]
+
+    def called(self, op: Op) -> list[Op]:
+        """The functions of mpmath that the reference of a program's entry calls, as primitives."""
+        calls = [n for n in ast.walk(op.reference) if isinstance(n, ast.Call)] if op.reference is not None else []
+        return [
+            Op(n.func.id, tuple(f"x{k}" for k in range(len(n.args))), (), (), "y", source=op.source)
+            for n in calls
+            if isinstance(n.func, ast.Name) and (n.func.id == op.name or n.func.id not in self.table)
+        ]
+
+    def keeps(self, op: Op) -> bool:
+        """Whether multi-precision has a function for an op, so that it need not be written out."""
+        return op.value is None or (op.pointwise and op.name not in self.table.own)
 
     # -------------------------------------------------------------- at any precision that is needed
     def settled(self, run: Callable[[], Any]) -> Any:
@@ -177,25 +219,40 @@ class Truth:
     # -------------------------------------------------------------- for the interpreter
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Pointwise ops over arrays of mpmath numbers."""
-        out: dict[str, Callable[..., Any]] = {}
-        for name in self.table:
-            op = self.table[name]
-            if op.pointwise and not op.flags & {"choice", "marker", "cast"}:
-                out[name] = self.vectorized(op)
-        return out
+        return Functions(self)
 
-    def vectorized(self, op: Op) -> Callable[..., Any]:
+    def vectorized(self, name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, attrs: tuple[Any, ...] = ()) -> Any:
             def one(*xs: Any) -> Any:
                 try:
-                    return self.call(op.name, xs, attrs)
-                except (ZeroDivisionError, ValueError):  # outside the domain
+                    return compute(name, xs, attrs)
+                except (ZeroDivisionError, ValueError, OverflowError):  # outside the domain
                     return self.ctx.nan
 
-            call = np.frompyfunc(one, len(op.params), 1)
+            call = np.frompyfunc(one, len(args), 1)
             return call(*args)
 
         return run
+
+
+class Functions(dict[str, Callable[..., Any]]):
+    """The pointwise ops of a table over arrays of mpmath numbers, made when they are first asked for. The names of `plain`
+    are mpmath's."""
+
+    def __init__(self, truth: Truth, plain: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.truth, self.plain = truth, plain
+
+    def __contains__(self, name: object) -> bool:
+        table = self.truth.table
+        op = table[str(name)] if name in table else None
+        return name in self.plain or (op is not None and op.pointwise and not op.flags & {"choice", "marker", "cast"})
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        truth = self.truth
+        compute = (lambda n, xs, attrs: truth.mpmath(n, xs)) if name in self.plain else truth.call
+        made = self[name] = truth.vectorized(name, compute)
+        return made
 
 
 def ulps(got: float, truth: Any) -> float:

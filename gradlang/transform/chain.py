@@ -14,6 +14,7 @@ from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.partials import Templates
+from gradlang.types import stretches
 
 HOLES = ("unslice", "scatter_add", "scatter_along")  # adjoints with exact zeros where nothing was read
 KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
@@ -37,7 +38,12 @@ class Chain:
         made = evaluate(
             op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
         ).id
-        out = b.instrs[made]
+        out, wanted = b.instrs[made], b.instrs[instr.args[op.params.index(param)]].type.shape
+        if out.type.shape != wanted:  # a rule of a program, over arguments of which one was stretched to the other's shape
+            if stretches(out.type.shape, wanted):
+                made = b.broadcast(made, wanted, instr.span, instr.scope)
+            else:
+                made = b.apply("sum_to", (made,), (wanted,), instr.span, instr.scope)
         if out.op in HOLES or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
         if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):
