@@ -28,7 +28,7 @@ from gradlang.prove.own_arrays import prove_array
 from gradlang.prove.points import inside, settings
 from gradlang.prove.reference import Truth, ulps
 from gradlang.prove.rewrites import prove_own_rule
-from gradlang.prove.verdicts import Finding, undefined, wrong_kink, wrong_order, wrong_partial, wrong_rule, wrong_value
+from gradlang.prove.verdicts import Finding, at, undefined, wrong_kink, wrong_order, wrong_partial, wrong_rule, wrong_value
 from gradlang.types import SCALAR
 
 POINTS = 12
@@ -36,6 +36,7 @@ DIGITS = 130
 STEP = 40  # differences are taken over 10**-STEP of the argument
 CLOSE = 1e-8  # relative; constants of an entry are doubles, and a difference of them magnifies their rounding
 FLOOR = 1e-13  # of |y/x|
+MANY = 100.0  # ulps: from here on a report says where they are lost
 KEPT = 512  # proofs that a process remembers
 BOXES = ((-10.0, 10.0), (0.05, 0.95))  # where an entry without `on` lines is tested
 
@@ -48,13 +49,17 @@ class Proven:
     name: str
     points: int = 0
     worst: float = 0.0
+    where: str = ""  # of the worst error
     faults: list[Diagnostic] = field(default_factory=list)
 
     def text(self) -> str:
-        tested = f"{self.points} point{'s' if self.points != 1 else ''}" if self.points else "no example fits: not tested"
-        return f"{self.kind} {self.name}: {tested}" + (
-            f", worst {self.worst:.2g} ulp" if self.kind == "op" and self.points else ""
-        )
+        if not self.points:
+            return f"{self.kind} {self.name}: no example fits, it is not tested"
+        tested = f"{self.kind} {self.name}: {self.points} point{'s' if self.points != 1 else ''}"
+        if self.kind == "rule":
+            return tested
+        where = f" ({self.where})" if self.worst > MANY and self.where else ""
+        return f"{tested}, worst {self.worst:.2g} ulp{where}"
 
 
 _known: dict[Any, Proven] = {}
@@ -66,7 +71,8 @@ def prove_program(program: Program) -> list[Proven]:
     texts = tuple((op.text(), op.span) for op in language.table.own.values())
     truth: list[Truth] = []
     out = []
-    for item in (*language.table.own.values(), *language.own_rules):
+    items: list[Op | Rule] = [*language.table.own.values(), *language.own_rules]
+    for item in items:
         key = (item.name, item.span, item.text if isinstance(item, Rule) else item.text(), texts)
         if key not in _known:
             if not truth:
@@ -87,7 +93,7 @@ def hold(program: Program) -> None:
 
 def _rule(rule: Rule, language: Language, truth: Truth) -> Proven:
     points, failure = prove_own_rule(rule, language.table, truth)
-    return Proven("rule", rule.name, points, 0.0, [wrong_rule(rule, *failure)] if failure else [])
+    return Proven("rule", rule.name, points, faults=[wrong_rule(rule, *failure)] if failure else [])
 
 
 def _op(op: Op, language: Language, truth: Truth) -> Proven:
@@ -235,9 +241,11 @@ class Pointwise:
         if attrs not in self._runs:
             self._runs[attrs] = compiled(self.op, attrs, self.language, True)
         got = call(self._runs[attrs], self.op, point, 1.0, dict.fromkeys(self.op.partials, 1.0), True)
-        errors = [ulps(got["value"], truths[self.op.params[0]].value)]
-        errors += [ulps(got["d" + p], said["d" + p]) for p in self.op.partials]
-        self.out.worst = max(self.out.worst, *errors)
+        errors = {"value": ulps(got["value"], truths[self.op.params[0]].value)}
+        errors.update((f"d/d{p}", ulps(got["d" + p], said["d" + p])) for p in self.op.partials)
+        what = max(errors, key=errors.__getitem__)
+        if errors[what] > self.out.worst:
+            self.out.worst, self.out.where = errors[what], f"{what} at {at(self.op, Finding(point, attrs, 0, 0))}"
 
     def kinks(self, defaults: tuple[Any, ...]) -> None:
         """The rules give at the points of the `at` lines what these say."""

@@ -70,10 +70,8 @@ class RuleCheck:
 
     def tape(self, side: Any) -> Tape:
         b = Builder(self.table)
-        env = Env(
-            home_of(self.table) if self.rule.span != NOWHERE else library(),
-            {n: b.leaf("input", (n,), t, (0, 0)) for n, t in self.kinds.items()},
-        )
+        home = home_of(self.table) if self.rule.span != NOWHERE else library()
+        env = Env(home, {n: b.leaf("input", (n,), t, (0, 0)) for n, t in self.kinds.items()})
         env.names.update(self.attrs)
         e = Elaborator(self.table, b)
         out = e.ref(e.eval(side, env), (0, 0))
@@ -165,17 +163,18 @@ def own_points(check: RuleCheck) -> Iterator[dict[str, Any]]:
     """Points for a rule of a program: the whole grid, or MOST of it, evenly spread."""
     if any(t.shape for t in check.kinds.values()):
         for scale in (1.0, 20.0, 1e-6):
-            yield {
-                n: np.array(True) if t.dtype == "bool" else scale * random(tuple(map(int, t.shape)), k)  # type: ignore[call-overload]
-                for k, (n, t) in enumerate(check.kinds.items())
-            }
+            point: dict[str, Any] = {}
+            for k, (n, type) in enumerate(check.kinds.items()):
+                shape = tuple(d for d in type.shape if isinstance(d, int))
+                point[n] = np.array(True) if type.dtype == "bool" else scale * random(shape, k)
+            yield point
         return
     grid = SPECIAL if check.rule.kind == "exact" else ORDINARY
     columns: list[tuple[Any, ...]] = [(True, False) if t.dtype == "bool" else grid for t in check.kinds.values()]
     total = math.prod(map(len, columns))
     stride = next(s for s in itertools.count(max(total // MOST, 1)) if total <= MOST or math.gcd(s, 30) == 1)
     for k in range(min(total, MOST)):
-        at, point = k * stride % total, {}
+        at, point = k * stride % total, dict[str, Any]()
         for name, column in zip(check.names, columns, strict=True):
             at, digit = divmod(at, len(column))
             point[name] = column[digit]

@@ -35,11 +35,12 @@ def shown(value: Any) -> str:
 def wrong_value(op: Op, f: Finding) -> Diagnostic:
     return Diagnostic(
         "G138",
-        f"the value of `{op.name}` is not its reference: at {at(op, f)} the value is {shown(f.said)}, the reference {shown(f.true)}",
+        f"the value of `{op.name}` is not its reference: at {at(op, f)} the value is {shown(f.said)}, "
+        f"the reference {shown(f.true)}",
         clause_span(op, "value"),
         labels=((clause_span(op, "reference"), "the reference"),),
         help="correct one of the two, or limit the test to where both hold with `on`",
-    )  # fmt: skip
+    )
 
 
 def wrong_partial(op: Op, p: str, f: Finding) -> Diagnostic:
@@ -119,19 +120,19 @@ def undefined(op: Op, box: Domain) -> Diagnostic:
 
 
 def wrong_rule(rule: Rule, point: str, left: str, right: str, how: str) -> Diagnostic:
+    what = {"exact": "not exact", "accuracy": "less accurate on its right side"}
     hints = {
-        "exact": "an exact rule must hold bit for bit, for zeros, infinities and nan too: call it `stable` if it does on the reals",
+        "exact": "an exact rule holds bit for bit, for zeros, infinities and nan too: `stable` is for what holds on the reals",
         "stable": "correct it: a rule must hold wherever its left side is defined",
         "fast": "correct it: a rule must hold wherever its left side is defined",
         "accuracy": "a stable rule is at least as accurate as what it replaces: call it `fast`, or turn it round",
     }
     return Diagnostic(
         "G144",
-        f"the rule `{rule.name}` is {'not exact' if how == 'exact' else 'less accurate on its right side' if how == 'accuracy' else 'false'}: "
-        f"at {point} the left side is {left}, the right side {right}",
+        f"the rule `{rule.name}` is {what.get(how, 'false')}: at {point} the left side is {left}, the right side {right}",
         rule.span,
         help=hints[how],
-    )  # fmt: skip
+    )
 
 
 def unfit(op: Op, message: str, p: str | None = None) -> Diagnostic:
