@@ -123,7 +123,7 @@ class _Ops:
         self.circles(ops, at)
         table = self.table.extended(ops.values())
         for name in list(ops):
-            if name in ops and self.calls(ops[name]) & self.lost:
+            if name in ops and ops[name].calls() & self.lost:
                 self.lose(at[name])
                 del ops[name]
             elif (found := self.meaning(ops[name], table)) is not None:
@@ -181,16 +181,6 @@ class _Ops:
         out = [*(e for _, e in op.locals), *op.partials.values(), *op.adjoints.values()]
         return [op.value, *out] if op.value is not None else out
 
-    def calls(self, op: Op) -> set[str]:
-        """The names of what an entry uses, operators included."""
-        out: set[str] = set()
-        for expr in self.expressions(op):
-            for node in ast.walk(expr):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                    pair = node.func.id in ("max", "min") and len(node.args) > 1
-                    out.add({"max": "maximum", "min": "minimum"}[node.func.id] if pair else node.func.id)
-        return out
-
     # -------------------------------------------------------------- ops that use ops
     def through(self, ops: dict[str, Op]) -> dict[str, set[str]]:
         """Which of the file's ops each of them uses, through built-in entries and functions of the library too."""
@@ -218,8 +208,7 @@ class _Ops:
         if op.value is None:
             return set()
         needed = needed_names(op, op.value)
-        local = tuple((n, e) for n, e in op.locals if n in needed)
-        return self.calls(replace(op, partials={}, adjoints={}, locals=local))
+        return replace(op, locals=tuple((n, e) for n, e in op.locals if n in needed)).calls(rules=False)
 
     def circles(self, ops: dict[str, Op], at: dict[str, ast.Operator]) -> None:
         """Reports ops that use one another in a circle, and those that are too long when they are written out."""

@@ -135,22 +135,26 @@ def settings(expr: ast.Expr) -> dict[str, Any]:
     return {k.value.id: SETTINGS.get(k.name, 2) for k in found if isinstance(k.value, ast.Name)}
 
 
-def arguments(rule: Rule, table: OpTable) -> tuple[dict[str, Type], dict[str, Any]] | Diagnostic:
+Arguments = tuple[dict[str, Type], dict[str, Any]]
+
+
+def arguments(rule: Rule, table: OpTable) -> list[Arguments] | Diagnostic:
     """Types for the names of a rule under which both of its sides mean something, and its settings; or why there are none."""
     static = settings(rule.left)
     names = [n for n in dict.fromkeys(n.id for n in names_in([rule.left])) if n not in static and n not in CONSTANTS]
     masks = conditions(rule.left) | conditions(rule.right)
     first: Diagnostic | None = None
+    fitting: list[Arguments] = []
     for shape in SHAPES:
         types = {n: BOOL if n in masks else Type(shape) for n in names}
         problem, sides = _try(rule, table, types, static)
         if problem is None and sides[0].shape == sides[1].shape:
-            return types, static
+            fitting.append((types, static))
+            continue
         if problem is None:
             problem = errors.misfit(f"the left side is {sides[0]}, the right side {sides[1]}", rule.right.span)
         first = first or problem
-    assert first is not None
-    return first
+    return fitting or first or errors.misfit("no arguments fit this rule", rule.span)
 
 
 def _try(rule: Rule, table: OpTable, types: dict[str, Type], static: dict[str, Any]) -> tuple[Diagnostic | None, list[Type]]:

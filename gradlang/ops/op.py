@@ -22,6 +22,7 @@ FLAGS = {
     "moves": "moves entries and keeps their kind",
 }
 WORDS = ("value", "reference", "shape")
+PAIRS = {"max": "maximum", "min": "minimum"}  # of two values
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,19 @@ class Op:
         if "linear" in self.flags:
             return "linear"
         return "pointwise" if self.pointwise else "array"
+
+    def calls(self, *, rules: bool = True) -> set[str]:
+        """The names of the functions and ops that the entry's formulas call; without `rules` only those of its value."""
+        exprs = [e for _, e in self.locals] + ([] if self.value is None else [self.value])
+        if rules:
+            exprs += [*self.partials.values(), *self.adjoints.values()]
+        out: set[str] = set()
+        for expr in exprs:
+            for node in ast.walk(expr):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    pair = node.func.id in PAIRS and len(node.args) > 1
+                    out.add(PAIRS[node.func.id] if pair else node.func.id)
+        return out
 
     def text(self) -> str:
         """The entry as it stands in its file."""

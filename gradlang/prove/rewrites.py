@@ -19,7 +19,7 @@ import numpy as np
 from gradlang.backend.numpy import spelled
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.names import names_in
-from gradlang.check.patterns import arguments
+from gradlang.check.patterns import Arguments, arguments
 from gradlang.check.program import Ref
 from gradlang.check.rules import home_of, library
 from gradlang.check.scope import Env
@@ -51,7 +51,7 @@ class RuleRow:
 
 
 class RuleCheck:
-    def __init__(self, rule: Rule, table: OpTable) -> None:
+    def __init__(self, rule: Rule, table: OpTable, given: Arguments | None = None) -> None:
         self.rule, self.table = rule, table
         names = dict.fromkeys(n.id for n in names_in([rule.left, rule.right]))
         self.attrs = {n: SETTINGS[n] for n in names if n in SETTINGS}
@@ -60,10 +60,8 @@ class RuleCheck:
         if array and rule.name == "log_softmax":
             self.attrs["axis"] = 0
         self.kinds = {n: Type((3,) if array else (), "bool" if n == "c" else "real") for n in self.names}
-        if rule.span != NOWHERE:
-            found = arguments(rule, table)
-            assert not isinstance(found, Diagnostic)
-            self.kinds, self.attrs = found
+        if given is not None:
+            self.kinds, self.attrs = given
             self.names = list(self.kinds)
         self.sides = [self.tape(side) for side in (rule.left, rule.right)]
         self._expanded: dict[tuple[int, bool], Tape] = {}
@@ -162,11 +160,11 @@ def of_numbers(array: np.ndarray[Any, Any], number: Callable[[Any], Any]) -> np.
 def own_points(check: RuleCheck) -> Iterator[dict[str, Any]]:
     """Points for a rule of a program: the whole grid, or MOST of it, evenly spread."""
     if any(t.shape for t in check.kinds.values()):
-        for scale in (1.0, 20.0, 1e-6):
+        for scale in (1.0, 20.0, 0.01):
             point: dict[str, Any] = {}
             for k, (n, type) in enumerate(check.kinds.items()):
                 shape = tuple(d for d in type.shape if isinstance(d, int))
-                point[n] = np.array(True) if type.dtype == "bool" else scale * random(shape, k)
+                point[n] = np.array(True) if type.dtype == "bool" else np.round(scale * random(shape, k), 4)
             yield point
         return
     grid = SPECIAL if check.rule.kind == "exact" else ORDINARY
@@ -186,9 +184,11 @@ Failure = tuple[str, str, str, str]  # the point, the two sides, and the way in 
 
 def prove_own_rule(rule: Rule, table: OpTable, truth: Truth) -> tuple[int, Failure | None]:
     """How many points a rule of a program was tested at, and the first one at which it is false."""
-    check = RuleCheck(rule, table)
+    found = arguments(rule, table)
+    assert not isinstance(found, Diagnostic)
     count = 0
-    for point in own_points(check):
+    checks = [RuleCheck(rule, table, given) for given in found]
+    for check, point in ((c, p) for c in checks for p in own_points(c)):
         left, right = (check.machine(side, point) for side in check.sides)
         where = ", ".join(f"{n} = {v.tolist() if isinstance(v, np.ndarray) else v}" for n, v in point.items())
         count += 1
