@@ -105,7 +105,7 @@ class Reader:
         if value is not POISON and statics.is_number(value) and not e.problems:
             exact = value if isinstance(value, int) else None
             return ast.Number(statics.real(value), exact, expr.span)
-        self.report(e.problems[0] if e.problems else errors.bad_constant("a number is needed here", expr.span))
+        self.report(errors.bad_constant("a number is needed here", expr.span, "an op is closed: write the number itself"))
         return ast.Number(0.0, 0, expr.span)
 
     # -------------------------------------------------------------- the other lines
@@ -185,7 +185,7 @@ class Reader:
         partials = [c for c in first if c.startswith("d/d")]
         adjoints = [c for c in first if c.startswith("adjoint ")]
         rules = partials + adjoints
-        if "value" not in first and not any(d.code == "G133" for d in self.problems):
+        if "value" not in first and not self.problems:
             self.report(bad.no_value(self.name, self.node.name.span))
         pairs = [
             (partials, adjoints),

@@ -17,7 +17,7 @@ from gradlang.check.errors import Problem
 from gradlang.check.names import in_order, names_in
 from gradlang.check.patterns import read_rule
 from gradlang.check.program import Ref
-from gradlang.check.rules import Scratch, home_of, library
+from gradlang.check.rules import Scratch, evaluate, home_of, library
 from gradlang.check.scope import CONSTANTS, Env
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language
@@ -84,9 +84,17 @@ class Witness(Scratch):
     def __init__(self, table: OpTable) -> None:
         super().__init__(table)
         self.whole: tuple[str, Span] | None = None
+        self.seen: set[Any] = set()
 
     def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
-        if not op.pointwise and not (op.defined and type.shape) and self.whole is None:
+        if op.defined:
+            key = (op.name, tuple(a.type for a in args), attrs)
+            if key not in self.seen and op.value is not None:
+                self.seen.add(key)
+                before = self.whole
+                evaluate(op, op.value, args, attrs, self, None, None, span)
+                self.whole = before or (self.whole and (op.name, span))
+        elif not op.pointwise and op.name != "broadcast_to" and self.whole is None:
             self.whole = (op.name, span)
         return super().emit(op, args, attrs, type, span, scope)
 

@@ -181,6 +181,15 @@ def too_long(op: str, count: int, span: Span) -> Diagnostic:
     )
 
 
+def adjoint_unfit(op: str, argument: str, message: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "G145",
+        f"`adjoint {argument}` of `{op}` does not fit the arguments of this call: {message}",
+        span,
+        help=f"write the adjoint so that it has the shape of `{argument}` here too, or leave out all rules",
+    )
+
+
 # ------------------------------------------------------------------ rules
 KINDS = ("exact", "stable", "fast")
 

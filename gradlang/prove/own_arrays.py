@@ -79,6 +79,7 @@ def prove_array(op: Op, language: Language, truth: Truth) -> tuple[int, float, l
     from gradlang.prove.accuracy import Row
 
     points, worst, run = 0, 0.0, 0
+    refused: list[Diagnostic] = []
     if op.reference is not None:
         span = clause_span(op, "reference")
         text = f"`{op.name}` looks at whole arrays, and a reference is for ops that work entry by entry"
@@ -89,16 +90,18 @@ def prove_array(op: Op, language: Language, truth: Truth) -> tuple[int, float, l
             attrs, type = infer(op, list(example.types), attrs, language.table)
         except Misfit:
             continue
-        faults = _shapes(op, example, attrs, type, language)
-        if not faults:
-            check = OwnCheck(op, example, language, truth)
-            check.run(Row(op.name, op.kind))
-            faults, worst = check.faults, max(worst, check.worst)
-            points += sum(a.size for n, a in check.data.items() if n.startswith("x"))
+        unfit_here = _shapes(op, example, attrs, type, language)
+        if unfit_here:  # an entry may be meant for other shapes; a use with these is an error of its own
+            refused = refused or unfit_here
+            continue
+        check = OwnCheck(op, example, language, truth)
+        check.run(Row(op.name, op.kind))
+        worst = max(worst, check.worst)
+        points += sum(a.size for n, a in check.data.items() if n.startswith("x"))
         run += 1
-        if faults or run == MOST:
-            return points, worst, faults
-    return points, worst, []
+        if check.faults or run == MOST:
+            return points, worst, check.faults
+    return points, worst, refused if not run else []
 
 
 def _shapes(op: Op, example: Example, attrs: tuple[Any, ...], type: Type, language: Language) -> list[Diagnostic]:
