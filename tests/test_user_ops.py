@@ -228,6 +228,19 @@ def test_rules_that_never_end_are_stopped(rule):
     assert first(x=0.3, y=2.0)[0] == pytest.approx(plain(x=0.3, y=2.0)[0], rel=1e-12)
 
 
+def test_a_rule_about_choices():
+    text = "rule stable both: (x if c else 0) + (y if c else 0) => (x + y) if c else 0\nz = (p if p > q else 0) + (q if p > q else 0)"
+    model = gl.loads(text)
+    assert model(p=3, q=2) == 5
+    assert any("`both`" in n for n in model.check().notes)
+
+
+def test_an_adjoint_that_does_not_fit_a_use_is_an_error_there():
+    text = "op s(a, x) -> y:\n    value = a @ x\n    adjoint a = outer(g, x)\n    adjoint x = a.T @ g\nv : [3] = [1, 2, 3]\nz = s(v, v)"
+    with pytest.raises(gl.SourceError, match=r"G145.*\n.*6:5"):
+        gl.loads(text).value_and_grad()
+
+
 def test_a_rule_that_fits_only_some_shapes_leaves_the_others():
     text = "rule stable odd: exp(log(sum(x))) => x\nv : [2] = [1, 2]\ns = 3\nz = exp(log(sum(v))) + exp(log(s))"
     assert gl.loads(text)() == pytest.approx(6)

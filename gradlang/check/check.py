@@ -104,9 +104,9 @@ class Checker:
             elif isinstance(item, ast.Define):
                 self.found.update((t.name.id, POISON) for t in item.targets)
             elif isinstance(item, ast.Operator):
-                self.functions[item.name.id] = ast.Function(
-                    item.name, item.params, (), (ast.Name("nan", item.span),), item.span
-                )
+                nan = ast.Name("nan", item.span)
+                params = tuple(ast.Parameter(p.name, None if p.default is None else nan) for p in item.params)
+                self.functions[item.name.id] = ast.Function(item.name, params, (), (nan,), item.span)
 
     def collect_define(self, s: ast.Define) -> None:
         indexed = next((t for t in s.targets if t.index is not None), None)

@@ -11,6 +11,7 @@ from typing import Any
 
 from gradlang.check import arrays, errors, statics
 from gradlang.check import errors_ops as bad
+from gradlang.check.calls import COMING
 from gradlang.check.clauses import Reader, needed_names
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem
@@ -37,6 +38,9 @@ REFERENCES = frozenset(
     "tanh sech csch coth asinh acosh atanh sinc sinpi cospi floor ceil nint sign abs fabs hypot power binomial agm npdf ncdf"
     .split()
 )  # fmt: skip
+
+
+WORDS = frozenset({"range", "enumerate", "zip", *COMING})  # what the elaborator knows by name
 
 
 @dataclass(slots=True)
@@ -179,7 +183,7 @@ class _Ops:
             elif expr is op.reference:
                 if name not in REFERENCES:
                     out.append(bad.unknown_reference(name, span, [*self.table, *REFERENCES]))
-            elif name not in library().functions and name not in arrays.SPECIAL:
+            elif name not in library().functions and name not in arrays.SPECIAL and name not in WORDS:
                 known = [*own, *self.table, *library().functions, *arrays.SPECIAL]
                 out.append(errors.unknown_function(name, span, known, False))
         return out
@@ -224,7 +228,8 @@ class _Ops:
         order, cycles = in_order(ops, uses.__getitem__)
         for path in cycles:
             if all(n in ops for n in path):
-                self.out.problems.append(bad.recursion(path, [at[n].name.span for n in path]))
+                direct = path[0] in ops[path[0]].calls()
+                self.out.problems.append(bad.recursion(path, [at[n].name.span for n in path], direct))
                 for n in path:
                     self.lose(at[n])
                     del ops[n]

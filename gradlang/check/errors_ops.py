@@ -154,11 +154,11 @@ def unknown_reference(name: str, span: Span, known: Iterable[str]) -> Diagnostic
     )
 
 
-def recursion(names: Sequence[str], spans: Sequence[Span]) -> Diagnostic:
+def recursion(names: Sequence[str], spans: Sequence[Span], direct: bool = True) -> Diagnostic:
     if len(names) == 1:
         return Diagnostic(
             "G137",
-            f"the op `{names[0]}` uses itself",
+            f"the op `{names[0]}` uses itself" + ("" if direct else ", through a built-in op that is made of it"),
             spans[0],
             help="an op is a formula of other ops; inside its own entry a built-in op of this name cannot be reached",
         )

@@ -164,7 +164,7 @@ def own_points(check: RuleCheck) -> Iterator[dict[str, Any]]:
             point: dict[str, Any] = {}
             for k, (n, type) in enumerate(check.kinds.items()):
                 shape = tuple(d for d in type.shape if isinstance(d, int))
-                point[n] = np.array(True) if type.dtype == "bool" else np.round(scale * random(shape, k), 4)
+                point[n] = True if type.dtype == "bool" else np.round(scale * random(shape, k), 4)
             yield point
         return
     grid = SPECIAL if check.rule.kind == "exact" else ORDINARY
