@@ -37,6 +37,16 @@ def needed_names(op: Op, expr: ast.Expr) -> set[str]:
     return wanted
 
 
+def reference_ops(op: Op, table: OpTable) -> list[Op]:
+    """The functions of mpmath that the reference of an entry calls, as primitives; inside it the entry's own name is one."""
+    calls = [n for n in ast.walk(op.reference) if isinstance(n, ast.Call)] if op.reference is not None else []
+    return [
+        Op(n.func.id, tuple(f"x{k}" for k in range(len(n.args))), (), (), "y", source=op.source)
+        for n in calls
+        if isinstance(n.func, ast.Name) and (n.func.id == op.name or n.func.id not in table)
+    ]
+
+
 def clause_span(op: Op, clause: str) -> Span:
     """Where a clause of an entry stands: its line from the first letter on."""
     word, _, about = clause.partition(" ")

@@ -12,12 +12,12 @@ from typing import Any
 from gradlang.check import arrays, errors, statics
 from gradlang.check import errors_ops as bad
 from gradlang.check.calls import COMING
-from gradlang.check.clauses import Reader, needed_names
+from gradlang.check.clauses import Reader, needed_names, reference_ops
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.errors import Problem
 from gradlang.check.names import in_order, names_in
 from gradlang.check.patterns import read_rule
-from gradlang.check.program import Ref
+from gradlang.check.program import Ref, Value
 from gradlang.check.rules import Scratch, evaluate, home_of, library
 from gradlang.check.scope import CONSTANTS, Env
 from gradlang.diagnostics import Diagnostic
@@ -249,6 +249,13 @@ class _Ops:
     # -------------------------------------------------------------- what the formulas mean
     def meaning(self, op: Op, table: OpTable) -> Diagnostic | None:
         """The first thing that is wrong with the formulas of an entry that works entry by entry."""
+        if op.reference is not None:
+            more = table.extended(reference_ops(op, table))
+            sink, e = Scratch(more), Elaborator(more, Scratch(more))
+            names: dict[str, Value] = {**{p: sink.param(SCALAR) for p in op.params}, **dict.fromkeys(op.attrs, 1.5)}
+            value = e.eval(op.reference, Env(home_of(more), names))
+            if e.problems or (not isinstance(value, Ref) and not statics.is_number(value)):
+                return e.problems[0] if e.problems else errors.kind("a number is needed here", op.reference.span)
         if not op.pointwise:
             return None
         assert op.value is not None

@@ -12,6 +12,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from gradlang.check.clauses import reference_ops
 from gradlang.check.rules import evaluate as evaluate_entry
 from gradlang.ir.evaluate import evaluate
 from gradlang.ir.tape import Builder, Tape
@@ -141,24 +142,15 @@ class Truth:
         if key not in self._tapes:
             expr = op.value if op.reference is None else op.reference
             assert expr is not None
-            b = Builder(self.table.extended(self.called(op)))
+            b = Builder(self.table.extended(reference_ops(op, self.table)))
             refs = [b.leaf("input", (p,), SCALAR, op.span) for p in op.params]
             made = b.real(evaluate_entry(op, expr, refs, attrs, b, None, None, op.span).id)
             tape = b.tape([("y", made)])
             self._tapes[key] = expand(tape, b.table, Templates(b.table), self.keeps)
         tape = self._tapes[key]
         given = dict(zip(op.params, args, strict=True))
-        functions = Functions(self, frozenset(o.name for o in self.called(op)))
+        functions = Functions(self, frozenset(o.name for o in reference_ops(op, self.table)))
         return evaluate(tape, self.table, given, {}, functions, lambda v: self.ctx.mpf(float(v)))["y"]
-
-    def called(self, op: Op) -> list[Op]:
-        """The functions of mpmath that the reference of a program's entry calls, as primitives."""
-        calls = [n for n in ast.walk(op.reference) if isinstance(n, ast.Call)] if op.reference is not None else []
-        return [
-            Op(n.func.id, tuple(f"x{k}" for k in range(len(n.args))), (), (), "y", source=op.source)
-            for n in calls
-            if isinstance(n.func, ast.Name) and (n.func.id == op.name or n.func.id not in self.table)
-        ]
 
     def keeps(self, op: Op) -> bool:
         """Whether multi-precision has a function for an op, so that it need not be written out."""
