@@ -206,7 +206,7 @@ class Reader:
             if left and right:
                 self.report(bad.two_kinds(self.name, left[0], first[left[0]], right[0], first[right[0]]))
                 return
-        if "linear" in first and not adjoints:
+        if "linear" in first and not adjoints and self.params:
             self.report(
                 bad.missing_rule(f"adjoint {self.params[0]}", self.params[0], self.name, first["linear"], first["linear"])
             )

@@ -28,7 +28,17 @@ from gradlang.prove.own_arrays import prove_array
 from gradlang.prove.points import inside, settings
 from gradlang.prove.reference import Truth, ulps
 from gradlang.prove.rewrites import prove_own_rule
-from gradlang.prove.verdicts import Finding, at, undefined, wrong_kink, wrong_order, wrong_partial, wrong_rule, wrong_value
+from gradlang.prove.verdicts import (
+    Finding,
+    at,
+    no_reference,
+    undefined,
+    wrong_kink,
+    wrong_order,
+    wrong_partial,
+    wrong_rule,
+    wrong_value,
+)
 from gradlang.types import SCALAR
 
 POINTS = 12
@@ -99,7 +109,12 @@ def _rule(rule: Rule, language: Language, truth: Truth) -> Proven:
 def _op(op: Op, language: Language, truth: Truth) -> Proven:
     out = Proven("op", op.name)
     if op.pointwise or (op.defined and scalar(op, language)):
-        Pointwise(op, language, truth, out).run()
+        try:
+            Pointwise(op, language, truth, out).run()
+        except (TypeError, NotImplementedError, OverflowError, truth.ctx.NoConvergence) as error:
+            if op.reference is None:
+                raise
+            out.faults.append(no_reference(op, str(error)))
     else:
         out.points, out.worst, out.faults = prove_array(op, language, truth)
     return out

@@ -10,9 +10,11 @@ from gradlang.check.clauses import clause_span
 from gradlang.check.infer import infer
 from gradlang.check.rules import Scratch, evaluate
 from gradlang.diagnostics import Diagnostic, InternalError
+from gradlang.ir.tape import Builder
 from gradlang.ops.language import Language
 from gradlang.ops.op import Op
 from gradlang.ops.shapes import Misfit
+from gradlang.pipeline import optimized
 from gradlang.prove.reference import Truth
 from gradlang.prove.structural import Check, Example, random
 from gradlang.prove.verdicts import unfit, wrong_adjoint, wrong_linear, wrong_shape
@@ -104,6 +106,18 @@ def prove_array(op: Op, language: Language, truth: Truth) -> tuple[int, float, l
     return points, worst, refused if not run else []
 
 
+def _linear_in_cotangent(op: Op, p: str, example: Example, attrs: tuple[Any, ...], type: Type, language: Language) -> bool:
+    """Whether the derivative of an adjoint by the cotangent is free of the cotangent."""
+    b = Builder(language.table)
+    args = [b.leaf("input", (q,), t, op.span) for q, t in zip(op.params, example.types, strict=True)]
+    result, g = b.leaf("input", ("result",), type, op.span), b.leaf("input", ("cotangent",), Type(type.shape), op.span)
+    made = b.real(evaluate(op, op.adjoints[p], args, attrs, b, result, g, op.span).id)
+    u = b.leaf("input", ("above",), b.instrs[made].type, op.span)
+    slope = b.add("vjp", (made, u.id, g.id), (), g.type)
+    tape, _ = optimized(b.tape([("slope", slope)]), Language(language.table, ()), lambda o: True)
+    return all(i.op != "input" or i.attrs[0] != "cotangent" for i in tape)
+
+
 def _shapes(op: Op, example: Example, attrs: tuple[Any, ...], type: Type, language: Language) -> list[Diagnostic]:
     """Whether the adjoints mean something, and have the shapes of their arguments."""
     for p, t in zip(op.params, example.types, strict=True):
@@ -117,4 +131,6 @@ def _shapes(op: Op, example: Example, attrs: tuple[Any, ...], type: Type, langua
             return [unfit(op, error.diagnostics[0].message, p)]
         if not stretches(got.shape, t.shape) and not stretches(t.shape, got.shape):
             return [wrong_shape(op, p, str(got), str(t))]
+        if not _linear_in_cotangent(op, p, example, attrs, type, language):
+            return [unfit(op, "it is not linear in the cotangent `g`", p)]
     return []

@@ -25,6 +25,7 @@ from gradlang.transform.partials import Templates
 from gradlang.types import SCALAR
 
 DIGITS = (60, 140, 400, 900)
+LARGEST = 5000  # from 10**LARGEST on a number is not followed: the exponential of a larger one would fill the memory
 AGREE = 30  # digits that two settings must share
 
 CONDITIONS = {**COMPARISONS, **LOGIC}
@@ -38,6 +39,7 @@ class Truth:
         self.table = table
         self.ctx = mpmath.MPContext()
         self.ctx.dps = DIGITS[0]
+        self.largest = self.ctx.mpf(10) ** LARGEST
         self.inside: list[str] = []  # the entries whose reference is being evaluated
         self._tapes: dict[Any, Tape] = {}
 
@@ -216,6 +218,8 @@ class Truth:
     def vectorized(self, name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, attrs: tuple[Any, ...] = ()) -> Any:
             def one(*xs: Any) -> Any:
+                if any(abs(x) > self.largest and abs(x) < self.ctx.inf for x in xs):
+                    return self.ctx.nan
                 try:
                     return compute(name, xs, attrs)
                 except (ZeroDivisionError, ValueError, OverflowError):  # outside the domain

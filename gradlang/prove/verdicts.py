@@ -109,6 +109,15 @@ def wrong_kink(op: Op, p: str, kink: Kink, got: float, agreed: float) -> Diagnos
     )
 
 
+def no_reference(op: Op, why: str) -> Diagnostic:
+    return Diagnostic(
+        "G138",
+        f"the reference of `{op.name}` cannot be computed: {why.splitlines()[0] if why else 'mpmath gives up'}",
+        clause_span(op, "reference"),
+        help="its functions are mpmath's, with mpmath's arguments; or limit the test with `on`",
+    )
+
+
 def undefined(op: Op, box: Domain) -> Diagnostic:
     where = ", ".join(f"{n} in [{shown(a)}, {shown(b)}]" for n, (a, b) in box.bounds.items())
     return Diagnostic(
