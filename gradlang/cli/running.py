@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlang import pipeline
-from gradlang.api import Model
+from gradlang.api import Model, proven
 from gradlang.check import errors
 from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
@@ -24,6 +24,8 @@ def open_model(args: argparse.Namespace) -> Model:
     text = read_text(args.file)
     finder = Folder(None if args.file == "-" else args.file, None, args.allow_import)
     program = pipeline.load(text, name, pipeline.standard(), finder)
+    if not program.language.plain and (note := proven(program)) is not None:
+        print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
     return Model(program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0))
 
 
