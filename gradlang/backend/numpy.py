@@ -341,6 +341,8 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     ),
     "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
+    "zmatmul": lambda p, i: p.helper("zmatmul", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
+    "zeinsum": lambda p, i: p.helper("zeinsum", repr(i.attrs[0]), *(p.at(a) for a in i.args)),
     "real": _real,
     **numpy_windows.STRUCTURAL,
     **numpy_linalg.STRUCTURAL,

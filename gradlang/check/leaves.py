@@ -51,6 +51,13 @@ class LeafMaker:
                 self._late.append(name)
 
     def constant(self, name: str, line: ast.Leaf) -> None:
+        try:
+            self.evaluate_constant(name, line)
+        except Problem as problem:
+            self.c.report(problem.diagnostic)
+            self.c.found[name] = POISON
+
+    def evaluate_constant(self, name: str, line: ast.Leaf) -> None:
         assert line.value is not None
         self.tail(line.tail, name)
         value = self.c.elaborator.eval(line.value, self.c.env)

@@ -92,6 +92,8 @@ EXAMPLES: dict[str, list[Example]] = {
         _ex((2, 2, 3), (3,)),
         _ex((2,), (2, 2, 3)),
     ],
+    "zmatmul": [_ex((2, 3), (3, 2)), _ex((2, 2, 3), (3, 2), zeros=1)],
+    "zeinsum": [_ex((2, 3), (3, 2), spec="ij,jk->ik"), _ex((2, 3), (3,), (2,), spec="ij,j,i->")],
     "einsum": [
         _ex((2, 3), (3, 2), spec="ij,jk->ik"),
         _ex((2, 3), spec="ij->j"),
