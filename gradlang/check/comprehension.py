@@ -58,7 +58,6 @@ class Frame:
     loops: list[Loop] = field(default_factory=list)
     mask: Value = None
     guards: int = 0
-    facts: int = 0
     poisoned: bool = False
 
 
@@ -114,17 +113,9 @@ def guard(frame: Frame, mask: Value, e: Elaborator, span: Span) -> None:
     if isinstance(mask, Poison):
         frame.poisoned = True
         return
-    if frame.mask is not None:
-        mask = e.apply("logical_and", (frame.mask, mask), (), span)
-    frame.mask = mask
+    e.enter(mask, True)
     frame.guards += 1
-    e.guarded += 1
-
-
-def assume(frame: Frame, index: Dim | Index, e: Elaborator) -> None:
-    """From here on an index is 0 or more."""
-    e.facts.append(index)
-    frame.facts += 1
+    frame.mask = mask if frame.mask is None else e.apply("logical_and", (frame.mask, mask), (), span)
 
 
 def iterate(over: Value, clause: ast.For, frame: Frame, e: Elaborator) -> Value:
@@ -199,13 +190,21 @@ def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span)
     indexing.require_length(e, length, span)
     item = loops.plus(first, Index(0, ((e.loop(name, length, span, frame.loops), step),)))
     if isinstance(start, Index):
-        assume(frame, loops.plus(item, start, -1) if step > 0 else loops.plus(start, item, -1), e)
-        guard(frame, e.apply("greater_equal" if step > 0 else "less_equal", (item, start), (), span), e, span)
+        after = e.apply("greater_equal" if step > 0 else "less_equal", (item, start), (), span)
+        imply(after, loops.plus(item, start, -1) if step > 0 else loops.plus(start, item, -1), e)
+        guard(frame, after, e, span)
     if isinstance(stop, Index):
         gap = loops.plus(stop, item, -1) if step > 0 else loops.plus(item, stop, -1)
-        assume(frame, loops.plus(gap, -1), e)
-        guard(frame, e.apply("less" if step > 0 else "greater", (item, stop), (), span), e, span)
+        before = e.apply("less" if step > 0 else "greater", (item, stop), (), span)
+        imply(before, loops.plus(gap, -1), e)
+        guard(frame, before, e, span)
     return item
+
+
+def imply(cond: Value, fact: Dim | Index, e: Elaborator) -> None:
+    """Notes that an index is 0 or more where a condition holds."""
+    if isinstance(cond, Ref):
+        e.implied[cond.id] = ([fact], [])
 
 
 def bind_targets(targets: tuple[Any, ...], item: Value, env: Env, span: Span, e: Elaborator) -> None:
@@ -233,8 +232,8 @@ def parts(value: Value, count: int, span: Span, e: Elaborator) -> list[Value]:
 # ------------------------------------------------------------------ the element, and the result
 def _finish(node: ast.Comprehension, frame: Frame, e: Elaborator) -> None:
     element = e.values.pop()
-    e.guarded -= frame.guards
-    del e.facts[len(e.facts) - frame.facts :]
+    for _ in range(frame.guards):
+        e.leave()
     if frame.poisoned or isinstance(element, Poison):
         e.values.append(POISON)
     elif not node.bracketed:

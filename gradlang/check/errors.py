@@ -227,9 +227,11 @@ def not_earlier(name: str, loop: str, span: Span) -> Diagnostic:
     return Diagnostic("G320", f"this entry of `{name}` is not made by an earlier step for every `{loop}`", span, help=hint)
 
 
-def no_first(name: str, lag: int, known: int, span: Span) -> Diagnostic:
+def no_first(name: str, lag: int, known: int, loop: str, guarded: bool, span: Span) -> Diagnostic:
     have = "none is defined" if not known else "only one is defined" if known == 1 else f"only {known} are defined"
     hint = f"define the first entries on lines of their own, for example `{name}[0] = ...`"
+    if guarded:
+        hint += f", or guard the look back by a condition on `{loop}` alone (`if {loop} > 0`)"
     steps = "one entry" if lag == 1 else f"{lag} entries"
     return Diagnostic("G321", f"the first step of `{name}` looks back {steps}, but {have} before it", span, help=hint)
 

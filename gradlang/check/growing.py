@@ -116,8 +116,8 @@ class Growing:
             raise Problem(errors.not_earlier(self.name, level.loop.name, span))
         if not at_least(sub(state.rows, lag), 0):
             if isinstance(state.rows, int):
-                if not e.guarded:
-                    raise Problem(errors.no_first(self.name, lag, state.rows, span))
+                if not e.proves(Index(state.rows - lag, ((level.loop, 1),))):
+                    raise Problem(errors.no_first(self.name, lag, state.rows, level.loop.name, bool(e.guards), span))
                 level.short = max(level.short, lag - state.rows)
             else:
                 indexing.require(e, sub(state.rows, lag), 0, span)

@@ -99,7 +99,8 @@ class Look:
         self.shape: list[Dim] = []  # of the result, but for index arrays: they still have the whole axis
         self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
         self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
-        self.takes: list[tuple[int, Ref, bool]] = []  # (place in `shape`, index, whether it is known to be inside)
+        # (place in `shape`, index, how it is held inside: None if it is known to be, "" if the op sees to it)
+        self.takes: list[tuple[int, Ref, str | None]] = []
 
     def item(self, item: Value, axis: int, dim: Dim) -> None:
         origin = self.x.origin[axis] if self.x.origin else 0
@@ -112,25 +113,29 @@ class Look:
         if isinstance(item, Index):
             loop = item.loops[0]
             plain = len(item.terms) == 1 and loop not in (*self.x.axes, *self.x.steps, *self.shared)
-            sure = inside(item, dim)
-            if not sure and not self.e.guarded:
+            check = None if inside(item, dim) else "nearest" if self.proved(item, dim) else "within"
+            if check and not self.e.guards:
                 self.require(item, dim)
-                sure = True
-            if sure and plain:
+                check = None
+            if check is None and plain:
                 self.put(item.base, loop.length, item.factor(loop))
                 self.loops.append((loop, axis))
                 return
-            self.array(self.e.index_array(item, self.span), axis, dim, sure)
+            self.array(self.e.index_array(item, self.span), axis, dim, check)
         elif isinstance(item, Ref):
-            self.array(_whole(item), axis, dim, False)
+            self.array(_whole(item), axis, dim, "within" if self.e.guards else "")
         else:
             start, length, step = _bounds(self.e, item, dim, self.span)
             self.put(start, length, step)
             if isinstance(item, Cut):
                 self.shape.append(length)
 
-    def array(self, index: Ref, axis: int, dim: Dim, sure: bool) -> None:
-        self.takes.append((len(self.shape), index, sure))
+    def proved(self, item: Index, dim: Dim) -> bool:
+        """Whether the conditions around say that an index is inside."""
+        return self.e.proves(item) and self.e.proves(plus(sub(dim, 1), item, -1))
+
+    def array(self, index: Ref, axis: int, dim: Dim, check: str | None) -> None:
+        self.takes.append((len(self.shape), index, check))
         self.put(0, dim, 1)
         self.shape.append(dim)
 
@@ -156,7 +161,7 @@ class Look:
         length = plus(stop, start, -1) if all(isinstance(b, (int, Size, Index)) for b in (start, stop)) else None
         if length is None or isinstance(length, Index) or item.step is not None:
             raise Misfit("the length of a slice must be the same at every count of a loop", "for example `x[i:i + 3]`")
-        if not self.e.guarded:
+        if not self.e.guards:
             self.require(simple_index(start), add(dim, 1))
             self.require(simple_index(stop), add(dim, 1))
         iota = self.e.apply("iota", (), (length,), self.span)
@@ -292,7 +297,23 @@ def require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
             check(dim, low, e.at or span)
 
 
-def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Span) -> Value:
+def _held(e: Elaborator, index: Ref, dim: Dim, check: str | None, span: Span) -> Value:
+    """An index that is checked when its values are known. Where what it reads is not taken, it does not matter."""
+    if not check:
+        return index
+    if check == "within" and e.guards:
+        here = e.taken_here(span)
+        if here is None:
+            check = "nearest"
+        elif here is not True:
+            zero = e.sink.leaf("const", (0,), INT, e.at or span)
+            made = e.apply("where", (here, index, zero), (), span)
+            assert isinstance(made, Ref)
+            index = made
+    return e.apply(check, (index,), (dim,), span)
+
+
+def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, str | None]], span: Span) -> Value:
     """Index arrays on one axis or on neighbouring axes (which are flattened into one)."""
     if not takes or not isinstance(x, Ref):
         return x
@@ -300,9 +321,8 @@ def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Spa
     shape = x.type.shape
     many = len(takes) > 1
     checked: list[Value] = []
-    for axis, index, sure in takes:
-        check = None if sure else "nearest" if e.guarded else "within" if many else None
-        checked.append(e.apply(check, (index,), (shape[axis],), span) if check else index)
+    for axis, index, check in takes:
+        checked.append(_held(e, index, shape[axis], "within" if check == "" and many else check, span))
     if [axis for axis, _, _ in takes] != list(range(first, first + len(takes))):
         if any(index.type.rank for _, index, _ in takes):
             raise Misfit("index arrays must stand on neighbouring axes")
