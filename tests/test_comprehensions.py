@@ -212,6 +212,21 @@ INDEXING: dict[str, Case] = {
         lambda x: [np.sqrt(sum(x[i - 2 : i] ** 2)) for i in range(6, 1, -1)],
         {"x": X},
     ),
+    "window beside an index array": (
+        "A : [N, K]\np : int[M]\ny = [A[p, i:i+2]**2 for i in range(K-1)]",
+        lambda A, p: [A[p, i : i + 2] ** 2 for i in range(3)],
+        {"A": A, "p": [2, 0, 2]},
+    ),
+    "windows around another axis": (
+        "T : [L, N, K]\ny = [T[i:i+1, 0, j:j+2]**2 for i in range(L) for j in range(K-1)]",
+        lambda T: [T[i : i + 1, 0, j : j + 2] ** 2 for i in range(2) for j in range(3)],
+        {"T": T},
+    ),
+    "guarded window": (
+        V + "y = sum(sum(x[i:i+3])**2 for i in range(N) if i + 3 <= N)",
+        lambda x: sum(sum(x[i : i + 3]) ** 2 for i in range(4)),
+        {"x": X},
+    ),
     "window in a matrix": (
         "A : [N, K]\nw : [2, 2]\ny = [[sum(A[i:i+2, j:j+2]*w) for j in range(K-1)] for i in range(N-1)]",
         lambda A, w: conv(A, w),
@@ -464,6 +479,16 @@ FUNCTIONS: dict[str, Case] = {
         "x : [N]\nu : [K]\nv : [K]\ny = [interp(a, u, v) for a in x]",
         lambda x, u, v: np.interp(x, u, v),
         {"x": np.array([0.33, 1.7, 2.2]), "u": np.array([0.0, 1.0, 2.0, 3.0]), "v": Z[:4]},
+    ),
+    "interp with a table of the loop": (
+        "x : [L]\nu : [L, K]\nv : [L, K]\ny = [interp(a, b, c) for a, b, c in zip(x, u, v)]",
+        lambda x, u, v: [np.interp(*q) for q in zip(x, u, v)],
+        {"x": np.array([0.33, 1.7]), "u": np.array([[0.0, 1.0, 2.0, 3.0], [0.5, 1.5, 2.5, 2.7]]), "v": A[:2]},
+    ),
+    "windows of images": (
+        "T : [L, N, K]\ny = [sum(t[i:i+2, j:j+2]**2) for t in T for i in range(N-1) for j in range(K-1)]",
+        lambda T: [np.sum(t[i : i + 2, j : j + 2] ** 2) for t in T for i in range(2) for j in range(3)],
+        {"T": T},
     ),
     "where and clip": (M + "y = [where(r > 0, clip(r, -1, 1)**2, r[0]) for r in A]", lambda A: [np.where(r > 0, np.clip(r, -1, 1) ** 2, r[0]) for r in A], {"A": A}),
     "two values": (

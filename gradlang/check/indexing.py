@@ -85,7 +85,11 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
             look.shape.append(1)
         else:
             look.item(item, *next(dims))
-    return _take(e, look.cut(), look.takes, span)
+    made = look.cut()
+    for axis, where in look.windows:
+        at = e.apply("nearest", (where,), (look.shape[axis],), span) if e.guarded else where
+        made = e.apply("take_axis", (made, at), (axis,), span)
+    return _take(e, made, look.takes, span)
 
 
 class Look:
@@ -100,6 +104,7 @@ class Look:
         self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
         self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
         self.takes: list[tuple[int, Ref, bool]] = []  # (place in `shape`, index, whether it is known to be inside)
+        self.windows: list[tuple[int, Ref]] = []  # slices that move with a loop: each on its own axis, as slices are
 
     def item(self, item: Value, axis: int, dim: Dim) -> None:
         origin = self.x.origin[axis] if self.x.origin else 0
@@ -108,7 +113,8 @@ class Look:
         if isinstance(item, tuple):
             item = integers(self.e, item, self.span)
         if isinstance(item, Cut) and (isinstance(item.start, Index) or isinstance(item.stop, Index)):
-            item = self.window(item, dim)
+            self.windows.append((len(self.shape), self.window(item, dim)))
+            item = Cut(None, None, None)
         if isinstance(item, Index):
             loop = item.loops[0]
             plain = len(item.terms) == 1 and loop not in (*self.x.axes, *self.x.steps, *self.shared)
@@ -149,7 +155,7 @@ class Look:
         require(self.e, low, 0, self.span)
         require(self.e, sub(sub(dim, 1), high), 0, self.span)
 
-    def window(self, item: Cut, dim: Dim) -> Value:
+    def window(self, item: Cut, dim: Dim) -> Ref:
         """`x[i:i + 3]`: as many entries at every count, from a place that moves."""
         start = 0 if item.start is None else item.start
         stop = dim if item.stop is None else item.stop
@@ -160,7 +166,9 @@ class Look:
             self.require(simple_index(start), add(dim, 1))
             self.require(simple_index(stop), add(dim, 1))
         iota = self.e.apply("iota", (), (length,), self.span)
-        return self.e.apply("add", (iota, start), (), self.span)
+        made = self.e.apply("add", (iota, start), (), self.span)
+        assert isinstance(made, Ref)
+        return made
 
     def cut(self) -> Value:
         """The array after the slice: loops in front, then the axes that stay and the new ones."""
