@@ -59,7 +59,11 @@ RANGES: dict[str, Case] = {
         lambda x: [x[i] + i for i in range(3)],
         {"x": X},
     ),
-    "formula of sizes": (P + "y = [i*A[0, 0] for i in range(N*M - K)]", lambda A, B: [i * A[0, 0] for i in range(11)], {"A": A, "B": B}),
+    "formula of sizes": (
+        P + "y = [i*A[0, 0] for i in range(N*M - K)]",
+        lambda A, B: [i * A[0, 0] for i in range(11)],
+        {"A": A, "B": B},
+    ),
     "outer index below": (
         V + "y = sum(1/(1 + (x[j] - x[i])**2) for i in range(N) for j in range(i+1, N))",
         lambda x: sum(1 / (1 + (x[j] - x[i]) ** 2) for i in range(6) for j in range(i + 1, 6)),
@@ -193,7 +197,11 @@ INDEXING: dict[str, Case] = {
     "last entry": (V + "y = [x[-1]*v for v in x]", lambda x: x[-1] * x, {"x": X}),
     "diagonal": ("A : [N, N]\ny = [A[i, i]**2 for i in range(N)]", lambda A: np.diag(A) ** 2, {"A": C}),
     "off-diagonal": ("A : [N, N]\ny = [A[i, i+1]**2 for i in range(N-1)]", lambda A: np.diag(A, 1) ** 2, {"A": C}),
-    "anti-diagonal": ("A : [N, N]\ny = sum(A[i, N-1-i]**2 for i in range(N))", lambda A: sum(np.diag(A[:, ::-1]) ** 2), {"A": C}),
+    "anti-diagonal": (
+        "A : [N, N]\ny = sum(A[i, N-1-i]**2 for i in range(N))",
+        lambda A: sum(np.diag(A[:, ::-1]) ** 2),
+        {"A": C},
+    ),
     "transposed": (M + "y = [[A[j, i]**2 for j in range(N)] for i in range(K)]", lambda A: A.T**2, {"A": A}),
     "sum of two indices": (
         "x : [N]\nw : [K]\ny = [sum(x[i+j]*w[j] for j in range(K)) for i in range(N - K + 1)]",
@@ -205,7 +213,11 @@ INDEXING: dict[str, Case] = {
         lambda x, w: np.convolve(x, w),
         {"x": X, "w": Z[:3]},
     ),
-    "hankel": (V + "y = [[x[i+j]**2 for j in range(3)] for i in range(N-2)]", lambda x: [[x[i + j] ** 2 for j in range(3)] for i in range(4)], {"x": X}),
+    "hankel": (
+        V + "y = [[x[i+j]**2 for j in range(3)] for i in range(N-2)]",
+        lambda x: [[x[i + j] ** 2 for j in range(3)] for i in range(4)],
+        {"x": X},
+    ),
     "window": (V + "y = [max(x[i:i+3]) for i in range(N-2)]", lambda x: [max(x[i : i + 3]) for i in range(4)], {"x": X}),
     "window backwards": (
         V + "y = [norm(x[i-2:i]) for i in range(N, 1, -1)]",
@@ -232,8 +244,16 @@ INDEXING: dict[str, Case] = {
         lambda A, w: conv(A, w),
         {"A": A, "w": C[:2, :2]},
     ),
-    "rows by a slice": (M + "y = [sum(A[i, 1:]**2) for i in range(N)]", lambda A: [sum(A[i, 1:] ** 2) for i in range(3)], {"A": A}),
-    "column of an index": (M + "y = [sum(A[:, k]**2) for k in range(K)]", lambda A: [sum(A[:, k] ** 2) for k in range(4)], {"A": A}),
+    "rows by a slice": (
+        M + "y = [sum(A[i, 1:]**2) for i in range(N)]",
+        lambda A: [sum(A[i, 1:] ** 2) for i in range(3)],
+        {"A": A},
+    ),
+    "column of an index": (
+        M + "y = [sum(A[:, k]**2) for k in range(K)]",
+        lambda A: [sum(A[:, k] ** 2) for k in range(4)],
+        {"A": A},
+    ),
     "new axis": (V + "y = [x[i]*x[:, None] for i in range(2)]", lambda x: [x[i] * x[:, None] for i in range(2)], {"x": X}),
     "gather": (
         "x : [N]\np : int[M]\ny = [x[p[k]]**2*k for k in range(M)]",
@@ -272,13 +292,33 @@ INDEXING: dict[str, Case] = {
     ),
     "index modulo": (V + "y = [x[i]*x[(i+1) % N] for i in range(N)]", lambda x: x * np.roll(x, -1), {"x": X}),
     "index halved": (V + "y = [x[i//2]*(i+1) for i in range(N)]", lambda x: [x[i // 2] * (i + 1) for i in range(6)], {"x": X}),
-    "index times index": ("x : [6]\ny = [[x[i*j]**2 for i in range(3)] for j in range(3)]", lambda x: [[x[i * j] ** 2 for i in range(3)] for j in range(3)], {"x": X}),
-    "index as a real": (V + "y = [x[i]**2/(i + 1) + 2**i - i**0.5 for i in range(N)]", lambda x: [x[i] ** 2 / (i + 1) + 2**i - i**0.5 for i in range(6)], {"x": X}),
-    "index compared": (V + "y = [x[i] if i == 2 or i > 4 else -x[i]**2 for i in range(N)]", lambda x: [x[i] if i == 2 or i > 4 else -(x[i] ** 2) for i in range(6)], {"x": X}),
+    "index times index": (
+        "x : [6]\ny = [[x[i*j]**2 for i in range(3)] for j in range(3)]",
+        lambda x: [[x[i * j] ** 2 for i in range(3)] for j in range(3)],
+        {"x": X},
+    ),
+    "index as a real": (
+        V + "y = [x[i]**2/(i + 1) + 2**i - i**0.5 for i in range(N)]",
+        lambda x: [x[i] ** 2 / (i + 1) + 2**i - i**0.5 for i in range(6)],
+        {"x": X},
+    ),
+    "index compared": (
+        V + "y = [x[i] if i == 2 or i > 4 else -x[i]**2 for i in range(N)]",
+        lambda x: [x[i] if i == 2 or i > 4 else -(x[i] ** 2) for i in range(6)],
+        {"x": X},
+    ),
     "index in a function": (V + "y = [sin(i*x[i]) for i in range(N)]", lambda x: np.sin(np.arange(6) * x), {"x": X}),
     "index alone": (V + "y = [i for i in range(N)]*x", lambda x: np.arange(6) * x, {"x": X}),
-    "kronecker delta": (V + "y = [[x[i] if i == j else 0 for j in range(N)] for i in range(N)]", lambda x: np.diag(x), {"x": X}),
-    "size of another array": (P + "y = [A[0, 0]*M + i for i in range(M)]", lambda A, B: [A[0, 0] * 5 + i for i in range(5)], {"A": A, "B": B}),
+    "kronecker delta": (
+        V + "y = [[x[i] if i == j else 0 for j in range(N)] for i in range(N)]",
+        lambda x: np.diag(x),
+        {"x": X},
+    ),
+    "size of another array": (
+        P + "y = [A[0, 0]*M + i for i in range(M)]",
+        lambda A, B: [A[0, 0] * 5 + i for i in range(5)],
+        {"A": A, "B": B},
+    ),
 }
 VECTORS: dict[str, Case] = {
     "list of vectors": (M + "y = [r*i for i, r in enumerate(A)]", lambda A: [r * i for i, r in enumerate(A)], {"A": A}),
@@ -304,8 +344,16 @@ VECTORS: dict[str, Case] = {
         lambda A, B: [[a * b for b in B] for a in A],
         {"A": A, "B": B},
     ),
-    "flat list of vectors": (P + "y = [a*b for a in A for b in B]", lambda A, B: [a * b for a in A for b in B], {"A": A, "B": B}),
-    "vector and scalar": ("A : [N, K]\nx : [N]\nw : [K]\ny = [x[i]*w + A[i] for i in range(N)]", lambda A, x, w: x[:, None] * w + A, {"A": A, "x": X[:3], "w": Z[:4]}),
+    "flat list of vectors": (
+        P + "y = [a*b for a in A for b in B]",
+        lambda A, B: [a * b for a in A for b in B],
+        {"A": A, "B": B},
+    ),
+    "vector and scalar": (
+        "A : [N, K]\nx : [N]\nw : [K]\ny = [x[i]*w + A[i] for i in range(N)]",
+        lambda A, x, w: x[:, None] * w + A,
+        {"A": A, "x": X[:3], "w": Z[:4]},
+    ),
 }
 REDUCTIONS: dict[str, Case] = {
     "sum": (V + "y = sum(v**3 for v in x)", lambda x: sum(x**3), {"x": X}),
@@ -353,15 +401,27 @@ REDUCTIONS: dict[str, Case] = {
 }
 GUARDS: dict[str, Case] = {
     "on a value": (V + "y = sum(v**2 for v in x if v > 0.5)", lambda x: sum(v**2 for v in x if v > 0.5), {"x": X}),
-    "on an index": (V + "y = mean(x[i]**2 for i in range(N) if i != 2)", lambda x: np.mean([x[i] ** 2 for i in range(6) if i != 2]), {"x": X}),
+    "on an index": (
+        V + "y = mean(x[i]**2 for i in range(N) if i != 2)",
+        lambda x: np.mean([x[i] ** 2 for i in range(6) if i != 2]),
+        {"x": X},
+    ),
     "two": (V + "y = sum(v**2 for v in x if v > 0 if v < 1.5)", lambda x: sum(v**2 for v in x if 0 < v < 1.5), {"x": X}),
     "between clauses": (
         V + "y = sum(x[i]*x[j]**2 for i in range(N) if x[i] > 0 for j in range(N) if j != i)",
         lambda x: sum(x[i] * x[j] ** 2 for i in range(6) if x[i] > 0 for j in range(6) if j != i),
         {"x": X},
     ),
-    "log of what is negative": (V + "y = sum(log(v) for v in x if v > 0)", lambda x: sum(np.log(v) for v in x if v > 0), {"x": X}),
-    "sqrt at zero": ("x : [4]\ny = sum(sqrt(x[i]*i) for i in range(4) if i > 0)", lambda x: sum(np.sqrt(x[i] * i) for i in range(1, 4)), {"x": POS[:4]}),
+    "log of what is negative": (
+        V + "y = sum(log(v) for v in x if v > 0)",
+        lambda x: sum(np.log(v) for v in x if v > 0),
+        {"x": X},
+    ),
+    "sqrt at zero": (
+        "x : [4]\ny = sum(sqrt(x[i]*i) for i in range(4) if i > 0)",
+        lambda x: sum(np.sqrt(x[i] * i) for i in range(1, 4)),
+        {"x": POS[:4]},
+    ),
     "division by zero": (
         V + "y = sum(x[i]/(x[i] - x[j]) for i in range(N) for j in range(N) if j != i)",
         lambda x: sum(x[i] / (x[i] - x[j]) for i in range(6) for j in range(6) if j != i),
@@ -388,14 +448,22 @@ GUARDS: dict[str, Case] = {
         lambda x: np.diff(x, prepend=0.0),
         {"x": X},
     ),
-    "choice in an element": (V + "y = [sqrt(v) if v > 0 else v**2 for v in x]", lambda x: np.where(x > 0, np.sqrt(abs(x)), x**2), {"x": X}),
+    "choice in an element": (
+        V + "y = [sqrt(v) if v > 0 else v**2 for v in x]",
+        lambda x: np.where(x > 0, np.sqrt(abs(x)), x**2),
+        {"x": X},
+    ),
     "nothing counts": (V + "y = sum(v for v in x if v > 100) + x[0]", lambda x: x[0], {"x": X}),
     "a mask": (
         "x : [N]\nm : bool[N]\ny = sum(a**2 for a, k in zip(x, m) if k)",
         lambda x, m: sum(a**2 for a, k in zip(x, m) if k),
         {"x": X, "m": [True, False, True, True, False, True]},
     ),
-    "vectors": (M + "y = sum(log(r) for r in A if min(r) > 0)", lambda A: sum(np.log(r) for r in A if min(r) > 0), {"A": abs(A)}),
+    "vectors": (
+        M + "y = sum(log(r) for r in A if min(r) > 0)",
+        lambda A: sum(np.log(r) for r in A if min(r) > 0),
+        {"A": abs(A)},
+    ),
     "constant": (V + "const skip = 2\ny = sum(x[i]**2 for i in range(N) if skip == 2)", lambda x: sum(x**2), {"x": X}),
 }
 FUNCTIONS: dict[str, Case] = {
@@ -405,21 +473,53 @@ FUNCTIONS: dict[str, Case] = {
         lambda x, k: (x * k) ** 2 + x[0],
         {"x": X, "k": 0.3},
     ),
-    "defaults and keywords": ("def f(a, b=2, c=3) = a**b + c\n" + V + "y = [f(v, c=i) for i, v in enumerate(x)]", lambda x: x**2 + np.arange(6), {"x": X}),
-    "function of a function": ("def g(a) = a**2\ndef f(a) = g(a) + g(a+1)\n" + V + "y = sum(f(v) for v in x)", lambda x: sum(x**2 + (x + 1) ** 2), {"x": X}),
-    "matmul of a row": ("def f(a, W) = tanh(W @ a)\nA : [N, K]\nW : [H, K]\ny = [f(r, W) for r in A]", lambda A, W: np.tanh(A @ W.T), {"A": A, "W": B}),
-    "row at matmul": ("def f(a, W) = a @ W @ a\nA : [N, K]\nW : [K, K]\ny = [f(r, W) for r in A]", lambda A, W: [r @ W @ r for r in A], {"A": A, "W": C}),
+    "defaults and keywords": (
+        "def f(a, b=2, c=3) = a**b + c\n" + V + "y = [f(v, c=i) for i, v in enumerate(x)]",
+        lambda x: x**2 + np.arange(6),
+        {"x": X},
+    ),
+    "function of a function": (
+        "def g(a) = a**2\ndef f(a) = g(a) + g(a+1)\n" + V + "y = sum(f(v) for v in x)",
+        lambda x: sum(x**2 + (x + 1) ** 2),
+        {"x": X},
+    ),
+    "matmul of a row": (
+        "def f(a, W) = tanh(W @ a)\nA : [N, K]\nW : [H, K]\ny = [f(r, W) for r in A]",
+        lambda A, W: np.tanh(A @ W.T),
+        {"A": A, "W": B},
+    ),
+    "row at matmul": (
+        "def f(a, W) = a @ W @ a\nA : [N, K]\nW : [K, K]\ny = [f(r, W) for r in A]",
+        lambda A, W: [r @ W @ r for r in A],
+        {"A": A, "W": C},
+    ),
     "matmul of matrices": ("T : [L, N, K]\ny = [t @ t.T for t in T]", lambda T: [t @ t.T for t in T], {"T": T}),
-    "matrix of the loop": ("T : [L, N, K]\nx : [K]\ny = [t @ x for t in T]", lambda T, x: [t @ x for t in T], {"T": T, "x": X[:4]}),
-    "vector at matrix of the loop": ("T : [L, N, K]\nx : [N]\ny = [x @ t for t in T]", lambda T, x: [x @ t for t in T], {"T": T, "x": X[:3]}),
+    "matrix of the loop": (
+        "T : [L, N, K]\nx : [K]\ny = [t @ x for t in T]",
+        lambda T, x: [t @ x for t in T],
+        {"T": T, "x": X[:4]},
+    ),
+    "vector at matrix of the loop": (
+        "T : [L, N, K]\nx : [N]\ny = [x @ t for t in T]",
+        lambda T, x: [x @ t for t in T],
+        {"T": T, "x": X[:3]},
+    ),
     "dot": (P + "y = [[dot(a, b) for b in B] for a in A]", lambda A, B: A @ B.T, {"A": A, "B": B}),
     "outer": (M + "y = [outer(r, r) for r in A]", lambda A: [np.outer(r, r) for r in A], {"A": A}),
     "softmax": (M + "y = [softmax(r) for r in A]", lambda A: [soft(r) for r in A], {"A": A}),
     "log_softmax": (M + "y = [log_softmax(r*2) for r in A]", lambda A: [np.log(soft(2 * r)) for r in A], {"A": A}),
-    "reshape": ("T : [L, 3, 4]\ny = [reshape(t, [2, 6]) @ reshape(t, [6, 2]) for t in T]", lambda T: [t.reshape(2, 6) @ t.reshape(6, 2) for t in T], {"T": T}),
+    "reshape": (
+        "T : [L, 3, 4]\ny = [reshape(t, [2, 6]) @ reshape(t, [6, 2]) for t in T]",
+        lambda T: [t.reshape(2, 6) @ t.reshape(6, 2) for t in T],
+        {"T": T},
+    ),
     "flatten": ("T : [L, 3, 4]\ny = [flatten(t)**2 for t in T]", lambda T: [t.ravel() ** 2 for t in T], {"T": T}),
     "transpose": ("T : [L, 3, 4]\ny = [transpose(t)**2 for t in T]", lambda T: [t.T**2 for t in T], {"T": T}),
-    "concat": (P + "y = [concat([r, B[0], r**2]) for r in A]", lambda A, B: [np.concatenate([r, B[0], r**2]) for r in A], {"A": A, "B": B}),
+    "concat": (
+        P + "y = [concat([r, B[0], r**2]) for r in A]",
+        lambda A, B: [np.concatenate([r, B[0], r**2]) for r in A],
+        {"A": A, "B": B},
+    ),
     "stack": (M + "y = [stack([r, r**2], axis=1) for r in A]", lambda A: [np.stack([r, r**2], 1) for r in A], {"A": A}),
     "cumsum": (M + "y = [cumsum(r**2) for r in A]", lambda A: np.cumsum(A**2, 1), {"A": A}),
     "cumprod": (M + "y = [cumprod(r + 2) for r in A]", lambda A: np.cumprod(A + 2, 1), {"A": A}),
@@ -429,17 +529,49 @@ FUNCTIONS: dict[str, Case] = {
     "pad": (M + "y = [pad(r, [1, 2])**2 for r in A]", lambda A: np.pad(A, [(0, 0), (1, 2)]) ** 2, {"A": A}),
     "repeat": (M + "y = [repeat(r, 2)**2 for r in A]", lambda A: np.repeat(A, 2, 1) ** 2, {"A": A}),
     "tile": (M + "y = [tile(r, 2)**2 for r in A]", lambda A: np.tile(A, (1, 2)) ** 2, {"A": A}),
-    "broadcast_to": (M + "y = [broadcast_to(r, [2, K])**2 for r in A]", lambda A: [np.broadcast_to(r, (2, 4)) ** 2 for r in A], {"A": A}),
+    "broadcast_to": (
+        M + "y = [broadcast_to(r, [2, K])**2 for r in A]",
+        lambda A: [np.broadcast_to(r, (2, 4)) ** 2 for r in A],
+        {"A": A},
+    ),
     "expand_dims and squeeze": (M + "y = [squeeze(expand_dims(r, 0))**2 for r in A]", lambda A: A**2, {"A": A}),
-    "einsum": ('T : [L, 3, 4]\nC : [4, 4]\ny = [einsum("ij,jk,ik->i", t, C, t) for t in T]', lambda T, C: [np.einsum("ij,jk,ik->i", t, C, t) for t in T], {"T": T, "C": C}),
+    "einsum": (
+        'T : [L, 3, 4]\nC : [4, 4]\ny = [einsum("ij,jk,ik->i", t, C, t) for t in T]',
+        lambda T, C: [np.einsum("ij,jk,ik->i", t, C, t) for t in T],
+        {"T": T, "C": C},
+    ),
     "take": ("A : [N, K]\np : int[M]\ny = [take(r, p)**2 for r in A]", lambda A, p: A[:, p] ** 2, {"A": A, "p": [0, 3, 3]}),
-    "take on an axis": ("T : [L, 3, 4]\np : int[M]\ny = [take(t, p, axis=1)**2 for t in T]", lambda T, p: T[:, :, p] ** 2, {"T": T, "p": [0, 3, 3]}),
-    "one_hot": ("p : int[M]\nx : [4]\ny = [one_hot(q, 4)*x**2 for q in p]", lambda p, x: np.eye(4)[p] * x**2, {"p": [0, 3, 3], "x": X[:4]}),
-    "axis reductions": ("T : [L, 3, 4]\ny = [sum(t**2, axis=0)*max(t, axis=0)/norm(t, axis=0) for t in T]", lambda T: (T**2).sum(1) * T.max(1) / np.sqrt((T**2).sum(1)), {"T": T}),
-    "axis reductions with keepdims": ("T : [L, 3, 4]\ny = [t - mean(t, axis=-1, keepdims=true)**2 for t in T]", lambda T: T - T.mean(-1, keepdims=True) ** 2, {"T": T}),
-    "var and std and logsumexp": ("T : [L, 3, 4]\ny = [var(t, axis=1) + std(t) + logsumexp(t, axis=1) for t in T]", lambda T: [t.var(1) + t.std() + np.log(np.exp(t).sum(1)) for t in T], {"T": T}),
+    "take on an axis": (
+        "T : [L, 3, 4]\np : int[M]\ny = [take(t, p, axis=1)**2 for t in T]",
+        lambda T, p: T[:, :, p] ** 2,
+        {"T": T, "p": [0, 3, 3]},
+    ),
+    "one_hot": (
+        "p : int[M]\nx : [4]\ny = [one_hot(q, 4)*x**2 for q in p]",
+        lambda p, x: np.eye(4)[p] * x**2,
+        {"p": [0, 3, 3], "x": X[:4]},
+    ),
+    "axis reductions": (
+        "T : [L, 3, 4]\ny = [sum(t**2, axis=0)*max(t, axis=0)/norm(t, axis=0) for t in T]",
+        lambda T: (T**2).sum(1) * T.max(1) / np.sqrt((T**2).sum(1)),
+        {"T": T},
+    ),
+    "axis reductions with keepdims": (
+        "T : [L, 3, 4]\ny = [t - mean(t, axis=-1, keepdims=true)**2 for t in T]",
+        lambda T: T - T.mean(-1, keepdims=True) ** 2,
+        {"T": T},
+    ),
+    "var and std and logsumexp": (
+        "T : [L, 3, 4]\ny = [var(t, axis=1) + std(t) + logsumexp(t, axis=1) for t in T]",
+        lambda T: [t.var(1) + t.std() + np.log(np.exp(t).sum(1)) for t in T],
+        {"T": T},
+    ),
     "prod on an axis": ("T : [L, 3, 4]\ny = [prod(t, axis=0) for t in T]", lambda T: T.prod(1), {"T": T}),
-    "argmax on an axis": ("T : [L, 3, 4]\ny = [t[0, argmax(t, axis=1)] for t in T]", lambda T: [t[0, t.argmax(1)] for t in T], {"T": T}),
+    "argmax on an axis": (
+        "T : [L, 3, 4]\ny = [t[0, argmax(t, axis=1)] for t in T]",
+        lambda T: [t[0, t.argmax(1)] for t in T],
+        {"T": T},
+    ),
     "conv2d": (
         "T : [L, 3, 4]\nw : [1, 1, 2, 2]\ny = [conv2d(t[None, None], w, 0)[0, 0]**2 for t in T]",
         lambda T, w: [conv(t, w[0, 0]) ** 2 for t in T],
@@ -490,7 +622,11 @@ FUNCTIONS: dict[str, Case] = {
         lambda T: [np.sum(t[i : i + 2, j : j + 2] ** 2) for t in T for i in range(2) for j in range(3)],
         {"T": T},
     ),
-    "where and clip": (M + "y = [where(r > 0, clip(r, -1, 1)**2, r[0]) for r in A]", lambda A: [np.where(r > 0, np.clip(r, -1, 1) ** 2, r[0]) for r in A], {"A": A}),
+    "where and clip": (
+        M + "y = [where(r > 0, clip(r, -1, 1)**2, r[0]) for r in A]",
+        lambda A: [np.where(r > 0, np.clip(r, -1, 1) ** 2, r[0]) for r in A],
+        {"A": A},
+    ),
     "two values": (
         "def both(a, b):\n    p = a*b\n    return p, a + b**2\n" + W + "E, J = [both(x[i], z[i]) for i in range(N)]\ny = E*J",
         lambda x, z: x * z * (x + z**2),
@@ -503,7 +639,11 @@ FUNCTIONS: dict[str, Case] = {
         lambda A: [soft(r) * sum(r**2) for r in A],
         {"A": A},
     ),
-    "a function that takes the index": (V + "def f(i) = x[i]**2 + i\ny = [f(i) for i in range(N)]", lambda x: x**2 + np.arange(6), {"x": X}),
+    "a function that takes the index": (
+        V + "def f(i) = x[i]**2 + i\ny = [f(i) for i in range(N)]",
+        lambda x: x**2 + np.arange(6),
+        {"x": X},
+    ),
     "a function with a comprehension": (
         "def f(v) = sum(sin(u*v[0]) for u in v)\n" + M + "y = [f(r) for r in A]",
         lambda A: [sum(np.sin(r * r[0])) for r in A],
