@@ -204,7 +204,7 @@ def out_of_range(index: int, dim: str, span: Span) -> Diagnostic:
     return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help="indices count from 0")
 
 
-def reaches(index: int, dim: str, loops: Sequence[str], span: Span) -> Diagnostic:
+def reaches(index: str, dim: str, loops: Sequence[str], span: Span) -> Diagnostic:
     names = " and ".join(f"`{n}`" for n in dict.fromkeys(loops))
     hint = "indices count from 0 to one less than the length: mend the range, or guard it: `x[i - 1] if i > 0 else 0`"
     return Diagnostic("G314", f"this index reaches {index} as {names} runs, outside an axis of length {dim}", span, help=hint)

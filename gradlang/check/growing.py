@@ -154,7 +154,7 @@ class Growing:
             place = loops.plus(state.rows, offset, level.way)
         else:
             at = e.index_array(level.now, span)
-            low = sub(level.base, state.rows) if level.way > 0 else level.base
+            low = sub(level.base, state.rows) if level.way > 0 else add(level.base, state.rows)
             checked = e.apply("earlier", (item, at), (low, level.way), span)
             offset = e.apply("sub", (checked, level.base), (), span)
             offset = offset if level.way > 0 else e.apply("neg", (offset,), (), span)

@@ -147,13 +147,13 @@ class Look:
 
     def require(self, item: Index, dim: Dim) -> None:
         low, high = smallest(item), largest(item)
-        for bound in (low, high):
-            if isinstance(bound, int) and (bound < 0 or (isinstance(dim, int) and bound >= dim)):
-                counts = all(isinstance(at.length, int) and at.length > 0 for at in item.loops)
-                if counts:
-                    raise Problem(errors.reaches(bound, str(dim), [at.name for at in item.loops], self.span))
+        room = sub(sub(dim, 1), high)
+        for bound, left in ((low, low), (high, room)):
+            # a negative number: wrong for every size for which the loops run at all
+            if isinstance(left, int) and left < 0:
+                raise Problem(errors.reaches(str(bound), str(dim), [at.name for at in item.loops], self.span))
         require(self.e, low, 0, self.span)
-        require(self.e, sub(sub(dim, 1), high), 0, self.span)
+        require(self.e, room, 0, self.span)
 
     def window(self, item: Cut, dim: Dim) -> Ref:
         """`x[i:i + 3]`: as many entries at every count, from a place that moves."""

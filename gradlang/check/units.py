@@ -91,9 +91,9 @@ def read(lines: Iterable[ast.Define | ast.Loop]) -> Lines:
             rest = [x for x in line.body if isinstance(x, ast.Loop) or not plain_target(x)]
             stack.extend((x, inner, (*local, *own)) for x in reversed(rest))
         elif plain_target(line):
-            if line.clauses:
-                raise Problem(errors.unindexed_loop(line.targets[0].name.id, line.clauses[0].span))
             out.plain.append(line)
+        elif all(t.index is None for t in line.targets):
+            raise Problem(errors.unindexed_loop(line.targets[0].name.id, line.clauses[0].span))
         else:
             add_pieces(out.indexed, line, loops, local)
     return out
