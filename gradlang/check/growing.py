@@ -12,7 +12,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scan import State
 from gradlang.ops.shapes import Misfit
-from gradlang.source import Span
+from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, Size, add, at_least, sub
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Block:
     low: Dim
     length: Dim
     rows: Ref
+    span: Span = NOWHERE
 
     @property
     def stop(self) -> Dim:

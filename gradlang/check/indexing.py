@@ -12,7 +12,7 @@ from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.ops.shapes import Misfit
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, product, sub
+from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, mul, product, sub
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
@@ -100,6 +100,7 @@ class Look:
         self.starts: list[Dim] = []
         self.lengths: list[Dim] = []
         self.steps: list[int] = []
+        self.origin: Dim = 0  # the first index of the axis
         self.shape: list[Dim] = []  # of the result, but for index arrays: they still have the whole axis
         self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
         self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
@@ -107,9 +108,9 @@ class Look:
         self.windows: list[tuple[int, Ref]] = []  # slices that move with a loop: each on its own axis, as slices are
 
     def item(self, item: Value, axis: int, dim: Dim) -> None:
-        origin = self.x.origin[axis] if self.x.origin else 0
-        if origin != 0:
-            item = _moved(item, origin)
+        self.origin = self.x.origin[axis] if self.x.origin else 0
+        if self.origin != 0:
+            item = _moved(self.e, item, self.origin, dim, self.span)
         if isinstance(item, tuple):
             item = integers(self.e, item, self.span)
         if isinstance(item, Cut) and (isinstance(item.start, Index) or isinstance(item.stop, Index)):
@@ -145,13 +146,15 @@ class Look:
         self.lengths.append(length)
         self.steps.append(step)
 
-    def require(self, item: Index, dim: Dim) -> None:
+    def require(self, item: Index, dim: Dim, last: int = 1) -> None:
+        """An index is in 0 to dim - last for every count."""
         low, high = smallest(item), largest(item)
-        room = sub(sub(dim, 1), high)
+        room = sub(sub(dim, last), high)
         for bound, left in ((low, low), (high, room)):
             # a negative number: wrong for every size for which the loops run at all
             if isinstance(left, int) and left < 0:
-                raise Problem(errors.reaches(str(bound), str(dim), [at.name for at in item.loops], self.span))
+                names = [at.name for at in item.loops]
+                raise Problem(errors.reaches(add(bound, self.origin), self.origin, dim, names, self.span, bool(last)))
         require(self.e, low, 0, self.span)
         require(self.e, room, 0, self.span)
 
@@ -163,8 +166,8 @@ class Look:
         if length is None or isinstance(length, Index) or item.step is not None:
             raise Misfit("the length of a slice must be the same at every count of a loop", "for example `x[i:i + 3]`")
         if not self.e.guarded:
-            self.require(simple_index(start), add(dim, 1))
-            self.require(simple_index(stop), add(dim, 1))
+            self.require(simple_index(start), dim, 0)
+            self.require(simple_index(stop), dim, 0)
         iota = self.e.apply("iota", (), (length,), self.span)
         made = self.e.apply("add", (iota, start), (), self.span)
         assert isinstance(made, Ref)
@@ -195,14 +198,24 @@ def simple_index(at: Dim | Index) -> Index:
     return at if isinstance(at, Index) else Index(at, ())
 
 
-def _moved(item: Value, origin: Dim) -> Value:
+def _moved(e: Elaborator, item: Value, origin: Dim, dim: Dim, span: Span) -> Value:
     """An index of an indexed definition that does not start at 0. From the end it is what it was."""
     if isinstance(item, Cut):
-        start, stop = (b if b is None else _moved(b, origin) for b in (item.start, item.stop))
+        start, stop = (b if b is None else _moved(e, b, origin, dim, span) for b in (item.start, item.stop))
         return Cut(start, stop, item.step)
-    if isinstance(item, int) and item < 0:
+    if isinstance(item, Ref) and item.type.dtype == "int":
+        # what is before the first index becomes what is outside, not what is counted from the end
+        below = e.apply("less", (item, origin), (), span)
+        from_end = e.apply("where", (e.apply("less", (item, 0), (), span), item, add(mul(dim, -1), -1)), (), span)
+        return e.apply("where", (below, from_end, e.apply("sub", (item, origin), (), span)), (), span)
+    if isinstance(item, bool) or not isinstance(item, (int, Size, Index)) or (isinstance(item, int) and item < 0):
         return item
-    return plus(item, origin, -1) if isinstance(item, (int, Size, Index)) else item
+    made = plus(item, origin, -1)
+    if not isinstance(made, Index) and not at_least(made, 0):
+        if _negative(made):
+            raise Problem(errors.before_first(item, origin, span))
+        require(e, made, 0, span)
+    return made
 
 
 def too_many(used: int, type: Type) -> str:
@@ -236,7 +249,10 @@ def _whole(item: Ref) -> Ref:
     if item.type.dtype == "bool":
         raise Misfit(MASK, MASK_HELP)
     if item.type.dtype != "int":
-        raise Misfit(f"an index must be whole numbers, but this is {item.type}", "declare it as `input i : int` or `int[N]`")
+        raise Misfit(
+            f"an index must be whole numbers, but this is {item.type}",
+            "declare it as `input i : int` or `int[N]`; `//` divides whole numbers",
+        )
     return item
 
 
@@ -246,10 +262,11 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
         if isinstance(item, bool) or not isinstance(item, (int, Size)):
             raise Misfit("an index is a whole number, a slice or an array of whole numbers")
         at = _from_end(item, dim)
-        if isinstance(at, int) and isinstance(dim, int) and not 0 <= at < dim:
-            raise Problem(errors.out_of_range(item if isinstance(item, int) else at, str(dim), span))
+        room = sub(sub(dim, at), 1)
+        if any(isinstance(bound, int) and bound < 0 for bound in (at, room)):
+            raise Problem(errors.out_of_range(str(item), str(dim), span))
         require(e, at, 0, span)
-        require(e, sub(sub(dim, at), 1), 0, span)
+        require(e, room, 0, span)
         return at, 1, 1
     step = 1 if item.step is None else item.step
     if isinstance(step, bool) or not isinstance(step, int) or step == 0:
@@ -283,21 +300,24 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
 
 
 def _from_end(at: Dim, dim: Dim) -> Dim:
-    negative = at < 0 if isinstance(at, int) else all(c < 0 for _, c in at.terms)
-    return add(dim, at) if negative else at
+    return add(dim, at) if _negative(at) else at
+
+
+def _negative(at: Dim) -> bool:
+    return at < 0 if isinstance(at, int) else all(c < 0 for _, c in at.terms)
 
 
 def require_length(e: Elaborator, length: Dim, span: Span) -> None:
     """Have the number of steps of a loop checked: a formula of sizes must not be negative."""
-    require(e, length, 0, span)
+    require(e, length, 0, span, f"this range has {length} steps,")
 
 
-def require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
+def require(e: Elaborator, dim: Dim, low: int, span: Span, wrong: str = "this index is outside the array,") -> None:
     """Have a size checked at the call where it is not plain from its form."""
     if not at_least(dim, low):
         check = getattr(e.sink, "require", None)
         if check is not None:
-            check(dim, low, e.at or span)
+            check(dim, low, e.at or span, wrong)
 
 
 def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Span) -> Value:
