@@ -132,25 +132,29 @@ ITERATION: dict[str, Case] = {
         lambda x, z: [v * z[5 - i] for i, v in enumerate(x)],
         {"x": X, "z": Z},
     ),
-    "zip": (W + "y = [a*b + 1 for a, b in zip(x, z)]", lambda x, z: [a * b + 1 for a, b in zip(x, z)], {"x": X, "z": Z}),
+    "zip": (
+        W + "y = [a*b + 1 for a, b in zip(x, z)]",
+        lambda x, z: [a * b + 1 for a, b in zip(x, z, strict=True)],
+        {"x": X, "z": Z},
+    ),
     "zip of three": (
         W + "y = sum(a*b*c for a, b, c in zip(x, z, x[::-1]))",
-        lambda x, z: sum(a * b * c for a, b, c in zip(x, z, x[::-1])),
+        lambda x, z: sum(a * b * c for a, b, c in zip(x, z, x[::-1], strict=True)),
         {"x": X, "z": Z},
     ),
     "zip with a range": (
         W + "y = [v*k for v, k in zip(x, range(1, N+1))]",
-        lambda x, z: [v * k for v, k in zip(x, range(1, 7))],
+        lambda x, z: [v * k for v, k in zip(x, range(1, 7), strict=True)],
         {"x": X, "z": Z},
     ),
     "zip of rows and entries": (
         "A : [N, K]\nx : [N]\ny = [r*v for r, v in zip(A, x)]",
-        lambda A, x: [r * v for r, v in zip(A, x)],
+        lambda A, x: [r * v for r, v in zip(A, x, strict=True)],
         {"A": A, "x": X[:3]},
     ),
     "enumerate of zip": (
         W + "y = sum(i*a*b for i, (a, b) in enumerate(zip(x, z)))",
-        lambda x, z: sum(i * a * b for i, (a, b) in enumerate(zip(x, z))),
+        lambda x, z: sum(i * a * b for i, (a, b) in enumerate(zip(x, z, strict=True))),
         {"x": X, "z": Z},
     ),
     "unpacked rows": ("A : [N, 2]\ny = sum(a**2*b for a, b in A)", lambda A: sum(a**2 * b for a, b in A), {"A": A[:, :2]}),
@@ -272,7 +276,7 @@ INDEXING: dict[str, Case] = {
     ),
     "gather of edges": (
         "r : [N, 2]\na : int[E]\nb : int[E]\ny = sum(norm(r[i] - r[j]) for i, j in zip(a, b))",
-        lambda r, a, b: sum(np.sqrt(sum((r[i] - r[j]) ** 2)) for i, j in zip(a, b)),
+        lambda r, a, b: sum(np.sqrt(sum((r[i] - r[j]) ** 2)) for i, j in zip(a, b, strict=True)),
         {"r": A[:, :2], "a": [0, 1, 2], "b": [1, 2, 0]},
     ),
     "gather along the loop's own row": (
@@ -456,7 +460,7 @@ GUARDS: dict[str, Case] = {
     "nothing counts": (V + "y = sum(v for v in x if v > 100) + x[0]", lambda x: x[0], {"x": X}),
     "a mask": (
         "x : [N]\nm : bool[N]\ny = sum(a**2 for a, k in zip(x, m) if k)",
-        lambda x, m: sum(a**2 for a, k in zip(x, m) if k),
+        lambda x, m: sum(a**2 for a, k in zip(x, m, strict=True) if k),
         {"x": X, "m": [True, False, True, True, False, True]},
     ),
     "vectors": (
@@ -589,7 +593,7 @@ FUNCTIONS: dict[str, Case] = {
     ),
     "cross_entropy": (
         "T : [L, 3, 4]\np : int[3]\ny = [cross_entropy(t, p) for t in T]",
-        lambda T, p: [np.mean([lse(r) - r[k] for r, k in zip(t, p)]) for t in T],
+        lambda T, p: [np.mean([lse(r) - r[k] for r, k in zip(t, p, strict=True)]) for t in T],
         {"T": T, "p": [0, 3, 1]},
     ),
     "layer_norm": (
@@ -614,7 +618,7 @@ FUNCTIONS: dict[str, Case] = {
     ),
     "interp with a table of the loop": (
         "x : [L]\nu : [L, K]\nv : [L, K]\ny = [interp(a, b, c) for a, b, c in zip(x, u, v)]",
-        lambda x, u, v: [np.interp(*q) for q in zip(x, u, v)],
+        lambda x, u, v: [np.interp(*q) for q in zip(x, u, v, strict=True)],
         {"x": np.array([0.33, 1.7]), "u": np.array([[0.0, 1.0, 2.0, 3.0], [0.5, 1.5, 2.5, 2.7]]), "v": A[:2]},
     ),
     "windows of images": (
@@ -665,3 +669,77 @@ CASES = [(f"{group}: {name}", *case) for group, cases in GROUPS.items() for name
 @pytest.mark.parametrize(("text", "reference", "given"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_against_python(text: str, reference: Callable[..., Any], given: dict[str, Any]) -> None:
     agrees(text, reference, given)
+
+
+# ------------------------------------------------------------------ exclusion, sizes, source
+@pytest.mark.parametrize("reduction", ["sum", "mean", "prod", "max", "min", "logsumexp", "norm"])
+@pytest.mark.parametrize("element", ["log(v)", "1/v", "sqrt(v)", "v**-1.5", "log(log(v + 1))", "exp(1/v)"])
+def test_excluded_terms_contribute_nothing(reduction: str, element: str) -> None:
+    """Terms that are inf or nan, or whose slope is: neither value nor gradient of what counts knows of them."""
+    kept = np.array([0.7, 1.3])
+    x = np.array([-1.0, 0.7, 0.0, 1.3, -np.inf, np.nan])
+    text = f"x : [N]\ny = {reduction}({element} for v in x if v > 0)"
+    value, grads = gl.loads(text).value_and_grad("y")(x=x)
+    wanted, slopes = gl.loads(f"x : [N]\ny = {reduction}({element} for v in x)").value_and_grad("y")(x=kept)
+    assert np.isclose(value, wanted, rtol=1e-14)
+    assert np.allclose(grads["x"], [0, slopes["x"][0], 0, slopes["x"][1], 0, 0], rtol=1e-13, atol=0)
+    pushed = gl.loads(text).jvp("y", wrt="x")(np.ones(6), x=x)[1]
+    assert np.isclose(pushed, sum(slopes["x"]), rtol=1e-13)
+    product = gl.loads(text).hvp("y", wrt="x")(np.ones(6), x=x)[1]
+    assert np.all(np.isfinite(product)) and not np.any(product[[0, 2, 4, 5]])
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "wanted"),
+    [
+        ("y = sum(v for v in x)", 0, 0.0),
+        ("y = prod(v for v in x)", 0, 1.0),
+        ("y = [v**2 for v in x]", 0, []),
+        ("y = sum(x[i]*x[i+1] for i in range(N-1))", 1, 0.0),
+        ("y = [x[i+1] - x[i] for i in range(N-1)]", 1, []),
+        ("y = sum(x[i]*x[j] for i in range(N) for j in range(i))", 0, 0.0),
+        ("y = sum(x[i]*x[j] for i in range(N) for j in range(i))", 1, 0.0),
+        ("y = [sum(x[j] for j in range(i)) for i in range(N)]", 1, [0.0]),
+        ("y = [[a*b for a in x] for b in x]", 0, np.zeros((0, 0))),
+        ("y = x[0] + 0 if all(v > 0 for v in x[1:]) else 7", 1, 0.5),
+    ],
+)
+def test_empty_ranges(text: str, count: int, wanted: Any) -> None:
+    x = np.full(count, 0.5)
+    model = gl.loads("x : [N]\n" + text)
+    assert np.array_equal(model(x=x), wanted)
+    pulled = model.vjp("y", wrt="x")(np.ones(np.shape(wanted)), x=x)[1]
+    assert np.shape(pulled) == (count,) and np.all(np.isfinite(pulled))
+
+
+def test_extremum_of_nothing_is_an_error_of_the_call() -> None:
+    with pytest.raises(gl.InputError):
+        gl.loads("x : [N]\ny = max(x[i] for i in range(N-1))")(x=[1.0])
+
+
+@pytest.mark.parametrize("name", ["matrix product", "quadratic form", "trilinear", "nested", "triangle with mean"])
+def test_no_python_loop_is_generated(name: str) -> None:
+    text = next(c[1] for c in CASES if c[0].endswith(f": {name}"))
+    for source in (gl.loads(text).function("y").source, gl.loads(text).vjp("y").source):
+        body = source[source.rindex("\ndef ") :]
+        assert "for " not in body and "while " not in body
+
+
+def taken(text: str, **given: Any) -> None:
+    with pytest.raises(gl.InputError):
+        gl.loads(text)(**given)
+
+
+@pytest.mark.xfail(strict=True, reason="a read that a condition allows but that is outside takes the nearest entry")
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("y = sum(x[i+1] for i in range(N) if i < N)", {}),
+        ("y = [x[i+1] if i < N else 0 for i in range(N)]", {}),
+        ("y = [sum(x[j+1] for j in range(i+1)) for i in range(N)]", {}),
+        ("input k : int\ny = x[k] if k > 0 else 0", {"k": 9}),
+        ("y[t] = x[t] + (y[t-1] if x[t] > 0 else 0) for t in range(N)", {}),
+    ],
+)
+def test_reads_that_are_taken_are_checked(text: str, given: dict[str, Any]) -> None:
+    taken("x : [N]\n" + text, x=POS, **given)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from loopcheck import agrees
+
+import gradlang as gl
 
 RNG = np.random.default_rng(11)
 X = np.array([0.7, -1.2, 1.9, 0.4, -0.6])
@@ -240,12 +243,12 @@ SCANS: dict[str, Case] = {
     "coupled on lines": (
         V
         + "a[0] = 1\nb[0] = 0.5\na[t] = sin(b[t-1]) + x[t] for t in range(1, N)\nb[t] = a[t]*a[t-1] for t in range(1, N)\ny = a + b",
-        lambda x: sum((s := rows([[1, 0.5]], 5, lambda y, t: [(v := np.sin(y[t - 1][1]) + x[t]), v * y[t - 1][0]])).T),
+        lambda x: sum((rows([[1, 0.5]], 5, lambda y, t: [(v := np.sin(y[t - 1][1]) + x[t]), v * y[t - 1][0]])).T),
         {"x": X},
     ),
     "coupled against the order": (
         V + "a[0] = 1\nb[0] = 0.5\nfor t in range(1, N):\n    b[t] = a[t]*a[t-1]\n    a[t] = sin(b[t-1]) + x[t]\ny = a + b",
-        lambda x: sum((s := rows([[1, 0.5]], 5, lambda y, t: [(v := np.sin(y[t - 1][1]) + x[t]), v * y[t - 1][0]])).T),
+        lambda x: sum((rows([[1, 0.5]], 5, lambda y, t: [(v := np.sin(y[t - 1][1]) + x[t]), v * y[t - 1][0]])).T),
         {"x": X},
     ),
     "lstm": (
@@ -353,7 +356,7 @@ SCANS: dict[str, Case] = {
     ),
     "of rows in a comprehension": (
         "def f(v):\n    s[0] = 0\n    s[t] = tanh(s[t-1] + v[t-1]) for t in range(1, K+1)\n    return s\nA : [N, K]\ny = [f(r)[1:] for r in A]",
-        lambda A: [rows([0], 4, lambda y, t: np.tanh(y[t - 1] + r[t - 1]))[1:] for r in A],
+        lambda A: [rows([0], 4, lambda y, t, r=r: np.tanh(y[t - 1] + r[t - 1]))[1:] for r in A],
         {"A": A},
     ),
     "of vectors in a comprehension": (
@@ -430,3 +433,130 @@ CASES = [(n, *c) for n, c in [*DEFINED.items(), *SCANS.items()]]
 @pytest.mark.parametrize(("text", "reference", "given"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_against_python(text: str, reference: Callable[..., Any], given: dict[str, Any]) -> None:
     agrees(text, reference, given)
+
+
+# ------------------------------------------------------------------ where indices start, and what is outside
+FROM_ONE = "x : [N]\ns[i] = x[i]**2 for i in range(1, N)\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("y = s[1]", 4.0),
+        ("y = s[N-1]", 16.0),
+        ("y = s[-1]", 16.0),
+        ("y = s[2:]", [9.0, 16.0]),
+        ("y = s[1:3]", [4.0, 9.0]),
+        ("y = s[[1, 2]]", [4.0, 9.0]),
+        ("y = s[p]", [4.0, 16.0]),
+        ("y = [s[q]*s[1] for q in p]", [16.0, 64.0]),
+        ("y = [v for v in s]", [4.0, 9.0, 16.0]),
+        ("y = [i*v for i, v in enumerate(s)]", [0.0, 9.0, 32.0]),
+        ("y = [s[i:i+2] for i in range(1, N-1)]", [[4.0, 9.0], [9.0, 16.0]]),
+        ("y = s + 1", [5.0, 10.0, 17.0]),
+    ],
+)
+def test_sequence_from_one(line: str, wanted: Any) -> None:
+    given = {"x": np.arange(1.0, 5.0), **({"p": [1, 3]} if "p" in line else {})}
+    head = "p : int[M]\n" if "p" in line else ""
+    assert np.array_equal(gl.loads(head + FROM_ONE + line)(**given), wanted)
+
+
+def test_rows_keep_their_first_index() -> None:
+    text = "x : [N]\ns[i, j] = x[i]*x[j] for i in range(1, N) for j in range(2, N)\n"
+    x = np.arange(1.0, 5.0)
+    for line, wanted in {"y = s[1, 2]": 6, "y = s[2][3]": 12, "y = s[:, 3][1]": 8, "y = s[1:3, 3][0]": 8}.items():
+        assert gl.loads(text + line)(x=x) == wanted, line
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "said"),
+    [
+        ("p : int[M]\n" + FROM_ONE + "y = s[p]", {"p": [1, 0]}, "index 0 is not one of those known there, 1 to 3"),
+        ("p : int[M]\n" + FROM_ONE + "y = s[p]", {"p": [4]}, "index 4 is not one of those known there, 1 to 3"),
+        (SCANS["parents"][0], {"p": [0, 0, 2], "R": R[:3]}, "index 2 is not one of those known there, 0 to 1"),
+        (SCANS["parents"][0], {"p": [0, 5], "R": R[:2]}, "index 5 is not one of those known there, 0 to 0"),
+        (SCANS["parents"][0], {"p": [0, -1], "R": R[:2]}, "index -1 is not one of those known there, 0 to 0"),
+        ("x : [N]\ny = [x[i] for i in range(N-2)]", {"x": X[:1]}, "this range has N - 2 steps, for N = 1"),
+        ("x : [N]\ny = [x[2*i] for i in range(N)]", {"x": X[:3]}, "this index is outside the array, for N = 3"),
+        ("x : [N]\np : int[M]\ny = [x[q] for q in p]", {"x": X, "p": [0, 5]}, "an index is outside"),
+    ],
+)
+def test_what_is_outside_at_a_call(text: str, given: dict[str, Any], said: str) -> None:
+    if "x : [N]" in text:
+        given = {"x": np.arange(1.0, 5.0), **given}
+    with pytest.raises(gl.InputError) as caught:
+        gl.loads(text)(**given)
+    assert said in str(caught.value)
+    assert caught.value.diagnostics[0].code == "G506"
+
+
+def test_parents_of_steps_that_go_down() -> None:
+    text = "p : int[N]\nx : [N]\ny[N-1] = x[N-1]\ny[t] = sin(y[p[t]]) + x[t] for t in range(N-2, -1, -1)"
+
+    def reference(p: Any, x: Any) -> Any:
+        y = {4: x[4]}
+        for t in range(3, -1, -1):
+            y[t] = np.sin(y[p[t]]) + x[t]
+        return [y[t] for t in range(5)]
+
+    agrees(text, reference, {"p": [1, 4, 3, 4, 4], "x": X})
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_steps(count: int) -> None:
+    """No step at all, and one: values and gradients of their own shapes."""
+    text = "x : [T]\ninput k\ny[0] = k\ny[t] = sin(y[t-1]) + x[t-1] for t in range(1, T+1)\nz = y[T]"
+    model = gl.loads(text)
+    x = X[:count]
+    value, grads = model.value_and_grad("z")(x=x, k=0.3)
+    wanted = rows([0.3], count + 1, lambda y, t: np.sin(y[t - 1]) + x[t - 1])
+    assert np.allclose(model.function("y")(x=x, k=0.3), wanted)
+    assert np.isclose(value, wanted[-1])
+    assert np.shape(grads["x"]) == (count,)
+    assert np.isclose(grads["k"], np.prod(np.cos(wanted[:-1])))
+
+
+def test_whole_numbers_stay_exact() -> None:
+    model = gl.loads("n : int[K]\ny[0] = 1\ny[t] = 2*y[t-1] + n[t] for t in range(1, K)")
+    assert model(n=[0, 1, -1, 2]).tolist() == [1, 3, 5, 12]
+
+
+def test_masks() -> None:
+    assert gl.loads("x : [N]\ny[t] = x[t] > 0 for t in range(N)")(x=X).tolist() == [bool(v > 0) for v in X]
+
+
+# ------------------------------------------------------------------ what must not grow
+LONG = {
+    "rnn": "const T = {n}\nx : [T, 3]\nW : [4, 4]\nU : [4, 3]\nh[0] = zeros(4)\n"
+    "h[t] = tanh(W @ h[t-1] + U @ x[t-1]) for t in range(1, T+1)\ny = sum(h[T]**2)",
+    "coupled": "input a\nc[0] = a\ns[0] = 1\nfor t in range(1, {n}):\n    z = sin(c[t-1])\n    c[t] = z + s[t-1]\n    s[t] = c[t]*a\n"
+    "y = s[{n}-1]",
+    "backward": "input a\nv[{n}] = 1\nv[k] = sin(a*v[k+1]) for k in range({n}-1, -1, -1)\ny = v[0]",
+    "two steps back": "input a\nv[0] = 1\nv[1] = a\nv[k] = sin(v[k-1]*v[k-2]) for k in range(2, {n})\ny = v[{n}-1]",
+    "comprehension": "x : [{n}]\ny = sum(100*(x[i+1] - x[i]**2)**2 + (1 - x[i])**2 for i in range({n}-1))",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_size_does_not_grow_with_the_length(text: str) -> None:
+    """T = 10 and T = 10000: as many nodes, instructions and lines of source, but for the digits of the numbers."""
+    short, long = (gl.loads(text.format(n=n)) for n in (10, 10_000))
+    assert len(short.program.nodes) == len(long.program.nodes)
+    for kind in ("value_and_grad", "function", "hvp", "jvp"):
+        a, b = (getattr(m, kind)("y") for m in (short, long))
+        assert a.source.count("\n") == b.source.count("\n"), kind
+        assert abs(len(a.source) - len(b.source)) < 8 * a.source.count("\n"), kind
+        jobs = [getattr(f, "compiled", f).job.tape.instrs for f in (a, b)]
+        assert len(jobs[0]) == len(jobs[1]), kind
+
+
+def test_a_step_that_leaves_the_sequence_is_absent() -> None:
+    """What does not depend on other steps is computed before or after the loop, not in it."""
+    text = "x : [N, 3]\nW : [4, 3]\nh[0] = zeros(4)\nh[t] = tanh(h[t-1] + exp(W @ x[t-1])) for t in range(1, N+1)\ny = h[N]"
+    lines = gl.loads(text).function("y").source.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.lstrip().startswith("for step"))
+    depth = len(lines[start]) - len(lines[start].lstrip())
+    body = list(itertools.takewhile(lambda line: len(line) - len(line.lstrip()) > depth, lines[start + 1 :]))
+    assert any("tanh" in line for line in body)
+    assert not any("exp" in line for line in body)

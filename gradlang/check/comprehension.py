@@ -7,7 +7,7 @@ The element is elaborated once, with an `Index` for every variable: what depends
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import errors, indexing, lift, loops
@@ -178,7 +178,12 @@ def item_at(over: Value, loop: Loop, e: Elaborator, span: Span) -> Value:
         return loops.plus(over.start, Index(0, ((loop, over.step),)))
     if isinstance(over, Zipped):
         return Several(item_at(part, loop, e, span) for part in over.parts)
-    return indexing.get(e, e.ref(over, span), [Index(0, ((loop, 1),))], span)
+    return indexing.get(e, from_zero(e.ref(over, span)), [Index(0, ((loop, 1),))], span)
+
+
+def from_zero(x: Ref | Poison) -> Ref | Poison:
+    """A sequence as an array of its entries, wherever its indices start."""
+    return replace(x, origin=x.origin and (0, *x.origin[1:])) if isinstance(x, Ref) else x
 
 
 def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span) -> Value:
@@ -229,7 +234,7 @@ def parts(value: Value, count: int, span: Span, e: Elaborator) -> list[Value]:
     if isinstance(value, tuple) and len(value) == count:
         return list(value)
     if isinstance(value, Ref) and value.type.shape and value.type.shape[0] == count:
-        return [indexing.get(e, value, [k], span) for k in range(count)]
+        return [indexing.get(e, from_zero(value), [k], span) for k in range(count)]
     many = value if isinstance(value, tuple) else value.type.shape if isinstance(value, Ref) else ()
     got = f"{len(value)} values" if isinstance(value, tuple) else f"{many[0]} values" if many else "one value"
     raise Misfit(f"{count} names are given for {got}", "give as many names as there are values")

@@ -201,8 +201,9 @@ def ragged(span: Span) -> Diagnostic:
     return Diagnostic("G313", "the rows of this array have different lengths", span, help="all rows must be equally long")
 
 
-def out_of_range(index: str, dim: str, span: Span) -> Diagnostic:
-    return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help="indices count from 0")
+def out_of_range(index: Dim, first: Dim, dim: Dim, span: Span) -> Diagnostic:
+    hint = f"indices count from {first}"
+    return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help=hint)
 
 
 def reaches(index: Dim, first: Dim, dim: Dim, loops: Sequence[str], span: Span, entry: bool) -> Diagnostic:

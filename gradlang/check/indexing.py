@@ -101,6 +101,7 @@ class Look:
         self.lengths: list[Dim] = []
         self.steps: list[int] = []
         self.origin: Dim = 0  # the first index of the axis
+        self.origins: list[tuple[int, Dim]] = []  # the first index of the axes that stay, by their place in `shape`
         self.shape: list[Dim] = []  # of the result, but for index arrays: they still have the whole axis
         self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
         self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
@@ -131,9 +132,11 @@ class Look:
         elif isinstance(item, Ref):
             self.array(_whole(item), axis, dim, False)
         else:
-            start, length, step = _bounds(self.e, item, dim, self.span)
+            start, length, step = _bounds(self.e, item, dim, self.span, self.origin)
             self.put(start, length, step)
             if isinstance(item, Cut):
+                whole = item.start is None and item.stop is None and step == 1
+                self.origins.append((len(self.shape), self.origin if whole else 0))
                 self.shape.append(length)
 
     def array(self, index: Ref, axis: int, dim: Dim, sure: bool) -> None:
@@ -191,7 +194,9 @@ class Look:
         shape = dims(axes) + tuple(self.shape)
         if shape != out.type.shape:
             out = e.raw("reshape", out, (shape,), self.span)
-        return Ref(out.id, Type(tuple(self.shape), x.type.dtype), axes, x.steps)
+        first = dict(self.origins) if not self.takes and not self.windows else {}
+        origin = tuple(first.get(k, 0) for k in range(len(self.shape)))
+        return Ref(out.id, Type(tuple(self.shape), x.type.dtype), axes, x.steps, origin if any(o != 0 for o in origin) else ())
 
 
 def simple_index(at: Dim | Index) -> Index:
@@ -203,11 +208,15 @@ def _moved(e: Elaborator, item: Value, origin: Dim, dim: Dim, span: Span) -> Val
     if isinstance(item, Cut):
         start, stop = (b if b is None else _moved(e, b, origin, dim, span) for b in (item.start, item.stop))
         return Cut(start, stop, item.step)
-    if isinstance(item, Ref) and item.type.dtype == "int":
-        # what is before the first index becomes what is outside, not what is counted from the end
-        below = e.apply("less", (item, origin), (), span)
-        from_end = e.apply("where", (e.apply("less", (item, 0), (), span), item, add(mul(dim, -1), -1)), (), span)
-        return e.apply("where", (below, from_end, e.apply("sub", (item, origin), (), span)), (), span)
+    if isinstance(item, tuple):
+        item = integers(e, item, span)
+    if isinstance(item, Ref):
+        item = _whole(item)
+        if not e.guarded:
+            stop = add(origin, dim)
+            end = e.sink.leaf("size" if isinstance(stop, Size) else "const", (stop,), INT, e.at or span)
+            item = e.apply("earlier", (item, end), (origin, 1), span)
+        return e.apply("sub", (item, origin), (), span)
     if isinstance(item, bool) or not isinstance(item, (int, Size, Index)) or (isinstance(item, int) and item < 0):
         return item
     made = plus(item, origin, -1)
@@ -256,7 +265,7 @@ def _whole(item: Ref) -> Ref:
     return item
 
 
-def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim, int]:
+def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span, origin: Dim = 0) -> tuple[Dim, Dim, int]:
     """(start, length, step) of a slice or of one index on an axis of `dim` entries."""
     if not isinstance(item, Cut):
         if isinstance(item, bool) or not isinstance(item, (int, Size)):
@@ -264,7 +273,9 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
         at = _from_end(item, dim)
         room = sub(sub(dim, at), 1)
         if any(isinstance(bound, int) and bound < 0 for bound in (at, room)):
-            raise Problem(errors.out_of_range(str(item), str(dim), span))
+            raise Problem(
+                errors.out_of_range(item if isinstance(item, int) and item < 0 else add(item, origin), origin, dim, span)
+            )
         require(e, at, 0, span)
         require(e, room, 0, span)
         return at, 1, 1
