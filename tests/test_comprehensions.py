@@ -197,6 +197,11 @@ INDEXING: dict[str, Case] = {
     "stride": ("x : [2*H]\ny = [x[2*i+1]**2 for i in range(H)]", lambda x: x[1::2] ** 2, {"x": X}),
     "stride by a const": ("x : [6]\nconst s = 3\ny = [x[s*i]**2 for i in range(2)]", lambda x: x[::3] ** 2, {"x": X}),
     "reversed": (V + "y = [x[N-1-i]*x[i] for i in range(N)]", lambda x: x[::-1] * x, {"x": X}),
+    "reversed as far as another size goes": (
+        "A : [N, K]\ny = [[A[i, K-1-j]**2 for j in range(N)] for i in range(N)]",
+        lambda A: [[A[i, 3 - j] ** 2 for j in range(4)] for i in range(4)],
+        {"A": C},
+    ),
     "reversed stride": ("x : [2*H]\ny = [x[2*H-1-2*i]**2 for i in range(H)]", lambda x: x[::-2] ** 2, {"x": X}),
     "last entry": (V + "y = [x[-1]*v for v in x]", lambda x: x[-1] * x, {"x": X}),
     "diagonal": ("A : [N, N]\ny = [A[i, i]**2 for i in range(N)]", lambda A: np.diag(A) ** 2, {"A": C}),

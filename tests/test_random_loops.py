@@ -69,7 +69,7 @@ def entries(draw: Any, scope: dict[str, tuple[int, int]]) -> str:
             if high < size:
                 options += [i] * 3
             options += [f"{i}{s:+d}" for s in (-1, 1) if low + s >= 0 and high + s < size]
-            if 0 <= size - 1 - high and low >= 0:
+            if size - 1 >= high and low >= 0:
                 options.append(f"{text}-1-{i}")
             if size == LENGTH and high < size and low >= 0:
                 options += [f"p[{i}]", f"({i}+2) % N"]
@@ -159,12 +159,9 @@ def recurrences(draw: Any) -> Text:
     names = ["s", "r"][: 1 + two]
     lags = [f"{n}[t{'+' if down else '-'}{k}]" for n in names for k in range(1, back + 1)]
     low, high = (0, LENGTH - 1 - back) if down else (back, LENGTH - 1)
-    over = f"range({LENGTH - 1 - back}, -1, -1)" if down else f"range({back}, {LENGTH})"
-    over = (
-        over if draw(st.booleans()) else over.replace(f"{LENGTH - 1 - back},", f"N-{1 + back},").replace(f", {LENGTH})", ", N)")
-    )
-    starts = [LENGTH - 1 - k if down else k for k in range(back)]
-    spelled = [f"N-{1 + k}" if down else str(k) for k in range(back)]
+    size = draw(st.sampled_from(["N", str(LENGTH)]))
+    over = f"range({size}-{1 + back}, -1, -1)" if down else f"range({back}, {size})"
+    spelled = [f"{size}-{1 + k}" if down else str(k) for k in range(back)]
     scope = {"t": (low, high)}
     first, step = [], []
     for n in names:
@@ -174,7 +171,6 @@ def recurrences(draw: Any) -> Text:
             f"{n}[t] = tanh({formula(draw, scope, draw(st.integers(1, 2)), tuple(reads))}) + 0.5*{n}[t{'+' if down else '-'}1]"
         )
     shown = [line.replace("N-", f"{LENGTH}-") for line in first]
-    assert len(starts) == back
     python = [f"{n} = dict()" for n in names] + shown + [f"for t in {over}:"] + [f"    {line}" for line in step]
     end = " + ".join(f"{n}[{0 if down else LENGTH - 1}]*{n}[2]" for n in names)
     python.append(f"y = {end}")

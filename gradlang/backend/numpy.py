@@ -258,7 +258,7 @@ def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
 def _ranges(
     p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], steps: tuple[int, ...], shape: tuple[Dim, ...]
 ) -> str:
-    from gradlang.types import add, mul
+    from gradlang.types import add, at_least, mul
 
     parts = []
     for start, length, step, dim in zip(starts, lengths, steps, shape, strict=True):
@@ -269,6 +269,8 @@ def _ranges(
         if step < 0:
             whole = isinstance(last, int) and last < 0
             stop = "" if whole else dim_text(last, p.sizes)
+            if not whole and not at_least(last, 0):  # -1 would be the last entry
+                stop = f"({stop} if {stop} >= 0 else None)"
             parts.append("::-1" if whole and step == -1 and length == dim else f"{dim_text(start, p.sizes)}:{stop}:{step}")
             continue
         stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
