@@ -12,7 +12,7 @@ from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.ops.shapes import Misfit
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, mul, product, sub
+from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, product, sub
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
