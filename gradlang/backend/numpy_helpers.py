@@ -42,7 +42,7 @@ HELPERS: dict[str, str] = {
     index, at = np.broadcast_arrays(index, at)
     bad = ((index - low) * way < 0) | ((at - index) * way < 1)
     if bad.any():
-        raise IndexError(f"index {index[bad].flat[0]} at step {at[bad].flat[0]} is not that of an earlier step")
+        raise IndexError(f"index {index[bad].flat[0]} is not one of those known there, {low} to {at[bad].flat[0] - way}")
     return index
 ''',
     "nearest": '''def nearest(index, n):

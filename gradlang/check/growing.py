@@ -12,7 +12,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scan import State
 from gradlang.ops.shapes import Misfit
-from gradlang.source import Span
+from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, Size, add, at_least, sub
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Block:
     low: Dim
     length: Dim
     rows: Ref
+    span: Span = NOWHERE
 
     @property
     def stop(self) -> Dim:
@@ -154,7 +155,7 @@ class Growing:
             place = loops.plus(state.rows, offset, level.way)
         else:
             at = e.index_array(level.now, span)
-            low = sub(level.base, state.rows) if level.way > 0 else level.base
+            low = sub(level.base, state.rows) if level.way > 0 else add(level.base, state.rows)
             checked = e.apply("earlier", (item, at), (low, level.way), span)
             offset = e.apply("sub", (checked, level.base), (), span)
             offset = offset if level.way > 0 else e.apply("neg", (offset,), (), span)

@@ -241,7 +241,7 @@ def _earlier(m: Machine, instr: Instr, args: list[Any]) -> Any:
     low, way = m.dims(instr.attrs[0])[0], instr.attrs[1]
     index, at = np.broadcast_arrays(*args)
     if np.any((index - low) * way < 0) or np.any((at - index) * way < 1):
-        raise IndexError("an index of a recurrence is not that of an earlier step")
+        raise IndexError("an index is not one of those known there")
     return index
 
 
