@@ -41,6 +41,16 @@ class Info:
     range: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a program asks to make small or large: `minimize` or `maximize`, the name of the value, and the leaves that may
+    vary (None: all that are differentiable)."""
+
+    kind: str
+    name: str
+    wrt: tuple[str, ...] | None = None
+
+
 def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
 
@@ -81,6 +91,14 @@ class Model:
             type = self.program.nodes[self.program.values[n]].type
             out[n] = Info(n, _shape(type.shape), type.dtype, label=self.program.labels.get(n))
         return out
+
+    @property
+    def objective(self) -> Objective | None:
+        """The objective of the program (`minimize loss`), or None."""
+        for asked in self.program.asked:
+            if asked.kind in ("minimize", "maximize"):
+                return Objective(asked.kind, asked.name, asked.wrt)
+        return None
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[int]:
