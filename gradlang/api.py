@@ -43,12 +43,10 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a program asks to make small or large: `minimize` or `maximize`, the name of the value, and the leaves that may
-    vary (None: all that are differentiable)."""
+    """What a program asks to make small or large: `minimize` or `maximize`, and the name of the value."""
 
     kind: str
     name: str
-    wrt: tuple[str, ...] | None = None
 
 
 def _shape(shape: Shape) -> tuple[int | str, ...]:
@@ -97,7 +95,7 @@ class Model:
         """The objective of the program (`minimize loss`), or None."""
         for asked in self.program.asked:
             if asked.kind in ("minimize", "maximize"):
-                return Objective(asked.kind, asked.name, asked.wrt)
+                return Objective(asked.kind, asked.name)
         return None
 
     @cached_property

@@ -25,8 +25,9 @@ def given_depends(name: str, span: Span) -> Diagnostic:
     return Diagnostic("G230", f"the value given for `{name}` depends on an input", span, help=hint)
 
 
-def given_misfit(name: str, wanted: str, got: str, span: Span, where: Span) -> Diagnostic:
-    return Diagnostic("G230", f"`{name}` is {wanted}, but {got} is given for it", span, labels=((where, "declared here"),))
+def given_misfit(name: str, wanted: str, got: str, span: Span, where: Span, hint: str) -> Diagnostic:
+    labels = ((where, "declared here"),)
+    return Diagnostic("G230", f"`{name}` is {wanted}, but {got} is given for it", span, labels=labels, help=hint)
 
 
 def given_unused(name: str, span: Span) -> Diagnostic:

@@ -53,15 +53,20 @@ def derivatives(model: Model, values: Mapping[str, Any], made_up: bool, report: 
         refuse(error.diagnostics[0].message, "", made_up, report)
         return
     share = 1 / (len(points) * len(goals))
+    ranged = ", ".join(leaf.name for leaf in model.program.callable_leaves() if leaf.range is not None)
     for (name, kind), names in goals.items():
+        held = 0
         for where, at in points:
             try:
                 claim, higher = claimed(model, name, kind, names, at)
-                compare(claim, higher, report, share, where, quiet=bool(where))
+                agreed = compare(claim, higher, report, share, where, quiet=bool(where))
+                held += agreed if where else 0
             except InputError as error:
                 refuse(error.diagnostics[0].message, where, made_up or bool(where), report)
             except (ArithmeticError, IndexError) as error:
                 refuse(f"{name} cannot be computed in higher precision: {error}", where, True, report)
+        if held:
+            report.add(True, f"{held} derivatives of {name} agree at the middle and the ends of the range of {ranged}")
 
 
 def refuse(message: str, where: str, note: bool, report: Report) -> None:

@@ -197,13 +197,13 @@ def edge(
 
 
 # ------------------------------------------------------------------ all lines of a claim
-def compare(claim: Claim, higher: Higher, report: Report, share: float, where: str = "", quiet: bool = False) -> None:
-    """Adds to a report whether the derivatives of a claim hold. `share` is the part of the time that a check may take;
-    `quiet` leaves out what cannot be compared."""
+def compare(claim: Claim, higher: Higher, report: Report, share: float, where: str = "", quiet: bool = False) -> int:
+    """Adds to a report whether the derivatives of a claim hold, and gives how many do. `share` is the part of the time that
+    a check may take; `quiet` adds only those that are wrong."""
     if not math.isfinite(float(higher.here)):
         if not quiet:
             report.notes.append(f"{claim.name} is {float(higher.here)}{where}: its derivatives are not compared")
-        return
+        return 0
     noise = higher.noise()
     largest = {n: float(np.max(np.abs(g[np.isfinite(g)]), initial=0.0)) for n, g in claim.found.items()}
     second = claim.along is not None
@@ -233,11 +233,12 @@ def compare(claim: Claim, higher: Higher, report: Report, share: float, where: s
             worst = max(worst, verdict.error)
     how = {"mpmath": "60-digit differences", "extended": "differences in extended precision"}.get(higher.method, "differences")
     what = ("second derivative" if second else "derivative") + "s" * (count != 1)
-    if not bad and count:
+    if not bad and count and not quiet:
         some = f" ({lines} along lines through whole arrays)" if lines else ""
         agree = "agrees" if count == 1 else "agree"
         text = f"{count} {what} of {claim.name}{some} {agree} with {how}{where}"
         report.add(True, f"{text} (worst relative error {worst:.2g})")
+    return count - bad
 
 
 def slope_of(gradient: Mapping[str, Any], probe: Probe) -> float:

@@ -95,4 +95,6 @@ def condition(model: Model, node: int, values: Mapping[str, Any]) -> tuple[bool,
     if len(parts) != len(sides) or not parts:
         return False, where(first, truth) + "it is false"
     left, right = (np.broadcast_to(np.asarray(p, float), truth.shape)[first] for p in parts)
-    return False, where(first, truth) + f"found {float(left)!r} {SIGNS[at.op]} {float(right)!r}: off by {abs(left - right):.3g}"
+    return False, where(
+        first, truth
+    ) + f"found {float(left)!r}, not {SIGNS[at.op]} {float(right)!r}: off by {abs(left - right):.3g}"

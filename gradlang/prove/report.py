@@ -15,6 +15,7 @@ from gradlang.prove.claims import derivatives, wanted
 from gradlang.prove.higher import have_mpmath
 from gradlang.prove.promises import promises
 from gradlang.prove.values import complete
+from gradlang.runtime.bind import outside
 from gradlang.source import Span
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     promises(model, values, report)
     derivatives(model, values, made_up, report)
     rewritten(model.program, report)
-    warnings(model.program, report)
+    warnings(model.program, given or {}, report)
     return report
 
 
@@ -98,13 +99,14 @@ def rewritten(program: Program, report: Report) -> None:
         report.notes.append(f"{place(program, span)}: `{shown(program, span)}` is computed in the form of the rule `{rule}`")
 
 
-def warnings(program: Program, report: Report) -> None:
-    """What the text is warned of, and which leaves do not reach an output."""
-    for found in program.warnings:
+def warnings(program: Program, given: Mapping[str, Any], report: Report) -> None:
+    """What the text and the values given are warned of, and which leaves do not reach an output."""
+    for found in (*program.warnings, *outside(program, given)):
         report.notes.append((f"{place(program, found.span)}: " if found.span else "") + found.message)
+    named = {(a.name, x) for a in program.asked for x in a.wrt or ()}
     for (output, _), names in wanted(program).items():
         for name in unreached(program, output):
-            if name in names:
+            if name in names and (output, name) not in named:
                 report.notes.append(f"{name} does not reach {output}: its gradient is exactly zero")
 
 

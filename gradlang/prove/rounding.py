@@ -3,7 +3,7 @@
 Random rounding: Vignes, "A stochastic arithmetic for reliable scientific computation" (Mathematics and Computers in
 Simulation 35, 1993). Here operations are off by `BLOWN` last digits, and the spread is divided by as much: rounding grows in
 proportion, while what jumps (a tie that is broken, a kink that is passed) does not, and counts for nothing. Equal values
-move alike, so that most ties stay, and whole numbers do not move: they are nearly always exact.
+of one array move alike, so that most ties stay, and whole numbers do not move: they are nearly always exact.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ MOVES = frozenset({"broadcast_to", "reshape", "transpose", "slice", "unslice", "
 STILL = frozenset({*BEYOND, *MOVES, "const", "array", "size", "input", "mark", "real", "where", "neg"}) - {"root"}
 SEEDS = (1, 2, 3)
 BLOWN = 2.0**20
+GOLDEN = 0.6180339887498949
 
 
 class Shaken(Machine):
@@ -39,10 +40,10 @@ class Shaken(Machine):
         made = super().step(instr, args)
         if instr.type.dtype != "real" or instr.op in STILL:
             return made
-        return self.shaken(np.asarray(made))[()]
+        return self.shaken(np.asarray(made), sum((k + 1) * a for k, a in enumerate(instr.args, 1)))[()]
 
-    def shaken(self, x: Any) -> Any:
+    def shaken(self, x: Any, place: int) -> Any:
         digits, _ = np.frexp(np.asarray(x, float))
-        turn = np.modf(np.abs(digits) * (1e6 * self.seed + 0.6180339887498949))[0]
+        turn = np.modf((np.abs(digits) * 1e6 + place) * (self.seed + GOLDEN))[0]
         whole = (x == np.rint(x)) & (np.abs(x) < 2.0**53)
         return x * (1 + np.where(whole, 0.0, BLOWN * self.eps * (2 * turn - 1)).astype(self.dtype))
