@@ -297,3 +297,18 @@ def test_the_objective() -> None:
 )
 def test_exact_zeros(text: str, said: list[str]) -> None:
     assert [m.removesuffix(": this derivative is exactly zero") for m in warned(text)] == said
+
+
+# ------------------------------------------------------------------ a nan in a program with derivatives and recurrences
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = -1\ny = log(x)\nd = grad(y*x, x)\n", "`log` of -1.0 is nan"),
+        ("k = 5\ns[0] = 1\ns[t] = exp(s[t-1]*k)**2 for t in range(1, 5)\ny = s[4]\nz = grad(y, k)\n", "`recurrence` of"),
+    ],
+)
+def test_where_a_nan_was_born(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "p.grad"
+    path.write_text(text)
+    assert main(["run", str(path)]) == 0
+    assert said in capsys.readouterr().err

@@ -117,7 +117,7 @@ def constant(c: Checker, name: str, expr: ast.Expr, leaf: Leaf) -> Any:
         value, got = ref, ref.type
         whole = leaf.type.dtype == "real" or got.dtype in (leaf.type.dtype, "bool")
     if fits(got, leaf.type) and leaf.type.dtype != "real" and not whole:
-        hint = f"a value for `{name}` is " + ("whole numbers" if leaf.type.dtype == "int" else "true or false (or 0 and 1)")
+        hint = f"give `{name}` " + ("whole numbers" if leaf.type.dtype == "int" else "true or false (or 0 and 1)")
         raise Problem(errors_promises.given_misfit(name, str(leaf.type), "a real number", expr.span, leaf.span, hint))
     if not fits(got, leaf.type):
         shown = str(got) if got.shape or got.dtype != "real" else "a single number"
