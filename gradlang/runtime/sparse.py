@@ -26,7 +26,7 @@ class SparseMatrix:
         try:
             from scipy import sparse
         except ImportError:
-            hint = "`pip install scipy`, or leave `sparse` out"
+            hint = "install gradlang[sparse], or leave `sparse` out"
             raise InputError([Diagnostic("G524", "a sparse matrix needs scipy, which is not installed", help=hint)]) from None
         made = self.compiled(given, **values)
         if self.offsets is None:
