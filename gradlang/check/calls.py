@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, comprehension, errors, errors_modules, imports
+from gradlang.check import arrays, comprehension, derive, errors, errors_modules, imports
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.loops import Index
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MOST_CALLS = 200_000
 COMING = {
-    **dict.fromkeys(("jvp", "vjp", "hvp"), "derivatives inside a formula are"),
     "solve": "implicit definitions (`solve`) are",
     **{
         f: f"`{f}` is"
@@ -66,6 +65,9 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     name = node.func.id
     if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
         e.values.append(POISON)  # its definition has an error that was already reported
+        return
+    if env.home.function(name) is None and name in derive.CALLED:
+        derive.derive(name, node, env, e)
         return
     if env.home.function(name) is None and name in comprehension.ITERABLES:
         e.then(_iterable, node, e)
@@ -250,6 +252,11 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
     count = e.calls[(*e.scope, name)] = e.calls.get((*e.scope, name), 0) + 1
     if not (home.shipped and name not in SHOWN):
         e.scope = (*e.scope, name if count == 1 else f"{name}.{count}")
+    if not home.shipped:
+        if id(fn) not in e.taken:
+            e.taken[id(fn)] = derive.taken_in(fn)
+        env.taken = e.taken[id(fn)]
+        derive.keep_apart(env, e, node.span)
     e.then(_return, fn, saved, e)
     for result in reversed(fn.result):
         e.push(result, env)
@@ -275,7 +282,7 @@ def assign(define: ast.Define, env: Env, e: Elaborator) -> None:
     value = e.values.pop()
     targets = [t.name for t in define.targets]
     for t, v in zip(targets, unpack(value, targets, define.span), strict=True):
-        env.names[t.id] = v
+        env.names[t.id] = derive.apart(v, e, define.span) if t.id in env.taken else v
 
 
 def assign_rows(group: Group, env: Env, e: Elaborator) -> None:

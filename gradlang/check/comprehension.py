@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import errors, indexing, lift, loops
+from gradlang.check import derive, errors, indexing, lift, loops
 from gradlang.check.errors import Problem
 from gradlang.check.loops import Index, Loop, dims, together
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
@@ -63,7 +63,8 @@ class Frame:
 
 
 def comprehension(node: ast.Comprehension, env: Env, e: Elaborator) -> None:
-    frame = Frame(Env(env.home, dict(env.names)))
+    inner = [node.element, *(c.cond for c in node.clauses if isinstance(c, ast.If))]
+    frame = Frame(Env(env.home, dict(env.names), derive.wanted(inner)))
     e.then(_finish, node, frame, e)
     e.push(node.element, frame.env)
     for clause in reversed(node.clauses):
@@ -213,7 +214,7 @@ def bind_targets(targets: tuple[Any, ...], item: Value, env: Env, span: Span, e:
     while stack:
         target, value = stack.pop()
         if isinstance(target, str):
-            env.names[target] = value
+            env.names[target] = derive.apart(value, e, span) if target in env.taken else value
         elif isinstance(value, Poison):
             stack.extend((t, POISON) for t in target)
         else:

@@ -64,6 +64,7 @@ class Elaborator:
         self.guarded = 0
         self.entered = 0
         self.depth = 0
+        self.taken: dict[int, frozenset[str]] = {}  # by function: the names by which it takes derivatives
         self.facts: list[Dim | Index] = []  # indices that are 0 or more wherever the current expression counts
         self.calls: dict[tuple[str, ...], int] = {}
 

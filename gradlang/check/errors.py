@@ -300,14 +300,20 @@ def empty_loop(span: Span) -> Diagnostic:
 
 
 # ------------------------------------------------------------------ derivatives
-def not_scalar(name: str, got: str, span: Span) -> Diagnostic:
-    return Diagnostic(
-        "G401", f"`grad` needs a scalar, but `{name}` is {got}", span, help="sum it, or ask for one entry: `grad(sum(y), x)`"
-    )
+def not_scalar(name: str, got: str, span: Span, kind: str = "grad") -> Diagnostic:
+    hint = f"sum it, or ask for one entry: `{kind}(sum(y), x)`" + ("; `jacobian(y, x)` takes arrays" if kind == "grad" else "")
+    what = f"`{name}`" if name else "its first argument"
+    return Diagnostic("G401", f"`{kind}` needs a scalar, but {what} is {got}", span, help=hint)
+
+
+def not_a_name(kind: str, span: Span) -> Diagnostic:
+    hint = "give the value a name first: `z = x[0]`, use z in y, and write the name here"
+    return Diagnostic("G404", f"`{kind}` differentiates with respect to a name, and this is none", span, help=hint)
 
 
 def not_differentiable(name: str, why: str, span: Span) -> Diagnostic:
-    return Diagnostic("G402", f"there is no derivative with respect to `{name}`: it is {why}", span)
+    what = f"`{name}`" if name else "this"
+    return Diagnostic("G402", f"there is no derivative with respect to {what}: it is {why}", span)
 
 
 def unreached(name: str, output: str, span: Span) -> Diagnostic:

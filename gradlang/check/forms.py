@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import calls, comprehension, errors, imports, indexing, statics
+from gradlang.check import calls, comprehension, derive, errors, imports, indexing, statics
 from gradlang.check.errors import Problem
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scope import Env
@@ -139,7 +139,7 @@ def _later(what: str) -> Callable[..., None]:
 
 
 def _derive(node: ast.Derive, env: Env, e: Elaborator) -> None:
-    raise Problem(errors.later(f"`{node.kind}(y, x)` inside a formula is", node.span))
+    derive.derive(node.kind, node, env, e)
 
 
 DISPATCH: dict[type, Callable[..., None]] = {

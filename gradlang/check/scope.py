@@ -50,10 +50,11 @@ class Space:
 
 @dataclass(slots=True)
 class Env:
-    """The names of one body over its file."""
+    """The names of one body over its file. By some of them (`taken`) derivatives are taken in the body."""
 
     home: Home
     names: dict[str, Value] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
 
     def lookup(self, node: ast.Name) -> Value:
         name = node.id

@@ -1,20 +1,27 @@
 """Removes the derivative operators of a tape, innermost first.
 
-`grad(y, x)`, `vjp(y, u, x)` and `jvp(y, x1, t1, x2, t2, ...)` are instructions until this pass writes what they mean.
-Operators on the same value share one sweep.
+`grad(y, x)`, `vjp(y, u, x)`, `jvp(y, x1, t1, x2, t2, ...)` and `jacobian(y, x)` are instructions until this pass writes what
+they mean. Operators on the same value share one sweep. A cotangent (or tangent) with more axes than its value is several of
+them: one sweep is made, and what depends on the cotangent is written for all of them at once.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from gradlang.check.lift import Lift
+from gradlang.check.loops import Loop
+from gradlang.check.program import Ref
 from gradlang.ir.rebuild import copy, dce
-from gradlang.ir.tape import DERIVATIVES, Builder, Tape
+from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.transform.chain import Chain
+from gradlang.transform.jacobian import jacobian
 from gradlang.transform.jvp import jvp
+from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.partials import Templates
 from gradlang.transform.vjp import vjp
+from gradlang.types import Type
 
 
 def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
@@ -28,9 +35,13 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
         if instr.op not in DERIVATIVES:
             made.append(copy(b, instr, args))
             continue
+        found: int | None
         if instr.op == "jvp":
-            pairs = dict(zip(args[1::2], args[2::2], strict=True))
-            (found,) = jvp(chain, args[:1], pairs)
+            found = tangent(chain, args, instr)
+        elif instr.op == "jacobian":
+            found = jacobian(chain, args[0], args[1], instr)
+        elif instr.op == "vjp" and b.instrs[args[1]].type.rank > b.instrs[args[0]].type.rank:
+            found = cotangents(chain, args[0], args[1], args[2], instr)
         else:
             key = (instr.op, instr.args[:-1])
             if key not in done:
@@ -38,14 +49,52 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
                 seed = b.broadcast(b.const(1.0), b.instrs[args[0]].type.shape, instr.span) if instr.op == "grad" else args[1]
                 done[key] = vjp(chain, {args[0]: seed}, wrt)
             found = done[key][args[-1]]
-        if found is None:
-            found = b.broadcast(b.const(0.0), instr.type.shape, instr.span)
-        elif b.instrs[found].type.shape != instr.type.shape:
-            found = b.broadcast(found, instr.type.shape, instr.span)
-        if instr.name is not None and b.instrs[found].name is None and b.instrs[found].op not in ("const", "size", "input"):
-            b.instrs[found].name = instr.name
-        made.append(found)
+        made.append(settled(b, found, instr))
     return dce(b.tape((n, made[i]) for n, i in tape.outputs))
+
+
+def settled(b: Builder, found: int | None, instr: Instr) -> int:
+    """The value of an operator in its own shape; an exact zero where there is none."""
+    if found is None:
+        found = b.broadcast(b.const(0.0), instr.type.shape, instr.span)
+    elif b.instrs[found].type.shape != instr.type.shape:
+        found = b.broadcast(found, instr.type.shape, instr.span)
+    if instr.name is not None and b.instrs[found].name is None and b.instrs[found].op not in ("const", "size", "input"):
+        b.instrs[found].name = instr.name
+    return found
+
+
+def cotangents(chain: Chain, y: int, u: int, x: int, instr: Instr) -> int | None:
+    """The cotangents of x for several of y, which are rows of u."""
+    b = chain.b
+    one = b.leaf("input", (("cotangent", len(b.instrs)),), b.instrs[y].type, instr.span).id
+    found = vjp(chain, {y: one}, [x])[x]
+    return None if found is None else for_all(b, {one: u}, found, instr)
+
+
+def tangent(chain: Chain, args: tuple[int, ...], instr: Instr) -> int | None:
+    b = chain.b
+    pairs = dict(zip(args[1::2], args[2::2], strict=True))
+    many = {x: t for x, t in pairs.items() if b.instrs[t].type.rank > b.instrs[x].type.rank}
+    ones = {x: b.leaf("input", (("tangent", x, len(b.instrs)),), b.instrs[x].type, instr.span).id for x in many}
+    (found,) = jvp(chain, args[:1], {**pairs, **ones})
+    if found is None or not many:
+        return found
+    return for_all(b, {ones[x]: t for x, t in many.items()}, found, instr)
+
+
+def for_all(b: Builder, given: dict[int, int], found: int, instr: Instr) -> int:
+    """What was made for one value of some leaves, for all rows of arrays in their place."""
+    (first, rows), *_ = given.items()
+    lead = b.instrs[rows].type.shape[: b.instrs[rows].type.rank - b.instrs[first].type.rank]
+    axes = tuple(Loop("", d, k) for k, d in enumerate(lead))
+    known = dependent(b.instrs, given)
+    values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
+    for leaf, array in given.items():
+        type = b.instrs[leaf].type
+        values[leaf] = Ref(array, Type(type.shape), axes)
+    made = replay(b, list(b.instrs), values, [found])[found]
+    return Lift(b, b.table, axes, instr.span, instr.scope).full(made).id
 
 
 def _sweeps(tape: Tape) -> dict[Any, list[int]]:

@@ -36,6 +36,17 @@ def replay(b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted
     return made
 
 
+def dependent(instrs: Sequence[Instr], leaves: Iterable[int]) -> bytearray:
+    """Which instructions depend on some of them."""
+    out = bytearray(len(instrs))
+    for i in leaves:
+        out[i] = 1
+    for i, instr in enumerate(instrs):
+        if not out[i] and any(out[a] for a in instr.args):
+            out[i] = 1
+    return out
+
+
 def up(b: Builder, instr: Instr, axes: tuple[Loop, ...]) -> lift.Lift:
     return lift.Lift(b, b.table, axes, instr.span, instr.scope)
 

@@ -15,7 +15,7 @@ from gradlang.check.loops import Loop
 from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder, Instr, Scan, Tape
 from gradlang.transform.chain import Chain
-from gradlang.transform.lifting import replay
+from gradlang.transform.lifting import dependent, replay
 from gradlang.types import BUNDLE, INT, Dim, Size, Type, add, sub
 
 Key = tuple[str, int, Any]
@@ -93,12 +93,7 @@ class Step:
 
         What does not depend on the leaves is computed outside. `finish` makes the outputs; it may take more rows."""
         b, sb, body = self.b, self.inner.b, Builder(self.b.table)
-        inside = bytearray(len(sb.instrs))
-        for i in leaves:
-            inside[i] = 1
-        for i, instr in enumerate(sb.instrs):
-            if any(inside[a] for a in instr.args):
-                inside[i] = 1
+        inside = dependent(sb.instrs, leaves)
         edge = [a for i in reach(sb.instrs, wanted, inside) for a in sb.instrs[i].args if not inside[a]]
         edge += [i for i in wanted if not inside[i]]
         edge = list(dict.fromkeys(edge))
