@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gradlang.backend import numpy_scan, numpy_windows
+from gradlang.backend import numpy_linalg, numpy_scan, numpy_windows
 from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
@@ -68,6 +68,7 @@ HELPERS = {
     return np.moveaxis(out, 0, axis)
 ''',
     **numpy_windows.HELPERS,
+    **numpy_linalg.HELPERS,
 }
 
 
@@ -374,4 +375,5 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "einsum": _einsum,
     "real": _real,
     **numpy_windows.STRUCTURAL,
+    **numpy_linalg.STRUCTURAL,
 }

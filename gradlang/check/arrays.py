@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import statics, windows
+from gradlang.check import matrices, statics, windows
 from gradlang.check.indexing import Cut, get
 from gradlang.check.program import Ref, Value
 from gradlang.ops.shapes import Misfit, axes_of, axis_of, reduced, shape_of
@@ -208,14 +208,6 @@ def split(e: Elaborator, span: Span, x: Value, sections: Value, axis: Value = 0)
     return tuple(_slice_axis(e, x, a, Cut(lo, hi, None), span) for lo, hi in zip(edges, edges[1:], strict=False))
 
 
-def block(e: Elaborator, span: Span, arrays: Value) -> Value:
-    if not isinstance(arrays, tuple) or not arrays:
-        raise Misfit("block takes a list of rows, each a list of arrays")
-    rows = arrays if isinstance(arrays[0], tuple) else (arrays,)
-    joined = [e.apply("concat", r, (-1,), span) if len(r) > 1 else e.ref(r[0], span) for r in rows]
-    return joined[0] if len(joined) == 1 else e.apply("concat", joined, (-2,), span)
-
-
 def full(e: Elaborator, span: Span, shape: Value, fill_value: Value) -> Value:
     return e.apply("broadcast_to", (fill_value,), (shape_of(shape),), span)
 
@@ -272,7 +264,7 @@ def _special(run: Callable[..., Any], text: str) -> Special:
 
 
 # Parameters that must be known before the program runs.
-STATIC = frozenset("axis shift by pad_width repeats reps sections shape start stop step".split())
+STATIC = frozenset("axis shift by pad_width repeats reps sections shape start stop step k offset axis1 axis2".split())
 SPECIAL: dict[str, Special] = {
     "shape": _special(shape, "x"),
     "rank": _special(rank, "x"),
@@ -296,11 +288,11 @@ SPECIAL: dict[str, Special] = {
     "repeat": _special(repeat, "x repeats axis?"),
     "tile": _special(tile, "x reps"),
     "split": _special(split, "x sections axis?"),
-    "block": _special(block, "arrays"),
     "full": _special(full, "shape fill_value"),
     "zeros": _special(zeros, "shape"),
     "ones": _special(ones, "shape"),
     "arange": _special(arange, "start stop? step?"),
     **{name: _special(run, text) for name, (run, text) in windows.FUNCTIONS.items()},
     "einsum": _special(_einsum, "spec a b? c? d? e? f? g? h?"),
+    **{name: _special(run, text) for name, (run, text) in matrices.FUNCTIONS.items()},
 }

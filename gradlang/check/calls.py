@@ -18,23 +18,12 @@ if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
 MOST_CALLS = 200_000
-COMING = {
-    "solve": "implicit definitions (`solve`) are",
-    **{
-        f: f"`{f}` is"
-        for f in (
-            "cross kron trace diag tril triu det logdet slogdet inv cholesky triangular_solve eigh multi_normal_cholesky_lpdf"
-        ).split()
-    },
-}
-
-
 # Pieces of the rules of the table, which a program does not see.
 INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
-    "running_product impulse windows filter_windows batch_axes "
-    "channels channel_shape filtered piece interp_on".split()
+    "running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
+    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis".split()
 )
 
 
@@ -75,13 +64,13 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
             e.push(expr, env)
         return
     if hidden(name, env.home) or (env.home.function(name) is None and name not in arrays.SPECIAL and name not in e.table):
-        if name in COMING:
-            raise Problem(errors.later(COMING[name], node.func.span))
         value = env.names.get(name, env.home.value(name))
         if isinstance(value, Space):
             raise Problem(errors_modules.not_a_function(name, node.func.span, imports.public(value)))
         is_value = value is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
+    if any(isinstance(a, ast.Implicit) for a in node.args):
+        raise Problem(errors.later("implicit definitions (`solve`) are", node.func.span))
     e.then(_called, node, env, e)
     if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
         e.then(guard, -1, e)
@@ -274,7 +263,7 @@ SHOWN = frozenset(
     "segment_sum interp layer_norm batch_norm dropout conv2d max_pool2d avg_pool2d "
     "normal_lpdf student_t_lpdf cauchy_lpdf laplace_lpdf lognormal_lpdf exponential_lpdf gamma_lpdf inv_gamma_lpdf beta_lpdf "
     "weibull_lpdf uniform_lpdf dirichlet_lpdf bernoulli_logit_lpmf binomial_logit_lpmf poisson_log_lpmf "
-    "categorical_logit_lpmf".split()
+    "categorical_logit_lpmf slogdet eigh multi_normal_cholesky_lpdf".split()
 )
 
 

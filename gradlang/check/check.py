@@ -232,7 +232,8 @@ class Checker:
         try:
             ref = self.elaborator.ref(value, d.value.span)
         except Problem as problem:
-            self.report(problem.diagnostic)
+            several = isinstance(value, tuple) and isinstance(d.value, ast.Call)
+            self.report(errors.several_values(len(value), d.value.span) if several else problem.diagnostic)
             ref = POISON
         if isinstance(ref, Ref):
             node = self.program.nodes[ref.id]

@@ -200,6 +200,13 @@ def ragged(span: Span) -> Diagnostic:
     return Diagnostic("G313", "the rows of this array have different lengths", span, help="all rows must be equally long")
 
 
+def several_values(count: int, span: Span) -> Diagnostic:
+    names = ", ".join("abcdefgh"[:count])
+    return Diagnostic(
+        "G313", f"this call gives {count} values of different shapes", span, help=f"name each of them: `{names} = ...`"
+    )
+
+
 def out_of_range(index: int, dim: str, span: Span) -> Diagnostic:
     return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help="indices count from 0")
 

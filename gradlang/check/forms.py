@@ -75,6 +75,9 @@ def _chosen(node: ast.IfElse, env: Env, e: Elaborator) -> None:
     if isinstance(cond, bool):
         e.push(node.then if cond else node.other, env)
         return
+    if isinstance(cond, Poison) and e.at is not None:  # the library chooses by what it could not find out
+        e.values.append(POISON)
+        return
     e.then(_selected, node, cond, e)
     e.then(calls.guard, -1, e)
     e.push(node.other, env)

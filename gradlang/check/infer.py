@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gradlang.diagnostics import InternalError
-from gradlang.ops import shapes, shapes_windows
+from gradlang.ops import shapes, shapes_linalg, shapes_windows
 from gradlang.ops.op import Op
 from gradlang.ops.shapes import Misfit, pointwise
 from gradlang.ops.table import OpTable
 from gradlang.types import SCALAR, Type
 
-RULES = {**shapes.RULES, **shapes_windows.RULES}
+RULES = {**shapes.RULES, **shapes_windows.RULES, **shapes_linalg.RULES}
 _SCALARS: dict[int, list[Type]] = {n: [SCALAR] * n for n in range(8)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradlang import types
 from gradlang.check.program import Program
-from gradlang.ir import evaluate_windows
+from gradlang.ir import evaluate_linalg, evaluate_windows
 from gradlang.ir.build import write
 from gradlang.ir.evaluate_scan import recur
 from gradlang.ir.tape import Builder, Instr, Tape
@@ -251,4 +251,5 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "logical_and": lambda m, i, a: np.logical_and(*(np.asarray(x, bool) for x in a)),
     "logical_or": lambda m, i, a: np.logical_or(*(np.asarray(x, bool) for x in a)),
     "logical_not": lambda m, i, a: np.logical_not(np.asarray(a[0], bool)),
+    **evaluate_linalg.STRUCTURAL,
 }

@@ -165,7 +165,7 @@ class Rule:
 
 @cache
 def builtin() -> OpTable:
-    return OpTable(*(Source(name, grammar_text(name)) for name in ("ops.grad", "special.grad")))
+    return OpTable(*(Source(name, grammar_text(name)) for name in ("ops.grad", "special.grad", "linalg.grad")))
 
 
 def read_rules(source: Source) -> tuple[Rule, ...]:

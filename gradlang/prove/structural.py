@@ -20,6 +20,7 @@ from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.op import Op
 from gradlang.pipeline import Language, optimized
+from gradlang.prove import matrices
 from gradlang.prove.reference import Truth
 from gradlang.runtime.load import load
 from gradlang.transform.expand import expand
@@ -71,6 +72,7 @@ EXAMPLES: dict[str, list[Example]] = {
     "stack": [_ex((2, 3), (2, 3)), _ex((2,), (2,), axis=1)],
     "iota": [_ex(n=4)],
     "nearest": [_ex((3,), data={0: [0, 7, -2]}, n=3)],
+    "earlier": [_ex((3,), (3,), data={0: [0, 1, 0], 1: [1, 2, 3]}, low=0)],
     "within": [_ex((3,), data={0: [0, 1, -2]}, n=3)],
     "sum": [_ex((2, 3)), _ex((2, 3), axis=0), _ex((2, 3, 2), axis=(0, 2), keepdims=True)],
     "max": [_ex((2, 3)), _ex((2, 3), axis=1), _ex((3,), data={0: [1.5, 0.25, 1.0]}, keepdims=True)],
@@ -101,6 +103,10 @@ EXAMPLES: dict[str, list[Example]] = {
     "softmax": [_ex((2, 3)), _ex((2, 3), axis=0)],
     "log_softmax": [_ex((2, 3)), _ex((3, 2), axis=0)],
     "softmax_cross_entropy": [_ex((2, 3), (2, 3), data={1: [[0.25, 0.5, 0.5], [0.125, 1.0, 0.75]]})],
+    **{
+        name: [_ex(*shapes, data=None if first is None else {0: first}, **attrs) for shapes, first, attrs in rows]
+        for name, rows in matrices.EXAMPLES.items()
+    },
 }
 
 

@@ -16,7 +16,8 @@ from gradlang.source import Span
 from gradlang.transform.partials import Templates
 from gradlang.types import Dim, add, mul, sub
 
-HOLES = ("unslice", "scatter_add", "scatter_along")  # adjoints with exact zeros where nothing was read
+# adjoints with exact zeros where nothing was read
+HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
 KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
 
 

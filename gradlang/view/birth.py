@@ -40,7 +40,7 @@ def births(model: Model, values: Mapping[str, Any]) -> list[Diagnostic]:
                 continue
             bad = ~np.isfinite(np.asarray(results[-1], float))
             if np.any(bad) and all(np.all(np.isfinite(np.asarray(o, float))) for o in operands):
-                found.append(_note(instr, results[-1], operands, bad))
+                found.append(_note(instr, results[-1], operands, bad, b.table[instr.op].pointwise))
     return found[:MOST]
 
 
@@ -56,7 +56,7 @@ def _value(b: Builder, instr: Instr, operands: list[Any], machine: Machine) -> A
     return evaluate(tape, b.table, {str(k): v for k, v in enumerate(operands)}, machine.sizes)["y"]
 
 
-def _note(instr: Instr, result: Any, operands: list[Any], bad: Any) -> Diagnostic:
+def _note(instr: Instr, result: Any, operands: list[Any], bad: Any, pointwise: bool) -> Diagnostic:
     import numpy as np
 
     at = tuple(int(k[0]) for k in np.nonzero(np.atleast_1d(bad)))
@@ -72,7 +72,9 @@ def _note(instr: Instr, result: Any, operands: list[Any], bad: Any) -> Diagnosti
             else "an array"
         )
 
-    shown = ", ".join(entry(o) for o in operands)
+    shown = ", ".join(
+        entry(o) if pointwise or not np.ndim(o) else f"an array [{', '.join(map(str, np.shape(o)))}]" for o in operands
+    )
     value = entry(result)
     return Diagnostic(
         "G404", f"`{instr.op}` of {shown} is {value}{where}: the first value that is not finite", instr.span, severity="warning"
