@@ -128,7 +128,7 @@ class NumpyPrinter(TapePrinter):
         return self.text[i][0]
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "item") or super().inlined(i, instr, text)
+        return instr.op in ("scan", "item", "root") or super().inlined(i, instr, text)
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -154,6 +154,8 @@ class NumpyPrinter(TapePrinter):
     def expression(self, i: int, instr: Instr) -> Text:
         if instr.op == "scan":
             return numpy_scan.write(self, i, instr)
+        if instr.op == "root":
+            return numpy_scan.newton(self, i, instr)
         if instr.op == "item":
             return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
         op = self.table[instr.op]

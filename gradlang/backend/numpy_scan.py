@@ -1,11 +1,15 @@
-"""Recurrences as loops of NumPy code: each sequence is an array that the steps fill row by row."""
+"""Recurrences and implicit definitions as loops of NumPy code.
+
+Each sequence of a recurrence is an array that the steps fill row by row.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from gradlang.backend.text import ATOM, Text
-from gradlang.ir.tape import Instr, Scan, Tape
+from gradlang.ir.rebuild import dce
+from gradlang.ir.tape import Instr, Root, Scan, Tape
 from gradlang.types import Dim, add
 
 if TYPE_CHECKING:
@@ -94,3 +98,41 @@ class _Loop:
             else:
                 out[key] = p.named(self.held[k])
         return out
+
+
+NEAR = "np.finfo(F).eps ** 0.5"  # steps of Newton's method from here on square the error away
+LONGEST = 100
+
+
+def newton(p: NumpyPrinter, i: int, instr: Instr) -> Text:
+    """Newton's method until the steps get no smaller; the name of the solution."""
+    root: Root = instr.attrs[0]
+    name, step, size, last = (p.names.user(n) for n in (instr.name or root.name, "step", "size", "last"))
+    span = instr.span
+
+    def put(text: str) -> None:
+        p.lines.append((text, span))
+
+    start = p.at(instr.args[0])
+    put(f"{name} = np.array({start}, F)" if not instr.type.shape else f"{name} = np.array({start})")
+    inputs: dict[Any, str] = {}
+    for leaf in root.body.instrs:
+        if leaf.op == "input":
+            kind, k, _ = leaf.attrs[0]
+            inputs[leaf.attrs[0]] = name if kind == "unknown" else p.named(instr.args[k + 1])
+    put(f"{last} = np.inf")
+    at = dict(root.body.outputs)["step"]
+    body = dce(Tape(root.body.instrs, (("step", at),)))
+    inner = p.inside(Tape(body.instrs, ()), inputs, [body.outputs[0][1]])
+    put(f"for _ in range({LONGEST}):  # Newton's method")
+    for text, where in inner.lines:
+        p.lines.append((INDENT + text, where))
+    put(f"{INDENT}{step} = {inner.at(body.outputs[0][1])}")
+    put(f"{INDENT}{name} = {name} - {step}")
+    put(f"{INDENT}{size} = np.max(np.abs({step}) / (1.0 + np.abs({name})), initial=0.0)")
+    put(f"{INDENT}if {size} == 0.0 or ({last} < {NEAR} and {size} >= {last}):")
+    put(f"{INDENT}{INDENT}break")
+    put(f"{INDENT}{last} = {size}")
+    put("else:")
+    put(f"{INDENT}raise ArithmeticError({('no solution is found for ' + root.name)!r})")
+    return name, ATOM

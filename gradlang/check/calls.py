@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, comprehension, derive, errors, errors_modules, imports
+from gradlang.check import arrays, comprehension, derive, errors, errors_modules, implicit, imports
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.loops import Index
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
@@ -22,7 +22,7 @@ MOST_CALLS = 200_000
 INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
-    "running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
+    "earlier running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
     "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis".split()
 )
 
@@ -55,6 +55,9 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if isinstance(env.names.get(name, env.home.value(name)), Poison) and env.home.function(name) is None:
         e.values.append(POISON)  # its definition has an error that was already reported
         return
+    if any(isinstance(a, ast.Implicit) for a in node.args):
+        implicit.solve(node, env, e) if name == "solve" else misplaced(node)
+        return
     if env.home.function(name) is None and name in derive.CALLED:
         derive.derive(name, node, env, e)
         return
@@ -69,8 +72,6 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
             raise Problem(errors_modules.not_a_function(name, node.func.span, imports.public(value)))
         is_value = value is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
-    if any(isinstance(a, ast.Implicit) for a in node.args):
-        raise Problem(errors.later("implicit definitions (`solve`) are", node.func.span))
     e.then(_called, node, env, e)
     if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
         e.then(guard, -1, e)
@@ -78,6 +79,12 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
         e.push(expr, env)
     if name == "where":
         e.then(guard, 1, e)
+
+
+def misplaced(node: ast.Call) -> None:
+    raise Problem(
+        errors.bad_constant("`for x from start` stands in `solve` only", node.span, "write `solve(f(x) for x from x0)`")
+    )
 
 
 def _iterable(node: ast.Call, e: Elaborator) -> None:

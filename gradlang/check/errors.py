@@ -301,6 +301,16 @@ def unindexed_loop(name: str, span: Span) -> Diagnostic:
     return Diagnostic("G323", f"`{name}` is defined once for every count of a loop", span, help=hint)
 
 
+def no_unknown(name: str, span: Span) -> Diagnostic:
+    hint = "the equation is residual = 0 for the unknown: `solve(x**2 - a for x from 1)`"
+    return Diagnostic("G325", f"this does not depend on the unknown `{name}`", span, help=hint)
+
+
+def residual_shape(name: str, got: str, wanted: str, span: Span) -> Diagnostic:
+    hint = "there must be as many equations as unknowns, in the shape of the start"
+    return Diagnostic("G325", f"the residual is {got}, but the unknown `{name}` is {wanted}", span, help=hint)
+
+
 def empty_loop(span: Span) -> Diagnostic:
     hint = "names without an index are known inside the block only"
     return Diagnostic("G323", "this block defines no entry: nothing on its left sides has an index", span, help=hint)

@@ -75,6 +75,19 @@ class Scan:
         return Type((add(self.extra[k], self.length), *self.types[k].shape))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Root:
+    """An implicit definition: the value where a residual is zero, by Newton's method.
+
+    The arguments of a root node are the start, then arrays that the body reads: inputs ("unknown", 0, None) and ("held", j,
+    None). The outputs of the body are the residual, its Jacobian, of the shape of the unknown twice, and the step of
+    Newton's method. The first `lead` axes of all of them run over separate equations."""
+
+    name: str
+    lead: int
+    body: Tape
+
+
 @dataclass(frozen=True, slots=True)
 class Initializer:
     """How a parameter is made: `normal(mean, std)`, `uniform(lo, hi)`, `he()`, `xavier()`, `zeros()`, `ones()`."""

@@ -130,6 +130,10 @@ class Cut:
             self.outside[i] = len(self.nodes)
             self.nodes.append(Node(node.op, args, node.attrs, node.type, node.span, node.scope, node.name))
 
+    def place_of(self, i: int) -> int:
+        """Where a value is in the body."""
+        return self.inside[i] if i in self.inside else self.hold(i)
+
     def put(self, node: Node) -> int:
         self.body.append(node)
         return len(self.body) - 1

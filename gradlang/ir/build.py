@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from gradlang.check.program import LEAVES, Node, Program, Scan, needed
+from gradlang.check.program import LEAVES, Node, Program, Root, Scan, needed
 from gradlang.ir.tape import BEYOND, DERIVATIVES, Builder
+from gradlang.types import Shape
+
+T = TypeVar("T", Scan, Root)
 
 
 def write(program: Program, wanted: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()) -> dict[int, int]:
@@ -52,19 +56,24 @@ def beyond(node: Node, args: list[int], builder: Builder) -> int:
         (scan,) = attrs
         sequences = len(scan.names)
         for k in range(sequences):
-            shape = (scan.extra[k], *scan.types[k].shape)
-            args[k] = builder.broadcast(builder.real(args[k]), shape, node.span)
-        attrs = (written(scan, builder),)
+            rows = (scan.extra[k], *scan.types[k].shape)
+            args[k] = builder.broadcast(builder.real(args[k]), rows, node.span)
+        attrs = (written(scan, builder, [t.shape for t in scan.types]),)
+    elif node.op == "root":
+        (root,) = attrs
+        args[0] = builder.broadcast(builder.real(args[0]), node.type.shape, node.span)
+        shape = node.type.shape
+        attrs = (written(root, builder, [shape, shape + shape[root.lead :], shape]),)
     elif node.op in DERIVATIVES:
         args = [builder.real(a) for a in args]
     return builder.add(node.op, tuple(args), attrs, node.type, node.span, node.scope, node.name)
 
 
-def written(scan: Scan, builder: Builder) -> Scan:
-    """A recurrence whose body is a tape in the normal form of the builder."""
+def written(held: T, builder: Builder, shapes: Sequence[Shape]) -> T:
+    """A recurrence or an implicit definition whose body is a tape in the normal form of the builder."""
     inner = Builder(builder.table)
-    made = write_nodes(scan.body.instrs, range(len(scan.body.instrs)), inner)
+    made = write_nodes(held.body.instrs, range(len(held.body.instrs)), inner)
     outputs = []
-    for k, (name, i) in enumerate(scan.body.outputs):
-        outputs.append((name, inner.broadcast(inner.real(made[i]), scan.types[k].shape, scan.body.instrs[i].span)))
-    return replace(scan, body=inner.tape(outputs))
+    for (name, i), shape in zip(held.body.outputs, shapes, strict=True):
+        outputs.append((name, inner.broadcast(inner.real(made[i]), shape, held.body.instrs[i].span)))
+    return replace(held, body=inner.tape(outputs))

@@ -15,7 +15,7 @@ from gradlang import types
 from gradlang.check.program import Program
 from gradlang.ir import evaluate_linalg, evaluate_windows
 from gradlang.ir.build import write
-from gradlang.ir.evaluate_scan import recur
+from gradlang.ir.evaluate_scan import newton, recur
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable, builtin
 
@@ -79,6 +79,8 @@ class Machine:
             return STRUCTURAL[op](self, instr, args)
         if op == "scan":
             return recur(self, instr, args)
+        if op == "root":
+            return newton(self, instr, args)
         if op == "item":
             return args[0][instr.attrs[0]]
         if op == "where":

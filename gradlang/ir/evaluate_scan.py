@@ -1,4 +1,4 @@
-"""Recurrences in the reference interpreter, step by step."""
+"""Recurrences and implicit definitions in the reference interpreter, step by step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlang.ir.tape import Instr, Scan
+from gradlang.ir.tape import Instr, Root, Scan
 
 if TYPE_CHECKING:
     from gradlang.ir.evaluate import Machine
@@ -47,3 +47,24 @@ def read(scan: Scan, key: tuple[str, int, Any], t: int, out: list[Any], extra: t
     if kind == "inbox":
         return out[k][t]
     return args[many + k][t] if kind == "row" else args[many + scan.rows + k]
+
+
+LONGEST = 100  # steps of Newton's method
+NEAR = 1e-9  # from here on steps are taken until they get no smaller
+
+
+def newton(m: Machine, instr: Instr, args: list[Any]) -> Any:
+    """The value where the residual is zero. Raises ArithmeticError if Newton's method does not find it."""
+    root: Root = instr.attrs[0]
+    held = {("held", j, None): x for j, x in enumerate(args[1:])}
+    x = np.array(np.broadcast_to(args[0], m.dims(instr.type.shape)), m.dtype)
+    last = None
+    for _ in range(LONGEST):
+        made = m.within({("unknown", 0, None): x, **held}).run(root.body)
+        step = np.asarray(made[dict(root.body.outputs)["step"]])
+        x = x - step
+        size = max((abs(s) / (1 + abs(v)) for s, v in zip(step.ravel(), x.ravel(), strict=True)), default=0)
+        if size == 0 or (last is not None and last < NEAR and not size < last):
+            return x[()]
+        last = size
+    raise ArithmeticError(f"Newton's method finds no solution for `{root.name}`")

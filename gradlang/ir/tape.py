@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from gradlang.check.infer import infer
-from gradlang.check.program import Node, Ref, Scan, Tape
+from gradlang.check.program import Node, Ref, Root, Scan, Tape
 from gradlang.ops.op import DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
 from gradlang.types import BOOL, INT, SCALAR, Shape, Type
 
 Instr = Node
-BEYOND = frozenset({*DERIVATIVES, "scan", "item"})  # instructions that are no ops of the table
+BODIES = frozenset({"scan", "root"})  # instructions that hold a tape
+BEYOND = frozenset({*DERIVATIVES, *BODIES, "item"})  # instructions that are no ops of the table
 UNIFORM = ("broadcast_to", "reshape", "transpose")
 
 
@@ -27,12 +28,12 @@ def constant_key(value: Any) -> Any:
     return repr(value)
 
 
-__all__ = ["BEYOND", "DERIVATIVES", "Builder", "Instr", "Scan", "Tape", "constant_key", "scans"]
+__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Tape", "constant_key", "has_bodies"]
 
 
-def scans(tape: Tape) -> bool:
-    """Whether a tape holds a recurrence."""
-    return any(i.op == "scan" for i in tape.instrs)
+def has_bodies(tape: Tape) -> bool:
+    """Whether a tape holds a recurrence or an implicit definition."""
+    return any(i.op in BODIES for i in tape.instrs)
 
 
 class Builder:

@@ -25,6 +25,8 @@ def verify(tape: Tape, table: OpTable, after: str) -> None:
         seen[key] = i
         if instr.op == "scan":
             _verify_scan(tape, instr, table, where)
+        if instr.op == "root":
+            verify(instr.attrs[0].body, table, f"{where}, in its body")
         if instr.op in LEAVES or instr.op in BEYOND:
             continue
         if instr.op not in table:

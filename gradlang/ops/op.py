@@ -87,6 +87,6 @@ class Op:
 
 
 # What only a body or a derivative needs, and no table has: the value of an array at the current step of a recurrence, a
-# state of an earlier step, one of the results of a recurrence; and the operators that `transform/differentiate.py` removes.
-ROW, STATE, SCAN, ITEM = (Op(name, (), (), (), "y") for name in ("row", "state", "scan", "item"))
+# recurrence and one of its sequences, an implicit definition; and the operators that `transform/differentiate.py` removes.
+ROW, SCAN, ITEM, ROOT = (Op(name, (), (), (), "y") for name in ("row", "scan", "item", "root"))
 DERIVATIVES = {name: Op(name, (), (), (), "y") for name in ("grad", "jvp", "vjp", "jacobian")}

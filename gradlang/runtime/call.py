@@ -67,6 +67,9 @@ class Compiled:
             return self.raw(*args)
         except IndexError as error:
             raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
+        except ArithmeticError as error:
+            hint = "try another start, or look whether the equation has a solution for these values"
+            raise fail("G518", f"Newton's method fails: {error}", self.binder.program, None, hint) from None
         except (ValueError, MemoryError) as error:
             full = isinstance(error, MemoryError)
             text = "the arrays do not fit into memory" if full else f"there is no value for these sizes: {error}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
+from gradlang.transform.implicit import root_tangent
 from gradlang.transform.scan import scan_tangents
 from gradlang.transform.variadic import VARIADIC
 from gradlang.transform.vjp import active_between, vjp
@@ -30,6 +31,9 @@ def jvp(chain: Chain, ys: Sequence[int], tangents: dict[int, int]) -> list[int |
         if instr.op == "scan":
             given = {k: t for k, a in enumerate(instr.args) if (t := found.get(a)) is not None}
             found[i] = scan_tangents(chain, i, given, jvp)
+        elif instr.op == "root":
+            given = {k: t for k, a in enumerate(instr.args) if (t := found.get(a)) is not None}
+            found[i] = root_tangent(chain, i, given, jvp)
         elif instr.op == "item":
             bundle = found.get(instr.args[0])
             found[i] = None if bundle is None else b.add("item", (bundle,), instr.attrs, instr.type, instr.span, instr.scope)

@@ -27,6 +27,8 @@ def replay(b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted
         refs = [made[a] for a in instr.args]
         if instr.op == "scan":
             made[k] = lifted_scan(b, instr, refs)
+        elif instr.op == "root":
+            made[k] = lifted_root(b, instr, refs)
         elif instr.op == "item":
             made[k] = lifted_item(b, instr, refs[0])
         elif any(r.axes for r in refs):
@@ -115,3 +117,28 @@ def lifted_item(b: Builder, instr: Instr, bundle: Ref) -> Ref:
     on = up(b, instr, bundle.axes)
     made = on.transpose(made, (*range(1, n + 1), 0, *range(n + 1, made.type.rank)))
     return Ref(made.id, instr.type, bundle.axes)
+
+
+def lifted_root(b: Builder, instr: Instr, refs: list[Ref]) -> Ref:
+    """An implicit definition for every count: as many separate equations."""
+    (root,) = instr.attrs
+    axes = together(*(r.axes for r in refs))
+    if not axes:
+        return b.ref(b.add("root", tuple(r.id for r in refs), instr.attrs, instr.type, instr.span, instr.scope))
+    on, inner = up(b, instr, axes), Builder(b.table)
+    args = [on.full(r) if r.axes or not k else r for k, r in enumerate(refs)]
+    given: dict[int, Ref] = {}
+    for i, leaf in enumerate(root.body.instrs):
+        if leaf.op != "input":
+            continue
+        kind, k, _ = leaf.attrs[0]
+        own = axes if kind == "unknown" or refs[k + 1].axes else ()
+        made = inner.leaf("input", leaf.attrs, Type(dims(own) + leaf.type.shape, leaf.type.dtype), leaf.span)
+        given[i] = Ref(made.id, leaf.type, own)
+    found = replay(inner, root.body.instrs, given, [i for _, i in root.body.outputs])
+    up_inner = up(inner, instr, axes)
+    outputs = [(name, up_inner.full(found[i]).id) for name, i in root.body.outputs]
+    body = replace(root, lead=root.lead + len(axes), body=inner.tape(outputs))
+    type = Type(dims(axes) + instr.type.shape)
+    at = b.add("root", tuple(r.id for r in args), (body,), type, instr.span, instr.scope)
+    return Ref(at, instr.type, axes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gradlang.ir.rebuild import rebuild
-from gradlang.ir.tape import Instr, Tape, constant_key, scans
+from gradlang.ir.tape import BODIES, Instr, Tape, constant_key, has_bodies
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.source import Span
@@ -56,18 +56,18 @@ def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
     """A pass that goes over the bodies of recurrences first."""
 
     def apply(tape: Tape) -> Tape:
-        if scans(tape):
-            instrs = tuple(inner(i) if i.op == "scan" else i for i in tape.instrs)
+        if has_bodies(tape):
+            instrs = tuple(inner(i) if i.op in BODIES else i for i in tape.instrs)
             if any(a is not b for a, b in zip(instrs, tape.instrs, strict=True)):
                 tape = Tape(instrs, tape.outputs)
         return run(tape)
 
     def inner(instr: Instr) -> Instr:
-        (scan,) = instr.attrs
-        body = apply(scan.body)
-        if body is scan.body:
+        (held,) = instr.attrs
+        body = apply(held.body)
+        if body is held.body:
             return instr
-        made = replace(scan, body=body)
+        made = replace(held, body=body)
         return Instr(instr.op, instr.args, (made,), instr.type, instr.span, instr.scope, instr.name)
 
     return apply

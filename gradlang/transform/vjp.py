@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
+from gradlang.transform.implicit import root_adjoints
 from gradlang.transform.scan import scan_adjoints
 from gradlang.transform.variadic import VARIADIC
 
@@ -49,6 +50,10 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
             continue
         if instr.op == "item":
             sequences.setdefault(instr.args[0], {})[instr.attrs[0]] = g
+            continue
+        if instr.op == "root":
+            for position, part in root_adjoints(chain, i, g, active, vjp):
+                accumulate(chain, adjoints, instr.args[position], part)
             continue
         op = b.table[instr.op] if instr.args else None
         if op is None or not op.differentiable:
