@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from gradlang.prove.report import Report
+
+
+UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ class Model:
         if found is None:
             origin = Path(self.program.sources.files[0].path).name if self.program.sources.files else "a graph"
             with pipeline.uncollected():
-                job = pipeline.plan(self.program, goal, pipeline.standard(), origin)
+                job = pipeline.plan(self.program, goal, self.program.language, origin)
             leaves = self.program.callable_leaves()
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
@@ -188,12 +193,17 @@ class Model:
         return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
 
     def jacobian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
-        """Not in this version: raises InputError. `jvp` and `vjp` give its products."""
-        raise _later("Model.jacobian", "`jvp` and `vjp` give products with the Jacobian")
+        """A function that gives the Jacobian of `of`, with the axes of `of` first: an array for one name, a dict of them
+        for a list of names (default: every differentiable leaf)."""
+        name = self._one(of)
+        return self.compile(Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
 
     def hessian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
-        """Not in this version: raises InputError. `hvp` gives its products."""
-        raise _later("Model.hessian", "`hvp` gives products with the Hessian")
+        """A function that gives the second derivatives of the scalar `of`: an array, of the shape of `wrt` twice, for one
+        name, a dict of dicts of them for a list of names."""
+        name = self._one(of)
+        self._scalar(name)
+        return self.compile(Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
 
     def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
         """Not in this version: raises InputError."""
@@ -286,7 +296,7 @@ def load(path: str | Path, dtype: str = "float64", seed: int = 0, allow: Iterabl
 
     text = read_text(str(path))
     finder = Folder(None if str(path) == "-" else path, None, allow)
-    return Model(pipeline.load(text, str(path), pipeline.standard(), finder), dtype, seed)
+    return Model(_proven(pipeline.load(text, str(path), pipeline.standard(), finder)), dtype, seed)
 
 
 def loads(
@@ -303,4 +313,24 @@ def loads(
 
     if not isinstance(text, str):
         raise InputError([Diagnostic("G508", f"a program is a text, not {type(text).__name__}")])
-    return Model(pipeline.load(text, path, pipeline.standard(), Folder(None, base, allow)), dtype, seed)
+    finder = Folder(None, base, allow)
+    return Model(_proven(pipeline.load(text, path, pipeline.standard(), finder)), dtype, seed)
+
+
+def _proven(program: Program) -> Program:
+    """A program whose own ops and rules hold. Raises SourceError if one is false; warns if they cannot be tested."""
+    if not program.language.plain:
+        note = proven(program)
+        if note is not None:
+            warnings.warn(note, stacklevel=3)
+    return program
+
+
+def proven(program: Program) -> str | None:
+    """Proves the ops and rules of a program; where mpmath is not installed, says so. Raises SourceError if one is false."""
+    if find_spec("mpmath") is None:
+        return UNPROVEN
+    from gradlang.prove.own import hold
+
+    hold(program)
+    return None

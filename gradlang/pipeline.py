@@ -20,8 +20,10 @@ from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ir.build import write
 from gradlang.ir.tape import Builder, Tape
 from gradlang.ir.verify import verify
+from gradlang.ops.language import Language as Language
+from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
-from gradlang.ops.table import OpTable, Rule, builtin, rules
+from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
 from gradlang.types import Type
@@ -31,26 +33,15 @@ Hook = Callable[[str, Tape], None]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What to compile: `value` of definitions, `grad`, `vjp`, `jvp` or `hvp` of one by others.
+    """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 
-    `of` and `wrt` are names of values of the program."""
+    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`."""
 
     kind: str
     of: tuple[str, ...]
     wrt: tuple[str, ...] = ()
     dtype: str = "float64"
-
-
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The tables that a compilation works with."""
-
-    table: OpTable
-    rules: tuple[Rule, ...]
-
-
-def standard() -> Language:
-    return Language(builtin(), rules())
+    alone: bool = False
 
 
 @contextmanager
@@ -70,7 +61,7 @@ def read(text: str, path: str, language: Language, finder: Finder | None = None)
     sources = Sources()
     with uncollected():
         units, faults = gather(text, path, sources, finder or Nowhere())
-        program, problems = check(units, sources, language.table)
+        program, problems = check(units, sources, language)
     if faults:  # what a broken line would have computed is not missing
         problems = [d for d in problems if d.code != "G208"]
     return program, sorted(faults + problems, key=lambda d: d.span or (0, 0))
@@ -120,6 +111,8 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
         outputs.append((name, b.add(op, args, (), b.instrs[at[x]].type, b.instrs[at[y]].span, name=name)))
         pairs.append((x, name))
 
+    if goal.kind in ("jacobian", "hessian"):
+        return matrices(b, goal, at, taken)
     if goal.kind == "grad":
         for x in goal.wrt:
             derived("grad", (at[y], at[x]), x)
@@ -137,6 +130,29 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
             slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
             derived("jvp", (slope, *vectors), x)
     return b.tape(outputs), Returns("pair", (y, Returns("dict", tuple(pairs)))), tuple(extra)
+
+
+def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
+    """The Jacobians of a value, or the blocks of its Hessian."""
+    (y,) = goal.of
+    outputs: list[tuple[str, int]] = []
+
+    def matrix(row: int, x: str, stem: str) -> str:
+        type = Type(b.instrs[row].type.shape + b.instrs[at[x]].type.shape)
+        name = unique(stem, taken)
+        outputs.append((name, b.add("jacobian", (row, at[x]), (), type, b.instrs[at[y]].span, name=name)))
+        return name
+
+    if goal.kind == "jacobian":
+        named = tuple((x, matrix(at[y], x, f"d_{y}_d_{x}")) for x in goal.wrt)
+        returns = Returns("one", (named[0][1],)) if goal.alone else Returns("dict", named)
+        return b.tape(outputs), returns, ()
+    slopes = {x: b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type) for x in goal.wrt}
+    blocks = {x: tuple((z, matrix(slopes[x], z, f"d2_{y}_d_{x}_d_{z}")) for z in goal.wrt) for x in goal.wrt}
+    if goal.alone:
+        return b.tape(outputs), Returns("one", (outputs[0][0],)), ()
+    rows = tuple((x, Returns("dict", row)) for x, row in blocks.items())
+    return b.tape(outputs), Returns("dict", rows), ()
 
 
 # ------------------------------------------------------------------ tape to source
@@ -162,6 +178,15 @@ def optimized(
     return tape, made.rewritten()
 
 
+@contextmanager
+def sources_of(program: Program) -> Iterator[None]:
+    """Errors of a pass, which knows places but no texts, get the texts of the program."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.diagnostics, program.sources) from None
+
+
 def compile_goal(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Artifact:
     """Source code for a goal: plain floats if everything is scalar, NumPy otherwise."""
     with uncollected():
@@ -181,7 +206,8 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     )
     scalar = goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
-    tape, _ = optimized(tape, language, spelled, hook)
+    with sources_of(program):
+        tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 
@@ -195,7 +221,8 @@ def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:
 def gradient_file(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> str:
     """The goal as a program of the language: the reverse pass, under names made from the user's."""
     tape, _, _ = goal_tape(program, goal, language.table)
-    tape, _ = optimized(tape, language, lambda op: True, hook)
+    with sources_of(program):
+        tape, _ = optimized(tape, language, lambda op: True, hook)
     leaves = {leaf.name: LeafText(leaf.role, default_text(leaf), leaf.label) for leaf in program.callable_leaves()}
     header = [f"Generated by gradlang {__version__} from {origin}: the derivatives of {', '.join(goal.of)}."]
     return program_text(tape, language.table, leaves, header, inline=True)

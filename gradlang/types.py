@@ -189,6 +189,14 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     return tuple(out)
 
 
+def stretches(shape: Shape, wanted: Shape) -> bool:
+    """Whether a value of a shape can be stretched to another one."""
+    try:
+        return broadcast(shape, wanted) == wanted
+    except Mismatch:
+        return False
+
+
 def join_dtype(dtypes: Iterable[str]) -> str:
     """The kind of an array that holds values of several kinds."""
     seen = set(dtypes)

@@ -134,7 +134,7 @@ def extra_inputs(name: str, extra: tuple[tuple[str, Any], ...]) -> dict[str, Any
 
 def stages(name: str, goal: Goal, spelled: str) -> list[tuple[str, Tape]]:
     """The tape after every pass, each verified."""
-    language = pipeline.standard()
+    language = model_of(name).program.language
     tape, _, _ = pipeline.goal_tape(model_of(name).program, goal, language.table)
     out: list[tuple[str, Tape]] = []
     verify(tape, language.table, "goal")
@@ -144,11 +144,11 @@ def stages(name: str, goal: Goal, spelled: str) -> list[tuple[str, Tape]]:
     return out
 
 
-def numbers(tape: Tape, inputs: dict[str, Any], sizes: dict[str, int]) -> dict[str, np.ndarray[Any, Any]]:
+def numbers(tape: Tape, inputs: dict[str, Any], name: str) -> dict[str, np.ndarray[Any, Any]]:
     """The outputs of a tape by the reference interpreter."""
-    table = pipeline.standard().table
+    table = model_of(name).program.language.table
     plain = expand(tape, table, Templates(table), lambda op: False)
-    return {n: np.asarray(v, float) for n, v in evaluate(plain, table, inputs, sizes).items()}
+    return {n: np.asarray(v, float) for n, v in evaluate(plain, table, inputs, sizes_of(name)).items()}
 
 
 def near(a: Any, b: Any, ulps: float, scale: float = 0.0) -> bool:
@@ -173,21 +173,21 @@ def test_every_pass_keeps_the_invariants(name: str, spelled: str) -> None:
         last = made[-1][1]
         assert [n for n, _ in last.outputs] == [n for n, _ in made[0][1].outputs]
         assert not any(i.op in DERIVATIVES or i.op == "mark" for i in last)
-        table = pipeline.standard().table
+        table = model_of(name).program.language.table
         assert all(SPELLED[spelled](table[i.op]) or table[i.op].value is None for i in last if i.op in table)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_passes_after_differentiation_preserve_values(name: str) -> None:
     for goal in goals(name):
-        _, _, extra = pipeline.goal_tape(model_of(name).program, goal, pipeline.standard().table)
+        _, _, extra = pipeline.goal_tape(model_of(name).program, goal, model_of(name).program.language.table)
         inputs = {**inputs_of(name), **extra_inputs(name, extra)}
         for spelled in ("numpy", "grad"):
             made = stages(name, goal, spelled)
             start = next(k for k, (p, _) in enumerate(made) if p == "differentiate")
-            before = numbers(made[start][1], inputs, sizes_of(name))
+            before = numbers(made[start][1], inputs, name)
             for p, tape in made[start + 1 :]:
-                after = numbers(tape, inputs, sizes_of(name))
+                after = numbers(tape, inputs, name)
                 for n, value in before.items():
                     assert near(value, after[n], 64), f"{goal.kind} {n} after {p}: {value} became {after[n]}"
 
@@ -200,7 +200,7 @@ def test_compiled_code_agrees_with_the_interpreter(name: str) -> None:
         if goal.kind not in ("value", "grad"):
             continue
         made = stages(name, goal, "numpy")
-        wanted = numbers(dict(made)["differentiate"], inputs_of(name), sizes_of(name))
+        wanted = numbers(dict(made)["differentiate"], inputs_of(name), name)
         if goal.kind == "value":
             found = model.compile(goal)(inputs_of(name))
             found = found if len(goal.of) > 1 else {goal.of[0]: found}
@@ -221,7 +221,7 @@ def in_a_text(inputs: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_tape_is_a_program(name: str) -> None:
     """The text of a tape, loaded again, gives the same outputs bit for bit."""
-    table = pipeline.standard().table
+    table = model_of(name).program.language.table
     for goal in goals(name):
         _, _, extra = pipeline.goal_tape(model_of(name).program, goal, table)
         inputs = {**inputs_of(name), **extra_inputs(name, extra)}
@@ -246,7 +246,7 @@ def test_a_tape_is_a_program(name: str) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_text_of_a_tape_takes_what_the_tape_takes(name: str) -> None:
     """A value that depends on no input is a constant of the text, never one of its inputs."""
-    table = pipeline.standard().table
+    table = model_of(name).program.language.table
     for goal in goals(name):
         for p, tape in stages(name, goal, "grad"):
             if any(i.op in DERIVATIVES or i.op == "mark" for i in tape):
@@ -262,7 +262,7 @@ def rerun(tape: Tape, inputs: dict[str, Any], name: str) -> dict[int, Any]:
     from gradlang.backend.module import generate, is_scalar
     from gradlang.runtime.load import load
 
-    language = pipeline.standard()
+    language = model_of(name).program.language
     params = tuple(Param(i.attrs[0], "", i.type) for i in tape if i.op == "input")
     scalar = is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else array_backend.spelled
@@ -334,7 +334,7 @@ def test_gradient_files(name: str) -> None:
         if goal.kind != "grad":
             continue
         (y,) = goal.of
-        text = pipeline.gradient_file(model.program, goal, pipeline.standard(), f"{name}.grad")
+        text = pipeline.gradient_file(model.program, goal, model.program.language, f"{name}.grad")
         again = gl.loads(text)
         value, grads = model.value_and_grad(y)(inputs)
         needed = {n: in_a_text(inputs)[n] for n in (*again.inputs, *again.params)}

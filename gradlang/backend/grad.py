@@ -9,6 +9,7 @@ from typing import Any
 from gradlang.backend.names import GRAD_RESERVED, Names
 from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
+from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.types import Size, Type
 
@@ -112,6 +113,9 @@ def program_text(
     names = Names(GRAD_RESERVED | set(sizes) | set(table))
     printer = GradPrinter(tape, names, table, inline)
     lines = [f"# {h}" for h in header]
+    for op in definitions(tape, table):
+        lines += ["", *op.text().splitlines()] if lines else op.text().splitlines()
+    lines += [""] if table.own and lines else []
     for instr in tape.instrs:
         if instr.op == "input":
             leaf = leaves.get(instr.attrs[0], LeafText())
@@ -136,6 +140,19 @@ def program_text(
         shown.append(mine)
     lines += ["", "output " + ", ".join(shown)] if shown else []
     return "\n".join(lines) + "\n"
+
+
+def definitions(tape: Tape, table: OpTable) -> list[Op]:
+    """The program's own ops that a tape needs, with those that these need. An op that takes the place of a built-in one is
+    always there: the entries of other built-in ops may use it."""
+    wanted = {i.op for i in tape.instrs} | {n for n in table.own if table.base is not None and n in table.base}
+    todo, found = [n for n in table.own if n in wanted], set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [n for n in table.own[name].calls() if n in table.own]
+    return [op for op in table.own.values() if op.name in found]
 
 
 def _size_names(instr: Instr) -> set[str]:

@@ -22,13 +22,13 @@ MOST_CALLS = 200_000
 INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
-    "earlier running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
-    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis".split()
+    "running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
+    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis earlier".split()
 )
 
 
 def hidden(name: str, home: Home) -> bool:
-    return name in INTERNAL and not home.shipped and home.own(name) is None
+    return name in INTERNAL and not home.shipped and home.own(name) is None and name not in home.ops
 
 
 def function_names(e: Elaborator, home: Home) -> list[str]:
@@ -44,6 +44,9 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if not isinstance(node.func, ast.Name):
         if not isinstance(node.func, ast.Attribute):
             raise Problem(errors.not_callable(node.span))
+        if imports.is_op(node.func, env):
+            call(ast.Call(ast.Name(node.func.name, node.func.span), node.args, node.keywords, node.span), env, e)
+            return
         if isinstance(imports.callee(node.func, env, e.table), Poison):
             e.values.append(POISON)
             return
@@ -123,7 +126,7 @@ def _called(node: ast.Call, env: Env, e: Elaborator) -> None:
     if found is not None:
         assert not isinstance(found, Poison)
         enter(found[0], found[1], args, keywords, node, e)
-    elif name in arrays.SPECIAL:
+    elif name in arrays.SPECIAL and name not in env.home.ops:
         special = arrays.SPECIAL[name]
         bound = bind(name, special.params, special.required, args, keywords, node)
         for p, value in bound.items():

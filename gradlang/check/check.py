@@ -8,6 +8,7 @@ from typing import Any
 from gradlang.check import arrays, errors, imports, recurrence, units
 from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
+from gradlang.check.entries import read_entries
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
@@ -19,8 +20,8 @@ from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
 from gradlang.diagnostics import Diagnostic
 from gradlang.diagnostics import in_order as sorted_by_place
+from gradlang.ops.language import Language
 from gradlang.ops.op import Op
-from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
 from gradlang.syntax import ast
 from gradlang.types import Dim, Type
@@ -81,6 +82,7 @@ class Checker:
             lambda: [*self.where, *self.program.sizes],
             parent=library(),
             callables=lambda: [*self.functions, *self.home.imported, *self.callables],
+            ops=frozenset(s.name.id for s in unit.module.statements if isinstance(s, ast.Operator)),
         )
         self.env = Env(self.home)
 
@@ -103,16 +105,11 @@ class Checker:
                     self.functions[s.name.id] = s
             elif isinstance(s, ast.Import):
                 imports.take(self, s)
-            elif isinstance(s, (ast.Operator, ast.Rewrite)):
-                what = {
-                    ast.Operator: "ops defined in a program are",
-                    ast.Rewrite: "rules in a program are",
-                }[type(s)]
-                self.report(errors.later(what, s.span))
-                self.forgive(s)
+            elif isinstance(s, ast.Operator):
+                self.claim(s.name)
 
     def forgive(self, s: ast.Statement) -> None:
-        """What a statement that is not supported yet would define is known, so that its uses are no errors."""
+        """What a statement with an error would define is known, so that its uses are no errors."""
         stack: list[Any] = [s]
         while stack:
             item = stack.pop()
@@ -121,9 +118,9 @@ class Checker:
             elif isinstance(item, ast.Define):
                 self.found.update((t.name.id, POISON) for t in item.targets)
             elif isinstance(item, ast.Operator):
-                self.functions[item.name.id] = ast.Function(
-                    item.name, item.params, (), (ast.Name("nan", item.span),), item.span
-                )
+                nan = ast.Name("nan", item.span)
+                params = tuple(ast.Parameter(p.name, None if p.default is None else nan) for p in item.params)
+                self.functions[item.name.id] = ast.Function(item.name, params, (), (nan,), item.span)
 
     def collect_define(self, s: ast.Define) -> None:
         literal = len(s.targets) == 1 and is_literal(s.value)
@@ -254,14 +251,20 @@ class Checker:
             self.report(errors.declared(name.id, str(declared), str(got), name.span, wanted.span))
 
 
-def check(files: Sequence[Unit], sources: Sources, table: OpTable) -> tuple[Program, list[Diagnostic]]:
+def check(files: Sequence[Unit], sources: Sources, language: Language) -> tuple[Program, list[Diagnostic]]:
     """The program of some files, each after those that it imports, and their errors in the order of the texts."""
     program = Program(sources)
-    elaborator = Elaborator(table, ProgramSink(program))
+    elaborator = Elaborator(language.table, ProgramSink(program))
     done: list[Checker] = []
     problems: list[Diagnostic] = []
     for unit in files:
+        entries = read_entries(unit.module, sources, language)
+        program.language = language = entries.language
+        elaborator.table = language.table
         checker = Checker(unit, program, elaborator)
+        checker.problems += entries.problems
+        for broken in entries.broken:
+            checker.forgive(broken)
         done.append(checker)
         checker.go()
         problems += checker.problems

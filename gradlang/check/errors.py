@@ -323,6 +323,10 @@ def not_scalar(name: str, got: str, span: Span, kind: str = "grad") -> Diagnosti
     return Diagnostic("G401", f"`{kind}` needs a scalar, but {what} is {got}", span, help=hint)
 
 
+def not_differentiated(name: str, got: str, span: Span) -> Diagnostic:
+    return Diagnostic("G401", f"`{name}` is {got}, which has no derivative", span, help="only reals are differentiated")
+
+
 def not_a_name(kind: str, span: Span) -> Diagnostic:
     hint = "give the value a name first: `z = x[0]`, use z in y, and write the name here"
     return Diagnostic("G404", f"`{kind}` differentiates with respect to a name, and this is none", span, help=hint)

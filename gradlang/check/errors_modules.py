@@ -72,3 +72,9 @@ def no_file(node: ast.Attribute) -> Diagnostic:
     if not prefix:
         return Diagnostic("G202", f"a value has no `.{node.name}`", node.span)
     return Diagnostic("G224", f"no file is imported as `{prefix}`", node.span, help=f'import it: `import "{prefix}.grad"`')
+
+
+def op_renamed(name: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "G226", f"`{name}` is an op, which keeps its name in every file", span, help=f"write `import {name}` without `as`"
+    )

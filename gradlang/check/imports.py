@@ -43,6 +43,12 @@ def take(c: Checker, s: ast.Import) -> None:
 
 
 def _take(c: Checker, space: Space, theirs: ast.Name, ours: str) -> None:
+    if theirs.id in space.home.ops:
+        if theirs.id != ours:
+            raise Problem(errors_modules.op_renamed(theirs.id, theirs.span))
+        del c.found[ours]
+        c.home.ops |= {ours}
+        return
     function, value = _look_up(space, theirs.id, theirs, stem(space.path))
     if function is not None:
         del c.found[ours]
@@ -65,10 +71,16 @@ def _look_up(
     return function, value
 
 
+def is_op(node: ast.Attribute, env: Env) -> bool:
+    """Whether `layers.swish` is an op of an imported file."""
+    space = space_of(node.value, env)
+    return isinstance(space, Space) and node.name in space.home.ops and not node.name.startswith("_")
+
+
 def public(space: Space) -> list[str]:
     home = space.home
     known = [n for n in home.known() if isinstance(home.value(n), Ref) or home.value(n) not in (None, POISON)]
-    return list(dict.fromkeys(n for n in (*home.functions, *home.imported, *known) if not n.startswith("_")))
+    return list(dict.fromkeys(n for n in (*home.functions, *sorted(home.ops), *home.imported, *known) if not n.startswith("_")))
 
 
 # ------------------------------------------------------------------ names with a prefix

@@ -17,6 +17,12 @@ _SCALARS: dict[int, list[Type]] = {n: [SCALAR] * n for n in range(8)}
 
 def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> tuple[tuple[Any, ...], Type]:
     """The settings in their normal form and the type of the result. Raises Misfit with a sentence for the user."""
+    if op.defined:
+        key = (op.name, tuple(types), attrs)
+        if key not in table.inferred:
+            table.inferred[key] = _body(op, types, attrs, table)
+        found: tuple[tuple[Any, ...], Type] = table.inferred[key]
+        return found
     if op.pointwise:
         if all(t is SCALAR for t in types) and not op.flags:
             return attrs, SCALAR

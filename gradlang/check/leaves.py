@@ -10,7 +10,7 @@ from gradlang.check.indexing import integers
 from gradlang.check.names import in_order, names_in
 from gradlang.check.program import POISON, Initializer, Leaf, Poison, Ref, Value
 from gradlang.diagnostics import Diagnostic
-from gradlang.ops.shapes import shape_of
+from gradlang.ops.shapes import Misfit, shape_of
 from gradlang.syntax import ast
 from gradlang.types import Dim, Mismatch, Shape, Size, Type, broadcast, size
 
@@ -153,7 +153,11 @@ class LeafMaker:
                 self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span, hint))
                 return None
             dims.append(value)
-        return Type(shape_of(tuple(dims)), node.dtype)
+        try:
+            return Type(shape_of(tuple(dims)), node.dtype)
+        except Misfit as misfit:
+            self.c.report(errors.misfit(misfit.message, node.span, misfit.help))
+            return None
 
     # -------------------------------------------------------------- inputs and parameters
     def make(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
+from gradlang.ops.language import Language, standard
 from gradlang.source import Sources, Span
 from gradlang.types import Dim, Type, add
 
@@ -156,6 +157,7 @@ class Program:
     sizes: dict[str, Span] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)
     requirements: list[tuple[Dim, int, Span]] = field(default_factory=list)  # (size, at least, where)
+    language: Language = field(default_factory=standard)
 
     def differentiable(self) -> list[str]:
         return [name for name, leaf in self.leaves.items() if leaf.differentiable]

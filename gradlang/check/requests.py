@@ -47,8 +47,6 @@ def title(c: Checker, name: ast.Name) -> str:
 
 
 def request(c: Checker, s: ast.Request) -> list[Asked]:
-    if s.kind in ("jacobian", "hessian"):
-        raise Problem(errors.later(f"the request `{s.kind}` is", s.span))
     if s.of is None:
         out = []
         for name in s.names:
@@ -70,8 +68,11 @@ def request(c: Checker, s: ast.Request) -> list[Asked]:
             raise Problem(errors.not_differentiable(n.id, why, n.span))
     if not isinstance(ref, Ref):
         return []
-    if ref.type.shape:
-        raise Problem(errors.not_scalar(shown, str(ref.type), s.of.span))
+    if ref.type.dtype != "real":
+        raise Problem(errors.not_differentiated(shown, str(ref.type), s.of.span))
+    if ref.type.shape and s.kind != "jacobian":
+        kind = s.kind if s.kind in ("grad", "hessian") else "grad"
+        raise Problem(errors.not_scalar(shown, str(ref.type), s.of.span, kind))
     return [Asked(s.kind, ref.id, shown, wrt, s.span)]
 
 

@@ -61,6 +61,12 @@ class Functions(dict[str, ast.Function]):
 LIBRARY = ("std.grad", "densities.grad")
 
 
+def home_of(table: OpTable, op: Op | None = None) -> Home:
+    """Where the names of an entry (or, without one, of a program's own entries) are looked up: a program's entries see its
+    ops before the functions of the library."""
+    return Home({}, parent=library(), ops=frozenset(table.own)) if op is None or op.name in table.own else library()
+
+
 @cache
 def library() -> Home:
     """The functions that are plain formulas of the language."""
@@ -100,9 +106,9 @@ def evaluate(
     """The value of one expression of an entry. `result` is bound to the entry's result name, `cotangent` to `g`.
 
     Raises InternalError if the entry does not fit its arguments: a fault of the table, not of the program."""
-    made = Elaborator(table or sink.table, sink)  # type: ignore[attr-defined]
+    made = Elaborator(table if table is not None else sink.table, sink)  # type: ignore[attr-defined]
     made.at, made.scope = span, scope
-    env = Env(library(), dict(zip(op.params, args, strict=False)))
+    env = Env(home_of(made.table, op), dict(zip(op.params, args, strict=False)))
     env.names.update(zip(op.attrs, attrs, strict=True))
     if result is not None:
         env.names[op.result] = result

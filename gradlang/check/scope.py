@@ -30,12 +30,16 @@ class Home:
     def own(self, name: str) -> tuple[ast.Function, Home] | None:
         return (self.functions[name], self) if name in self.functions else self.imported.get(name)
 
+    ops: frozenset[str] = frozenset()  # the file's own ops: they come before functions of that name further up
+
     def function(self, name: str) -> tuple[ast.Function, Home] | None:
         home: Home | None = self
         while home is not None:
             found = home.own(name)
             if found is not None:
                 return found
+            if name in home.ops:
+                return None
             home = home.parent
         return None
 

@@ -11,6 +11,7 @@ from gradlang import pipeline
 from gradlang.cli.running import open_model
 from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.ir.tape import Tape
+from gradlang.ops.table import OpTable
 from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
 
@@ -48,19 +49,19 @@ def compile_(args: argparse.Namespace) -> int:
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
     goal = Goal(kind, (name,), wrt if kind == "grad" else (), args.dtype)
     origin = Path(args.file).name if args.file != "-" else "<stdin>"
-    hook = dump_to(args.dump) if args.dump else None
+    language = model.program.language
+    hook = dump_to(args.dump, language.table) if args.dump else None
     if args.target == "grad":
-        text = pipeline.gradient_file(model.program, goal, pipeline.standard(), origin, hook)
+        text = pipeline.gradient_file(model.program, goal, language, origin, hook)
     else:
-        text = pipeline.compile_goal(model.program, goal, pipeline.standard(), origin, hook).source
+        text = pipeline.compile_goal(model.program, goal, language, origin, hook).source
     write(text, args.output, [source.path for source in model.program.sources.files])
     return 0
 
 
-def dump_to(folder: str) -> pipeline.Hook:
+def dump_to(folder: str, table: OpTable) -> pipeline.Hook:
     """A hook that writes every stage to a numbered file."""
     from gradlang.backend.grad import program_text
-    from gradlang.ops.table import builtin
 
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def dump_to(folder: str) -> pipeline.Hook:
     def hook(name: str, tape: Tape) -> None:
         nonlocal count
         path = Path(folder) / f"{count:02}_{name.replace(' ', '_')}.grad"
-        path.write_text(program_text(tape, builtin(), {}, [name]), encoding="utf-8")
+        path.write_text(program_text(tape, table, {}, [name]), encoding="utf-8")
         count += 1
 
     return hook

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlang import pipeline
-from gradlang.api import Model
+from gradlang.api import Model, proven
 from gradlang.check import errors
 from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
@@ -24,6 +24,8 @@ def open_model(args: argparse.Namespace) -> Model:
     text = read_text(args.file)
     finder = Folder(None if args.file == "-" else args.file, None, args.allow_import)
     program = pipeline.load(text, name, pipeline.standard(), finder)
+    if not program.language.plain and (note := proven(program)) is not None:
+        print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
     return Model(program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0))
 
 
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if len(model.program.outputs) == 1:
         outputs = {model.program.outputs[0]: outputs}
     gradients = {}
+    matrices = requested_matrices(model, args.wrt, values)
     for name, wrt in requested(model, args.wrt, upstream):
         if name in upstream:
             gradients[name] = model.vjp(name, wrt)(upstream[name], values)[1]
@@ -71,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
                     "schema": 1,
                     "outputs": {n: json_value(v) for n, v in outputs.items()},
                     "gradients": {y: {x: json_value(g) for x, g in row.items()} for y, row in gradients.items()},
+                    **{f"{kind}s": {y: json_value(rows) for y, rows in found.items()} for kind, found in matrices.items()},
                 },
                 ensure_ascii=False,
                 allow_nan=False,
@@ -78,8 +82,33 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         show(model, outputs, gradients, args.digits, upstream)
+        show_matrices(matrices, args.digits)
     warn(model, outputs, gradients, values)
     return 0
+
+
+MATRICES = ("jacobian", "hessian")
+
+
+def requested_matrices(model: Model, wrt: str | None, values: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """kind -> output -> matrices by name, for the requests `jacobian` and `hessian`."""
+    chosen = [w.strip() for w in wrt.split(",")] if wrt else None
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for asked in model.program.asked:
+        if asked.kind in MATRICES:
+            names = chosen or list(asked.wrt or model.program.differentiable())
+            made = (model.jacobian if asked.kind == "jacobian" else model.hessian)(asked.name, names)(values)
+            out.setdefault(asked.kind, {})[asked.name] = made
+    return out
+
+
+def show_matrices(matrices: dict[str, dict[str, dict[str, Any]]], digits: int | None) -> None:
+    for kind, found in matrices.items():
+        for name, rows in found.items():
+            print(f"\n{kind} of {name}")
+            if kind == "hessian":
+                rows = {f"{x}, {z}": m for x, row in rows.items() for z, m in row.items()}
+            print(table([(x, value_text(m, digits), "") for x, m in rows.items()]))
 
 
 def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -89,7 +118,7 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
     out: dict[str, list[str]] = {}
     if program.asked:
         for asked in program.asked:
-            if asked.kind != "output":
+            if asked.kind not in ("output", *MATRICES):
                 row = out.setdefault(asked.name, [])
                 row += [n for n in chosen or asked.wrt or program.differentiable() if n not in row]
     else:

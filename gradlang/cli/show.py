@@ -58,6 +58,8 @@ def json_value(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
+    if isinstance(value, dict):
+        return {name: json_value(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_value(v) for v in value]
     return json_value(value.tolist())

@@ -4,7 +4,8 @@
 the source. An edge runs from an argument to the value that uses it; its key is the argument's position, so `x*x` has two
 edges. Node attributes: `op` (a name of the table, or input, const, array, size), `name` (the user's, or None), `type`
 (`gradlang.types.Type`), `attrs` (settings by name), `scope` (the calls it was made in), `span` (offsets in the source), and
-for leaves `role` and `default`. The graph attribute `outputs` lists the names of the outputs.
+for leaves `role` and `default`. The graph attribute `outputs` lists the names of the outputs; `language` holds the
+ops and rules of a program that has its own.
 
 A graph that was built or edited by hand is checked by `validate` and turned into a program by `program_of`.
 """
@@ -19,7 +20,8 @@ from gradlang.check.infer import infer
 from gradlang.check.program import LEAVES, Leaf, Node, Program, needed
 from gradlang.diagnostics import SourceError
 from gradlang.graph.validate import validate
-from gradlang.ops.table import OpTable, builtin
+from gradlang.ops.language import standard
+from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Sources
 from gradlang.types import SCALAR, Size
 
@@ -28,11 +30,13 @@ LEAF_ATTRS = {"input": "name", "const": "value", "array": "value", "size": "size
 
 def dag_of(program: Program, table: OpTable | None = None) -> nx.MultiDiGraph[int]:
     """The graph of a program. Node numbers follow the places of the formulas in the text."""
-    table = table or builtin()
+    table = table or program.language.table
     order = sorted(needed(program.nodes, program.values.values()), key=lambda i: (program.nodes[i].span, i))
     number = {old: new for new, old in enumerate(order)}
     roles = {leaf.node: leaf for leaf in program.leaves.values()}
     graph: nx.MultiDiGraph[int] = nx.MultiDiGraph(outputs=program.outputs)
+    if not program.language.plain:
+        graph.graph["language"] = program.language
     rows = []
     for i in order:
         node = program.nodes[i]
@@ -70,11 +74,12 @@ def program_of(graph: nx.MultiDiGraph[int], table: OpTable | None = None) -> Pro
     """The program that a graph means. Raises SourceError with every reason why it means none.
 
     Types are inferred from the leaves; the types of a hand-made graph's inner nodes may be left out."""
-    table = table or builtin()
+    language = getattr(graph, "graph", {}).get("language") or standard()
+    table = table or language.table
     problems = validate(graph, table)
     if problems:
         raise SourceError(problems)
-    program = Program(Sources())
+    program = Program(Sources(), language=language)
     made: dict[int, int] = {}
     for n in nx.lexicographical_topological_sort(graph):
         data = graph.nodes[n]

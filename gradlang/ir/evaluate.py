@@ -17,14 +17,14 @@ from gradlang.ir import evaluate_linalg, evaluate_windows
 from gradlang.ir.build import write
 from gradlang.ir.evaluate_scan import newton, recur
 from gradlang.ir.tape import Builder, Instr, Tape
-from gradlang.ops.table import OpTable, builtin
+from gradlang.ops.table import OpTable
 
 Functions = Mapping[str, Callable[..., Any]]
 
 
 def value_of(program: Program, node: int, sizes: Mapping[str, int]) -> Any:
     """The value of a node that depends on no input."""
-    b = Builder(builtin())
+    b = Builder(program.language.table)
     at = write(program, [node], b)[node]
     return evaluate(b.tape([("value", at)]), b.table, {}, sizes)["value"]
 

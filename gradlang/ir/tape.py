@@ -12,6 +12,7 @@ from typing import Any
 
 from gradlang.check.infer import infer
 from gradlang.check.program import Node, Ref, Root, Scan, Tape
+from gradlang.check.rules import evaluate
 from gradlang.ops.op import DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
@@ -81,6 +82,8 @@ class Builder:
 
     def emit(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...] = ()) -> Ref:
         """An op over any arguments that fit it: kinds are cast, operands broadcast, moves that move nothing dropped."""
+        if op.defined:
+            return self.written_out(op, args, attrs, type, span, scope)
         ids = [a.id for a in args]
         if op.pointwise:
             return self.pointwise(op, ids, attrs, type, span, scope)
@@ -99,6 +102,17 @@ class Builder:
             named = op.params if "variadic" not in op.flags else ()
             ids = [self.real(i) if not named or named[k] in op.adjoints else i for k, i in enumerate(ids)]
         return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
+
+    def written_out(
+        self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]
+    ) -> Ref:
+        """The formula of an op that is nothing else, in the op's place; each call once."""
+        key = ("formula", op.name, tuple(args), attrs)
+        if key not in self.memo:
+            assert op.value is not None
+            made = evaluate(op, op.value, args, attrs, self, None, None, span, scope=scope)
+            self.memo[key] = self.broadcast(made.id, type.shape, span, scope)
+        return self.ref(self.memo[key])
 
     def reduces_nothing(self, name: str, i: int, attrs: tuple[Any, ...], type: Type) -> bool:
         if name == "sum_to":

@@ -22,6 +22,7 @@ FLAGS = {
     "moves": "moves entries and keeps their kind",
 }
 WORDS = ("value", "reference", "shape")
+PAIRS = {"max": "maximum", "min": "minimum"}  # of two values
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,13 @@ class Op:
 
     @property
     def pointwise(self) -> bool:
-        return not self.shape and not self.adjoints
+        return not self.shape and not self.adjoints and not self.defined
+
+    @property
+    def defined(self) -> bool:
+        """Whether the entry is a formula and nothing else: it is written out wherever it is used, and its derivative is
+        that of the formula."""
+        return self.value is not None and not self.partials and not self.adjoints and not self.flags and not self.shape
 
     @property
     def differentiable(self) -> bool:
@@ -80,6 +87,19 @@ class Op:
         if "linear" in self.flags:
             return "linear"
         return "pointwise" if self.pointwise else "array"
+
+    def calls(self, *, rules: bool = True) -> set[str]:
+        """The names of the functions and ops that the entry's formulas call; without `rules` only those of its value."""
+        exprs = [e for _, e in self.locals] + ([] if self.value is None else [self.value])
+        if rules:
+            exprs += [*self.partials.values(), *self.adjoints.values()]
+        out: set[str] = set()
+        for expr in exprs:
+            for node in ast.walk(expr):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    pair = node.func.id in PAIRS and len(node.args) > 1
+                    out.add(PAIRS[node.func.id] if pair else node.func.id)
+        return out
 
     def text(self) -> str:
         """The entry as it stands in its file."""

@@ -221,13 +221,13 @@ def same(types: list[Type], attrs: Attrs) -> Inferred:
 def within(types: list[Type], attrs: Attrs) -> Inferred:
     if types[0].dtype != "int":
         raise Misfit(f"whole numbers are needed here, but this is {types[0]}")
-    return attrs, types[0]
+    return (*shape_of(attrs[0]),), types[0]
 
 
 def earlier(types: list[Type], attrs: Attrs) -> Inferred:
     if any(t.dtype != "int" for t in types):
         raise Misfit("an index must be whole numbers", "declare it as `int` or `int[N]`")
-    return attrs, Type(broadcast(types[0].shape, types[1].shape), "int")
+    return (*shape_of(attrs[0]), attrs[1]), Type(broadcast(types[0].shape, types[1].shape), "int")
 
 
 def matmul(types: list[Type], attrs: Attrs) -> Inferred:

@@ -7,13 +7,14 @@ uses. A table is a value: there is no registry.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ops.op import FLAGS, WORDS, Domain, Kink, Op
-from gradlang.source import Source, Sources
+from gradlang.source import NOWHERE, Source, Sources, Span
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import grammar_text
 from gradlang.syntax.parse import parse
@@ -118,17 +119,40 @@ def entry(node: ast.Operator, source: Source) -> Op:
 class OpTable(dict[str, Op]):
     """name -> Op, over one or more texts of entries; a later text overrides an earlier one.
 
-    Iteration goes over all names, in the order of the texts; an entry is parsed when it is first asked for."""
+    Iteration goes over all names, in the order of the texts; an entry is parsed when it is first asked for. `own` holds the
+    entries of a program, which lie over those of `base`."""
 
     def __init__(self, *sources: Source) -> None:
         super().__init__()
+        self._sources = sources
+        self.base: OpTable | None = None
+        self.own: dict[str, Op] = {}
+        self.inferred: dict[Any, Any] = {}  # types of formulas that are entries: (op, types, settings) -> (settings, type)
         self._where: dict[str, tuple[Source, int, int]] = {}
         for source in sources:
             heads = list(HEAD.finditer(source.text))
             stops = [h.start() for h in heads[1:]] + [len(source.text)]
             self._where.update({h[1]: (source, h.start(), stop) for h, stop in zip(heads, stops, strict=True)})
 
+    def extended(self, entries: Iterable[Op]) -> OpTable:
+        """This table with further entries; one with a known name takes the place of the known one."""
+        made = OpTable()
+        made.base, made._where = self.base or self, dict(self._where)
+        made.own = {**self.own, **{op.name: op for op in entries}}
+        for op in made.own.values():
+            made._where[op.name] = (op.source or Source("", ""), *op.span)
+        made.update(made.own)
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.base is not None:
+            return _extended, (self.base, tuple(self.own.values()))
+        return (builtin, ()) if self is builtin() else (OpTable, self._sources)
+
     def __missing__(self, name: str) -> Op:
+        if self.base is not None:
+            made = self[name] = self.base[name]
+            return made
         source, start, stop = self._where[name]
         module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
         if faults:
@@ -152,6 +176,10 @@ class OpTable(dict[str, Op]):
         return [self[name] for name in self]
 
 
+def _extended(base: OpTable, entries: tuple[Op, ...]) -> OpTable:
+    return base.extended(entries)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rewrite `left => right` of one class: exact (bit for bit), stable (at least as accurate), fast."""
@@ -161,6 +189,7 @@ class Rule:
     left: ast.Expr
     right: ast.Expr
     text: str
+    span: Span = NOWHERE
 
 
 @cache

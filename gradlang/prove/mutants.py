@@ -34,7 +34,7 @@ class OneChanged(OpTable):
 
     def __init__(self, table: OpTable, op: Op) -> None:
         super().__init__()
-        self._table, self._where = table, table._where
+        self._table, self._where, self.own = table, table._where, table.own
         self[op.name] = op
 
     def __missing__(self, name: str) -> Op:

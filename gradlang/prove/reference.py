@@ -12,12 +12,20 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from gradlang.check.clauses import reference_ops
+from gradlang.check.rules import evaluate as evaluate_entry
+from gradlang.ir.evaluate import evaluate
+from gradlang.ir.tape import Builder, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.operators import ARITHMETIC, COMPARISONS, LOGIC
 from gradlang.ops.table import OpTable
 from gradlang.syntax import ast
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
+from gradlang.types import SCALAR
 
 DIGITS = (60, 140, 400, 900)
+LARGEST = 5000  # from 10**LARGEST on a number is not followed: the exponential of a larger one would fill the memory
 AGREE = 30  # digits that two settings must share
 
 CONDITIONS = {**COMPARISONS, **LOGIC}
@@ -31,7 +39,9 @@ class Truth:
         self.table = table
         self.ctx = mpmath.MPContext()
         self.ctx.dps = DIGITS[0]
+        self.largest = self.ctx.mpf(10) ** LARGEST
         self.inside: list[str] = []  # the entries whose reference is being evaluated
+        self._tapes: dict[Any, Tape] = {}
 
     # -------------------------------------------------------------- expressions of the table
     def eval(self, expr: ast.Expr, env: Mapping[str, Any]) -> Any:
@@ -104,6 +114,8 @@ class Truth:
 
     def op(self, op: Op, args: Sequence[Any], attrs: tuple[Any, ...] = ()) -> Any:
         """The true value of an op."""
+        if op.name in self.table.own:
+            return self.own(op, args, attrs)
         env = dict(zip(op.params, args, strict=True))
         env.update(zip(op.attrs, attrs or [self.eval(d, {}) for d in op.defaults], strict=False))
         if op.reference is not None:
@@ -121,6 +133,30 @@ class Truth:
                 except KeyError:
                     continue  # shared work of the partials, which may use the result
         return self.eval(op.value, env)
+
+    def own(self, op: Op, args: Sequence[Any], attrs: tuple[Any, ...]) -> Any:
+        """The true value of a program's entry: its reference, or its formula. It may be of any size, so it is run as a tape,
+        in which a call of a reference that is no op of the table stands under mpmath's name."""
+        from gradlang.check.calls import default_of
+
+        attrs = attrs or tuple(default_of(d) for d in op.defaults)
+        key = (op.name, attrs)
+        if key not in self._tapes:
+            expr = op.value if op.reference is None else op.reference
+            assert expr is not None
+            b = Builder(self.table.extended(reference_ops(op, self.table)))
+            refs = [b.leaf("input", (p,), SCALAR, op.span) for p in op.params]
+            made = b.real(evaluate_entry(op, expr, refs, attrs, b, None, None, op.span).id)
+            tape = b.tape([("y", made)])
+            self._tapes[key] = expand(tape, b.table, Templates(b.table), self.keeps)
+        tape = self._tapes[key]
+        given = dict(zip(op.params, args, strict=True))
+        functions = Functions(self, frozenset(o.name for o in reference_ops(op, self.table)))
+        return evaluate(tape, self.table, given, {}, functions, lambda v: self.ctx.mpf(float(v)))["y"]
+
+    def keeps(self, op: Op) -> bool:
+        """Whether multi-precision has a function for an op, so that it need not be written out."""
+        return op.value is None or (op.pointwise and op.name not in self.table.own)
 
     # -------------------------------------------------------------- at any precision that is needed
     def settled(self, run: Callable[[], Any]) -> Any:
@@ -177,25 +213,42 @@ class Truth:
     # -------------------------------------------------------------- for the interpreter
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Pointwise ops over arrays of mpmath numbers."""
-        out: dict[str, Callable[..., Any]] = {}
-        for name in self.table:
-            op = self.table[name]
-            if op.pointwise and not op.flags & {"choice", "marker", "cast"}:
-                out[name] = self.vectorized(op)
-        return out
+        return Functions(self)
 
-    def vectorized(self, op: Op) -> Callable[..., Any]:
+    def vectorized(self, name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, attrs: tuple[Any, ...] = ()) -> Any:
             def one(*xs: Any) -> Any:
+                if any(abs(x) > self.largest and abs(x) < self.ctx.inf for x in xs):
+                    return self.ctx.nan
                 try:
-                    return self.call(op.name, xs, attrs)
-                except (ZeroDivisionError, ValueError):  # outside the domain
+                    return compute(name, xs, attrs)
+                except (ZeroDivisionError, ValueError, OverflowError):  # outside the domain
                     return self.ctx.nan
 
-            call = np.frompyfunc(one, len(op.params), 1)
+            call = np.frompyfunc(one, len(args), 1)
             return call(*args)
 
         return run
+
+
+class Functions(dict[str, Callable[..., Any]]):
+    """The pointwise ops of a table over arrays of mpmath numbers, made when they are first asked for. The names of `plain`
+    are mpmath's."""
+
+    def __init__(self, truth: Truth, plain: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.truth, self.plain = truth, plain
+
+    def __contains__(self, name: object) -> bool:
+        table = self.truth.table
+        op = table[str(name)] if name in table else None
+        return name in self.plain or (op is not None and op.pointwise and not op.flags & {"choice", "marker", "cast"})
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        truth = self.truth
+        compute = (lambda n, xs, attrs: truth.mpmath(n, xs)) if name in self.plain else truth.call
+        made = self[name] = truth.vectorized(name, compute)
+        return made
 
 
 def ulps(got: float, truth: Any) -> float:

@@ -21,7 +21,6 @@ from gradlang.ir.build import write
 from gradlang.ir.evaluate import Functions, evaluate
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Builder, Tape
-from gradlang.ops.table import builtin
 from gradlang.runtime.bind import Binder
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
@@ -145,7 +144,7 @@ def keep(model: Model, promise: Promise, values: Mapping[str, Any]) -> tuple[boo
     """Whether a promise holds, and what was found."""
     program = model.program
     nodes = [n for n in (promise.cond, promise.left, promise.right) if n is not None]
-    b = Builder(builtin())
+    b = Builder(program.language.table)
     made = write(program, nodes, b)
     tape = dce(b.tape((str(n), made[n]) for n in nodes))
     args, sizes = bound(model, values)
@@ -173,7 +172,7 @@ class Higher:
     """One output in higher precision."""
 
     def __init__(self, program: Program, output: str, inputs: dict[str, Any], sizes: dict[str, int]) -> None:
-        b = Builder(builtin())
+        b = Builder(program.language.table)
         made = write(program, [program.values[output]], b)
         self.inputs, self.sizes, self.table = inputs, sizes, b.table
         plain = dce(b.tape([("y", made[program.values[output]])]))
@@ -292,13 +291,24 @@ def chosen(shape: tuple[int, ...], method: str) -> list[tuple[int, ...]]:
     return [tuple(int(i) for i in np.unravel_index(k, shape)) for k in flat] if shape else [()]
 
 
+def entries(program: Program, report: Report) -> None:
+    """The proofs of the program's own ops and rules."""
+    if program.language.plain or not have_mpmath():
+        return
+    from gradlang.prove.own import prove_program
+
+    for proven in prove_program(program):
+        report.add(not proven.faults, proven.text())
+
+
 def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     """The promises of a file and its gradients. Inputs that are not given get made-up values, which the report says."""
     report = Report()
     values = complete(model, given or {}, report)
+    entries(model.program, report)
     promises(model, values, report)
     gradients(model, values, report)
-    for rule, span in pipeline.rewritten(model.program, pipeline.standard()):
+    for rule, span in pipeline.rewritten(model.program, model.program.language):
         source = model.program.sources.of(span[0])
         shown = " ".join(source.slice(span).split())
         where = f"line {source.place(span[0])[0]}" + (f" of {source.path}" if source.base else "")

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
-from gradlang.ops.table import builtin
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.load import load
 from gradlang.runtime.steps import Steps
@@ -28,7 +27,7 @@ class Compiled:
         self.job, self.binder, self._artifact = job, binder, artifact
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
         self.raw: Callable[..., Any] = (
-            Steps(job.tape, job.params, job.returns, builtin()) if artifact is None else load(artifact)
+            Steps(job.tape, job.params, job.returns, binder.program.language.table) if artifact is None else load(artifact)
         )
 
     @property
@@ -39,7 +38,7 @@ class Compiled:
     @property
     def artifact(self) -> Artifact:
         if self._artifact is None:
-            self._artifact = generate(self.job, builtin())
+            self._artifact = generate(self.job, self.binder.program.language.table)
         return self._artifact
 
     @property
@@ -132,7 +131,7 @@ def build(job: Job, binder: Binder) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
         return Compiled(job, binder)
-    return Compiled(job, binder, generate(job, builtin()))
+    return Compiled(job, binder, generate(job, binder.program.language.table))
 
 
 def compiled(job: Job, binder: Binder) -> Compiled:

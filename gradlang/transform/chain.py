@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradlang.check import errors_ops
 from gradlang.check.rules import evaluate
+from gradlang.diagnostics import InternalError, SourceError
 from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.partials import Templates
-from gradlang.types import Dim, add, mul, sub
+from gradlang.types import Dim, Type, add, mul, stretches, sub
 
 # adjoints with exact zeros where nothing was read
 HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
@@ -42,10 +44,25 @@ class Chain:
         """The contribution of an op with adjoint rules to one of its arguments."""
         b = self.b
         args = [b.ref(a) for a in instr.args]
-        made = evaluate(
-            op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
-        ).id
-        out = b.instrs[made]
+        try:
+            made = evaluate(
+                op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
+            ).id
+        except InternalError as error:
+            if op.name in b.table.own:
+                raise SourceError(
+                    [errors_ops.adjoint_unfit(op.name, param, error.diagnostics[0].message, instr.span)]
+                ) from None
+            raise
+        out, wanted = b.instrs[made], b.instrs[instr.args[op.params.index(param)]].type.shape
+        if out.type.shape != wanted:  # a rule of a program, over arguments of which one was stretched to the other's shape
+            if stretches(out.type.shape, wanted):
+                made = b.broadcast(made, wanted, instr.span, instr.scope)
+            elif stretches(wanted, out.type.shape):
+                made = b.apply("sum_to", (made,), (wanted,), instr.span, instr.scope)
+            else:
+                text = f"it is {out.type}, and the argument {Type(wanted)}"
+                raise SourceError([errors_ops.adjoint_unfit(op.name, param, text, instr.span)])
         if self.leaves_holes(out) or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
         if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):

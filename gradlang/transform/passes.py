@@ -17,6 +17,7 @@ from gradlang.transform.rewrite import Rewriter
 from gradlang.transform.simplify import simplify, unmark
 
 ROUNDS = 8
+GROWTH = 4  # rules that make a formula longer each time are stopped at this multiple of its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,9 @@ class Passes:
 
 def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
+    most = GROWTH * len(tape) + 1000
     for _ in range(ROUNDS):
-        if not rewriter.may_apply_to(tape):
+        if not rewriter.may_apply_to(tape) or len(tape) > most:
             return tape
         before = len(rewriter.used)
         tape = rebuild(tape, table, rewriter.apply)

@@ -12,14 +12,15 @@ from typing import Any
 
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.program import Ref
-from gradlang.check.rules import library
-from gradlang.check.scope import Env
+from gradlang.check.rules import home_of, library
+from gradlang.check.scope import CONSTANTS, Env
 from gradlang.check.statics import whole
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import UNIFORM, Builder, Instr, Tape
 from gradlang.ops.table import OpTable, Rule, number
-from gradlang.source import Span
+from gradlang.source import NOWHERE, Span
 from gradlang.syntax import ast
+from gradlang.types import stretches
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def pattern(expr: ast.Expr, table: OpTable) -> Side:
     """The pattern of a rule's left side."""
     match expr:
         case ast.Name(id=name):
-            return Var(name)
+            return Const(CONSTANTS[name]) if name in CONSTANTS else Var(name)
         case ast.Number(value=value):
             return Const(value)
         case ast.Apply(op="neg", args=(ast.Number(value=value),)):
@@ -61,6 +62,8 @@ def pattern(expr: ast.Expr, table: OpTable) -> Side:
             return Pattern(op, tuple(pattern(a, table) for a in args))
         case ast.IfElse(then=then, cond=cond, other=other):
             return Pattern("where", tuple(pattern(a, table) for a in (cond, then, other)))
+        case ast.Call(func=ast.Name(id="max" | "min" as name), args=(a, b), keywords=()):
+            return Pattern("maximum" if name == "max" else "minimum", (pattern(a, table), pattern(b, table)))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             given = {k.name: k.value for k in keywords}
             attrs = tuple(_setting(given.get(a)) for a in table[name].attrs)
@@ -173,8 +176,14 @@ class Rewriter:
     def write(self, b: Builder, rule: Rule, found: dict[str, Any], instr: Instr) -> int | None:
         e = Elaborator(self.table, b)
         e.at, e.scope = instr.span, instr.scope
-        env = Env(library(), {k.removeprefix("="): v if k.startswith("=") else b.ref(v) for k, v in found.items()})
+        own = rule.span != NOWHERE
+        env = Env(
+            home_of(self.table) if own else library(),
+            {k.removeprefix("="): v if k.startswith("=") else b.ref(v) for k, v in found.items()},
+        )
         value = e.ref(e.eval(rule.right, env), instr.span)
+        if own and (not isinstance(value, Ref) or not stretches(value.type.shape, instr.type.shape)):
+            return None  # proven on scalars, and of no use for these shapes
         if e.problems or not isinstance(value, Ref):
             raise internal(f"the rule {rule.name} does not fit: {e.problems[0].message if e.problems else 'no value'}")
         if value.type != instr.type:

@@ -55,7 +55,7 @@ def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
     for a in args:
         if instrs[a].op != "const":
             return None
-    run = FOLD.get(instr.op)
+    run = FOLD.get(instr.op) if instr.op not in b.table.own else None
     if run is None or instr.type.shape:
         return None
     try:

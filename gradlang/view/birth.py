@@ -10,7 +10,6 @@ from gradlang.diagnostics import Diagnostic
 from gradlang.ir.build import write
 from gradlang.ir.evaluate import Machine, evaluate
 from gradlang.ir.tape import Builder, Instr
-from gradlang.ops.table import builtin
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
 
@@ -24,7 +23,7 @@ def births(model: Model, values: Mapping[str, Any]) -> list[Diagnostic]:
     """Notes on the operations whose operands are finite and whose result is not, in the order of the program."""
     import numpy as np
 
-    program, table = model.program, builtin()
+    program, table = model.program, model.program.language.table
     binder = model.function(program.outputs).binder
     args, sizes = binder.bind(values)
     b = Builder(table)
