@@ -230,7 +230,7 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "transpose": lambda m, i, a: np.transpose(a[0], i.attrs[0]),
     "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)],
     "unslice": _unslice,
-    "take_axis": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
+    "take_axis": lambda m, i, a: np.take(a[0], np.asarray(a[1]).astype(int), axis=i.attrs[0]),
     "scatter_add": _scatter_add,
     "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]),
     "scatter_along": _scatter_along,

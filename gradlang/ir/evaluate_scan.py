@@ -63,8 +63,8 @@ def newton(m: Machine, instr: Instr, args: list[Any]) -> Any:
         made = m.within({("unknown", 0, None): x, **held}).run(root.body)
         step = np.asarray(made[dict(root.body.outputs)["step"]])
         x = x - step
-        size = max((abs(s) / (1 + abs(v)) for s, v in zip(step.ravel(), x.ravel(), strict=True)), default=0)
+        size = max((abs(s) / (1 + abs(v)) for s, v in zip(np.ravel(step), np.ravel(x), strict=True)), default=0)
         if size == 0 or (last is not None and last < NEAR and not size < last):
-            return x[()]
+            return np.asarray(x)[()]
         last = size
     raise ArithmeticError(f"Newton's method finds no solution for `{root.name}`")

@@ -7,7 +7,7 @@ extended precision where a program is too large for that. At a kink the derivati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,14 @@ from gradlang.ir.build import write
 from gradlang.ir.evaluate import Functions, evaluate
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Builder, Tape
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable
 from gradlang.runtime.bind import Binder
+from gradlang.transform.differentiate import differentiate
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
+from gradlang.transform.passes import deep
+from gradlang.transform.simplify import unmark
 from gradlang.types import Size, value
 
 if TYPE_CHECKING:
@@ -148,7 +153,7 @@ def keep(model: Model, promise: Promise, values: Mapping[str, Any]) -> tuple[boo
     made = write(program, nodes, b)
     tape = dce(b.tape((str(n), made[n]) for n in nodes))
     args, sizes = bound(model, values)
-    tape = expand(tape, b.table, Templates(b.table), spelled)
+    tape = plain_tape(tape, b.table, spelled)
     found = evaluate(tape, b.table, args, sizes)
     if promise.cond is not None:
         return bool(np.all(found[str(promise.cond)])), ""
@@ -159,6 +164,14 @@ def keep(model: Model, promise: Promise, values: Mapping[str, Any]) -> tuple[boo
         f"found {float(left)!r}" if left.ndim == 0 else f"off by at most {float(np.max(np.abs(left - right), initial=0.0)):.3g}"
     )
     return bool(np.all(same)), shown
+
+
+def plain_tape(tape: Tape, table: OpTable, keep: Callable[[Op], bool]) -> Tape:
+    """Derivative operators, and ops that are not kept, written out; in the bodies of loops as well."""
+    templates = Templates(table)
+    tape = deep(lambda t: differentiate(t, table, templates))(tape)
+    tape = deep(lambda t: unmark(t, table))(tape)
+    return deep(lambda t: expand(t, table, templates, keep))(tape)
 
 
 def bound(model: Model, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -179,7 +192,7 @@ class Higher:
         entries = sum(int(np.prod([value(d, sizes) for d in i.type.shape])) for i in plain.instrs)
         self.method = "mpmath" if entries <= SMALL and have_mpmath() else "extended"
         keep = (lambda o: o.pointwise or o.value is None) if self.method == "mpmath" else spelled
-        self.tape: Tape = expand(plain, b.table, Templates(b.table), keep)
+        self.tape: Tape = plain_tape(plain, b.table, keep)
         self.functions: Functions | None = None
         self.number: Any = np.longdouble
         self.step: Any = np.longdouble(1e-6)
