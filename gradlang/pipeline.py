@@ -171,7 +171,7 @@ def optimized(
         before = tape
         if changed or not p.after_change:
             tape = p.run(tape)
-        changed = tape is not before
+        changed = not p.settles and (changed or tape is not before)
         if hook:
             verify(tape, language.table, p.name)
             hook(p.name, tape)

@@ -169,7 +169,7 @@ def test_every_pass_keeps_the_invariants(name: str, spelled: str) -> None:
     for goal in goals(name):
         made = stages(name, goal, spelled)
         assert made[0][0] == "goal"
-        assert len(made) == 8
+        assert len(made) == 9
         last = made[-1][1]
         assert [n for n, _ in last.outputs] == [n for n, _ in made[0][1].outputs]
         assert not any(i.op in DERIVATIVES or i.op == "mark" for i in last)

@@ -8,7 +8,8 @@ from gradlang._version import __version__
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import PYTHON_RESERVED, Names
-from gradlang.backend.numpy import HELPERS, NumpyPrinter, array_text
+from gradlang.backend.numpy import NumpyPrinter, array_text
+from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.python import PythonPrinter
 from gradlang.backend.text import PRODUCT
 from gradlang.ir.tape import DERIVATIVES, Tape

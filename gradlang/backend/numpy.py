@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gradlang.backend import numpy_linalg, numpy_scan, numpy_windows
@@ -11,65 +11,7 @@ from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, nu
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Shape
-
-HELPERS = {
-    "within": '''def within(index, n):
-    """Whole numbers in -n to n - 1, counted from 0."""
-    index = np.asarray(index)
-    if index.size and not (-n <= index.min() and index.max() < n):
-        raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
-    return np.where(index < 0, index + n, index)
-''',
-    "earlier": '''def earlier(index, at, low, way):
-    """Indices of steps of a recurrence before those at `at`, from `low` on; the steps go up (1) or down (-1)."""
-    index, at = np.broadcast_arrays(index, at)
-    bad = ((index - low) * way < 0) | ((at - index) * way < 1)
-    if bad.any():
-        raise IndexError(f"index {index[bad].flat[0]} at step {at[bad].flat[0]} is not that of an earlier step")
-    return index
-''',
-    "nearest": '''def nearest(index, n):
-    """Whole numbers, the ones outside -n to n - 1 moved to the ends."""
-    index = np.asarray(index)
-    return np.clip(np.where(index < 0, index + n, index), 0, max(n - 1, 0))
-''',
-    "place": '''def place(x, shape, where):
-    """Zeros of a shape with x at some places."""
-    out = np.zeros(shape, np.asarray(x).dtype)
-    out[where] = x
-    return out
-''',
-    "scatter_add": '''def scatter_add(x, index, axis, n):
-    """Sums the entries of x that go to the same index of an axis of n entries."""
-    index = np.asarray(index)
-    x = np.moveaxis(x, range(axis, axis + index.ndim), range(index.ndim))
-    out = np.zeros((n,) + x.shape[index.ndim:], x.dtype)
-    np.add.at(out, index, x)
-    return np.moveaxis(out, 0, axis)
-''',
-    "scatter_along": '''def scatter_along(x, index, axis, n):
-    """Sums the entries of x that go to the same index along an axis of n entries."""
-    out = np.zeros(x.shape[:axis] + (n,) + x.shape[axis + 1:], x.dtype)
-    where = [np.arange(d).reshape([-1 if i == k else 1 for i in range(x.ndim)]) for k, d in enumerate(x.shape)]
-    where[axis] = index
-    np.add.at(out, tuple(where), x)
-    return out
-''',
-    "scan_affine": '''def scan_affine(a, b, axis):
-    """y[i] = a[i]*y[i-1] + b[i] along an axis, from 0."""
-    a, b = np.broadcast_arrays(a, b)
-    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
-    out = np.empty_like(b)
-    carry = np.zeros_like(b[0]) if len(b) else None
-    for i in range(len(b)):
-        carry = a[i] * carry + b[i]
-        out[i] = carry
-    return np.moveaxis(out, 0, axis)
-''',
-    **numpy_windows.HELPERS,
-    **numpy_linalg.HELPERS,
-}
+from gradlang.types import Dim, Shape, add, mul
 
 
 def spelled(op: Op) -> bool:
@@ -248,7 +190,22 @@ def _reshape(p: NumpyPrinter, instr: Instr) -> Text:
     source = p.tape.instrs[instr.args[0]]
     if not source.type.shape:
         return p.call("np.reshape", [p.typed(instr.args[0]), p.shape(instr.type.shape)])
+    if source.op == "slice" and p.text[instr.args[0]][0].endswith("]"):
+        picked = _picked(p, source, instr.type.shape)
+        if picked is not None:
+            return picked
     return p.method(instr, "reshape", p.shape(instr.type.shape))
+
+
+def _picked(p: NumpyPrinter, cut: Instr, shape: Shape) -> Text | None:
+    """x[3] for a slice of one row without its axis, if that is what a reshape makes of it."""
+    starts, lengths, steps = cut.attrs
+    dims = p.tape.instrs[cut.args[0]].type.shape
+    single = [n == 1 and d != 1 for n, d in zip(lengths, dims, strict=True)]
+    if tuple(n for n, one in zip(lengths, single, strict=True) if not one) != shape:
+        return None
+    parts = _ranges(p, starts, lengths, steps, dims, single)
+    return f"{p.at(cut.args[0], ATOM)}[{parts}]", ATOM
 
 
 def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
@@ -259,12 +216,19 @@ def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
 
 
 def _ranges(
-    p: NumpyPrinter, starts: tuple[Dim, ...], lengths: tuple[Dim, ...], steps: tuple[int, ...], shape: tuple[Dim, ...]
+    p: NumpyPrinter,
+    starts: tuple[Dim, ...],
+    lengths: tuple[Dim, ...],
+    steps: tuple[int, ...],
+    shape: tuple[Dim, ...],
+    single: Sequence[bool] = (),
 ) -> str:
-    from gradlang.types import add, mul
-
+    """What stands in the brackets of a slice. Axes marked as `single` are indexed and go."""
     parts = []
-    for start, length, step, dim in zip(starts, lengths, steps, shape, strict=True):
+    for axis, (start, length, step, dim) in enumerate(zip(starts, lengths, steps, shape, strict=True)):
+        if single and single[axis]:
+            parts.append(dim_text(start, p.sizes))
+            continue
         if start == 0 and length == dim and step == 1:
             parts.append(":")
             continue
@@ -277,6 +241,8 @@ def _ranges(
         stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
         begin = "" if start == 0 else dim_text(start, p.sizes)
         parts.append(f"{begin}:{'' if last == dim and step == 1 else stop}" + (f":{step}" if step != 1 else ""))
+    while len(parts) > 1 and parts[-1] == ":":
+        parts.pop()
     return ", ".join(parts)
 
 

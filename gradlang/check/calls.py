@@ -23,7 +23,8 @@ INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
     "running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
-    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis earlier".split()
+    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis "
+    "earlier zmatmul zeinsum".split()
 )
 
 

@@ -182,6 +182,16 @@ def _stretched(on: Lift, r: Ref, at: int) -> Ref:
     return Ref(made.id, Type(shape, r.type.dtype), r.axes)
 
 
+def _solve(name: str) -> Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]:
+    def rule(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+        a, b = refs
+        column = _stretched(on, b, -1) if b.type.rank == 1 else b
+        made = on.make(name, (on.full(a), on.full(column)), attrs)
+        return on.reshape(made, on.loops + type.shape)
+
+    return rule
+
+
 def _take_axis(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
     (x, index), (axis,), n = refs, attrs, len(on.axes)
     if not index.axes:
@@ -239,6 +249,8 @@ RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
     "stack": _variadic,
     "einsum": _einsum,
     "matmul": _matmul,
+    "solve": _solve("solve"),
+    "triangular_solve": _solve("triangular_solve"),
     "take_axis": _take_axis,
     "scatter_add": _scatter_add,
 }

@@ -231,13 +231,15 @@ def initialize(how: Initializer, name: str, shape: tuple[int, ...], seed: int) -
     """The values of a parameter. Each parameter has a stream of its own, so their order does not matter.
 
     `he` is normal(0, sqrt(2/fan_in)) (He et al., 2015), `xavier` normal(0, sqrt(1/fan_in)) as in "Deep Learning from
-    Scratch" (Glorot and Bengio, 2010); fan_in is the first size."""
+    Scratch" (Glorot and Bengio, 2010); fan_in is the first size of a matrix [in, out], and for filters [out, in, height,
+    width] the product of all sizes but the first."""
+    import math
     import zlib
 
     import numpy as np
 
     stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    fan_in = max(shape[0] if shape else 1, 1)
+    fan_in = max(shape[0] if len(shape) in (1, 2) else math.prod(shape[1:]), 1)
     if how.kind == "uniform":
         return stream.uniform(how.args[0], how.args[1], shape)
     if how.kind in ("zeros", "ones"):

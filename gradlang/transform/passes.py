@@ -10,6 +10,7 @@ from gradlang.ir.tape import BODIES, Instr, Tape, constant_key, has_bodies
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.source import Span
+from gradlang.transform.contract import contract
 from gradlang.transform.differentiate import differentiate
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
@@ -25,7 +26,8 @@ class Pass:
     name: str
     doc: str
     run: Callable[[Tape], Tape]
-    after_change: bool = False  # nothing to do where the pass before it changed nothing
+    after_change: bool = False  # nothing to do where nothing has changed since a pass that settles
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
-    simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)))
+    simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)), settles=True)
     return Passes(
         (
             Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),
@@ -101,7 +103,8 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
                 "ops that the backend does not spell become their values",
                 deep(lambda t: expand(t, table, templates, spelled)),
             ),
-            Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True),
+            Pass("contract", "sums of products of small arrays become matrix products", deep(lambda t: contract(t, table))),
+            Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True, settles=True),
             Pass("cse", "equal instructions become one, unused ones go", deep(lambda t: merge_equal(t, table))),
         ),
         stable,
@@ -113,6 +116,10 @@ ORDER = (
     ("stable", "differentiate", "the derivative of a formula that overflows overflows, whatever is done to it later"),
     ("differentiate", "unmark", "a mark says what a derivative is taken by"),
     ("differentiate", "expand", "the rules of an entry are better than the derivative of its value"),
+    ("differentiate", "contract", "the adjoint of a sum of products holds such sums too"),
+    ("simplify", "contract", "a product is known by its factors once ones, signs and moves are gone"),
+    ("expand", "contract", "values of entries may be sums of products"),
+    ("contract", "simplify again", "what is left of the product may be moves that move nothing"),
     ("expand", "simplify again", "values of entries hold constants and choices that are now known"),
     ("simplify again", "cse", "simplification makes equal instructions"),
 )

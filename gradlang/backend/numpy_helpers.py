@@ -1,0 +1,63 @@
+"""Functions that generated NumPy code brings along where it needs them."""
+
+from __future__ import annotations
+
+from gradlang.backend import numpy_linalg, numpy_windows
+
+HELPERS: dict[str, str] = {
+    "within": '''def within(index, n):
+    """Whole numbers in -n to n - 1, counted from 0."""
+    index = np.asarray(index)
+    if index.size and not (-n <= index.min() and index.max() < n):
+        raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
+    return np.where(index < 0, index + n, index)
+''',
+    "earlier": '''def earlier(index, at, low, way):
+    """Indices of steps of a recurrence before those at `at`, from `low` on; the steps go up (1) or down (-1)."""
+    index, at = np.broadcast_arrays(index, at)
+    bad = ((index - low) * way < 0) | ((at - index) * way < 1)
+    if bad.any():
+        raise IndexError(f"index {index[bad].flat[0]} at step {at[bad].flat[0]} is not that of an earlier step")
+    return index
+''',
+    "nearest": '''def nearest(index, n):
+    """Whole numbers, the ones outside -n to n - 1 moved to the ends."""
+    index = np.asarray(index)
+    return np.clip(np.where(index < 0, index + n, index), 0, max(n - 1, 0))
+''',
+    "place": '''def place(x, shape, where):
+    """Zeros of a shape with x at some places."""
+    out = np.zeros(shape, np.asarray(x).dtype)
+    out[where] = x
+    return out
+''',
+    "scatter_add": '''def scatter_add(x, index, axis, n):
+    """Sums the entries of x that go to the same index of an axis of n entries."""
+    index = np.asarray(index)
+    x = np.moveaxis(x, range(axis, axis + index.ndim), range(index.ndim))
+    out = np.zeros((n,) + x.shape[index.ndim:], x.dtype)
+    np.add.at(out, index, x)
+    return np.moveaxis(out, 0, axis)
+''',
+    "scatter_along": '''def scatter_along(x, index, axis, n):
+    """Sums the entries of x that go to the same index along an axis of n entries."""
+    out = np.zeros(x.shape[:axis] + (n,) + x.shape[axis + 1:], x.dtype)
+    where = [np.arange(d).reshape([-1 if i == k else 1 for i in range(x.ndim)]) for k, d in enumerate(x.shape)]
+    where[axis] = index
+    np.add.at(out, tuple(where), x)
+    return out
+''',
+    "scan_affine": '''def scan_affine(a, b, axis):
+    """y[i] = a[i]*y[i-1] + b[i] along an axis, from 0."""
+    a, b = np.broadcast_arrays(a, b)
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    out = np.empty_like(b)
+    carry = np.zeros_like(b[0]) if len(b) else None
+    for i in range(len(b)):
+        carry = a[i] * carry + b[i]
+        out[i] = carry
+    return np.moveaxis(out, 0, axis)
+''',
+    **numpy_windows.HELPERS,
+    **numpy_linalg.HELPERS,
+}
