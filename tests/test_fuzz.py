@@ -47,6 +47,16 @@ PROGRAMS = [path.read_text(encoding="utf-8") for path in EXAMPLES] + [
     "a, b, c = split([1, 2, 3], 3)\ny = sum(a) + pi*e\n",
     'input z : [3, 4]\ny = einsum("ij,ij->i", z, z)\nr = sqrt(prod(y)) // 2 % 3\ns = sort(y)[::-1]\nk = argmax(y)\n',
     "h[0] = 0\nh[t] = tanh(h[t-1] + x[t-1]) for t in range(1, T+1)\nfor i in range(3):\n    c[i] = i\n",
+    "input x : [N]\ninput A : [N, K]\ninput p : int[N]\ny = [sum(x[i]*A[i, k] for i in range(N) if i != k) for k in range(K)]\n"
+    "z = max(x[j] - x[i] for i in range(N) for j in range(i+1, N))\nw = [a*b + i for i, (a, b) in enumerate(zip(x, x[::-1]))]\n"
+    "q = mean(x[p[i]]**2 for i in range(N))\nv = [norm(A[i:i+2, 0]) for i in range(N-1)]\n",
+    "input x : [T, D]\nparam W : [D, D] = normal(0, 1)\ndef cell(h, c, v):\n    n = tanh(W @ h + v)*c\n    return n, n + c\n"
+    "h[0] = zeros(D)\nc[0] = x[0]\nfor t in range(1, T+1):\n    m = mean(x[t-1])\n    h[t], c[t] = cell(h[t-1], c[t-1]*m, x[t-1])\n"
+    "u[0, j] = x[0, j] for j in range(D)\nu[t, 0] = 1 for t in range(1, T)\n"
+    "u[t, j] = u[t-1, j] + u[t-1, j-1]**2 for t in range(1, T) for j in range(1, D)\nloss = sum(h[T]**2) + u[T-1, D-1]\n",
+    "input p : int[N]\ninput x : [N]\ns[N] = 1\ns[k] = sin(s[k+1]) + x[k] for k in range(N-1, -1, -1)\nr[0] = x[0]\n"
+    "r[i] = r[p[i]]*x[i] + sum(r[j] for j in range(i)) for i in range(1, N)\ndef f(a):\n    q[0] = a\n"
+    "    q[t] = q[t-1]*2 + a for t in range(1, 4)\n    return q[3]\ny = sum(f(v) for v in x if v > 0)*s[0]\n",
     "op f(x) -> y:\n    value = x*x\n    d/dx = 2*x\n    on x in [-1, 1]\nrule stable r: log(exp(x)) => x\n"
     'import "a.grad" as a\nfrom "b.grad" import c as d\nm = 3 +/- 1 \'kg\' "mass"\nj = grad(f(m), m)\n',
 ]
@@ -143,6 +153,17 @@ LINES = [
     "r = p @ c\n",
     "r = p.T @ v\n",
     "r2 = p + v[:, None]\n",
+    "h[0] = 0\n",
+    "h[1] = v[0]\n",
+    "h[t] = h[t-1] + v[t] for t in range(1, N)\n",
+    "h[t] = h[t+1] for t in range(N-1, -1, -1)\n",
+    "h[i, j] = v[i]*v[j] for i in range(N) for j in range(N)\n",
+    "for t in range(N):\n",
+    "for i, a in enumerate(v):\n",
+    "    h[t] = y + v[t]\n",
+    "    h[t], l[t] = 1\n",
+    "l = [v[i+1] for i in range(N-1)]\n",
+    "l = sum(a for a in v if a > 0)\n",
 ]
 
 CHARACTERS = "xyzN012.eE+-*/%@=<>!()[]{},:;\"'#_ \t\n\r\\^|&$~?`사，（−×\u0301\u200b\ufeff\u3000\x00\f\v\x1c\x85\u2028"
@@ -222,6 +243,55 @@ formulas = st.recursive(operands, combined, max_leaves=6).map(
     "x = 1.5\nv = [1, 2, 3]\nA = [[1, 2], [3, 4]]\ninput i : int\ninput j : int[3]\ninput m : bool[3]\nconst k = 2\n"
     "input u : [N]\ny = {}\n".format
 )
+
+
+loops = st.sampled_from(
+    ["range({})", "range({}, {})", "range({}, {}, {})", "zip({}, {})", "enumerate({})", "{}", "range(N)", "range(3)"]
+)
+indices = st.sampled_from(
+    ["i", "j", "i-1", "i+1", "2*i", "N-1-i", "i+j", "0", "1", "-1", "N", "p[i]", "i:i+2", ":", "k", "i, j", "0, i"]
+)
+
+
+@st.composite
+def looped(draw: st.DrawFn) -> str:
+    """Comprehensions and indexed definitions that the grammar takes, with bounds, indices and elements that may not fit."""
+    small = st.sampled_from(
+        ["x", "v", "A", "i", "j", "k", "N", "0", "1", "2", "-1", "v[i]", "A[i, j]", "A[i]", "s[i-1]", "s[0]", "s", "p"]
+    )
+
+    def clause(name: str) -> str:
+        over = draw(loops)
+        target = draw(st.sampled_from([name, name, name, f"{name}, j", "i, (j, k)"]))
+        return f" for {target} in {over.format(*(draw(small) for _ in range(3)))}"
+
+    def element(depth: int) -> str:
+        how = draw(st.integers(0, 7 if depth else 3))
+        if how < 3:
+            return draw(st.one_of(small, indices.map("v[{}]".format), indices.map("A[{}]".format), indices.map("s[{}]".format)))
+        if how == 3:
+            return draw(small)
+        parts = [element(depth - 1) for _ in range(2)]
+        if how == 4:
+            return f"({parts[0]} {draw(st.sampled_from(['+', '*', '-', '/', '@', '**', '//', '%']))} {parts[1]})"
+        if how == 5:
+            return f"({parts[0]} if {parts[1]} > {draw(small)} else {draw(small)})"
+        body = parts[0] + clause("j") + (f" if {parts[1]} > 1" if draw(st.booleans()) else "")
+        return f"[{body}]" if how == 6 else f"{draw(functions)}({body})"
+
+    lines = ["input v : [N]", "input A : [N, N]", "input p : int[N]", "x = 2", "const k = 3"]
+    for _ in range(draw(st.integers(1, 3))):
+        target = draw(st.sampled_from(["s", "s", "q"]))
+        index = draw(indices)
+        made = f"{target}[{index}] = {element(2)}"
+        how = draw(st.integers(0, 4))
+        if how == 0:
+            lines += [f"for {clause('i')[5:]}:", f"    w = {element(1)}", f"    {made}"]
+        elif how < 3:
+            lines.append(made + clause("i") + (clause("j") if "j" in index else ""))
+        else:
+            lines.append(f"{made if how == 3 else f'y = [{element(2)}{clause(chr(105))}]'}")
+    return "\n".join(lines) + "\n"
 
 
 @st.composite
@@ -320,6 +390,12 @@ def test_formulas_that_may_not_fit(text: str) -> None:
     survives(text)
 
 
+@settings(max_examples=600, **QUIET)
+@given(looped())
+def test_loops_that_may_not_fit(text: str) -> None:
+    survives(text)
+
+
 @settings(max_examples=500, **QUIET)
 @given(mutated())
 def test_mutated_programs(text: str) -> None:
@@ -328,7 +404,7 @@ def test_mutated_programs(text: str) -> None:
 
 def test_truncated_programs() -> None:
     """A program that is still being typed: every beginning of every program."""
-    for text in PROGRAMS[-11:]:
+    for text in PROGRAMS[-14:]:
         for end in range(len(text)):
             survives(text[:end], call=False)
 

@@ -88,8 +88,8 @@ class GradPrinter(TapePrinter):
         if name == "transpose" and instr.attrs[0] == tuple(reversed(range(instr.type.rank))):
             return f"{self.at(args[0], ATOM)}.T", ATOM
         shown = [self.at(a) for a in args]
-        if name == "einsum":
-            return self.call("einsum", [f'"{instr.attrs[0]}"', *shown])
+        if name in ("einsum", "zeinsum"):
+            return self.call(name, [f'"{instr.attrs[0]}"', *shown])
         if "variadic" in op.flags:
             shown = ["[" + ", ".join(shown) + "]"]
         settings = [f"{a}={value_text(v)}" for a, v in zip(op.attrs, instr.attrs, strict=True)]

@@ -11,7 +11,7 @@ from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, nu
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Shape, add, mul
+from gradlang.types import Dim, Shape, add, at_least, mul
 
 
 def spelled(op: Op) -> bool:
@@ -236,6 +236,8 @@ def _ranges(
         if step < 0:
             whole = isinstance(last, int) and last < 0
             stop = "" if whole else dim_text(last, p.sizes)
+            if not whole and not at_least(last, 0):  # -1 would be the last entry
+                stop = f"({stop} if {stop} >= 0 else None)"
             parts.append("::-1" if whole and step == -1 and length == dim else f"{dim_text(start, p.sizes)}:{stop}:{step}")
             continue
         stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
@@ -341,6 +343,8 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     ),
     "within": lambda p, i: p.helper("within", p.at(i.args[0]), dim_text(i.attrs[0], p.sizes)),
     "einsum": _einsum,
+    "zmatmul": lambda p, i: p.helper("zmatmul", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
+    "zeinsum": lambda p, i: p.helper("zeinsum", repr(i.attrs[0]), *(p.at(a) for a in i.args)),
     "real": _real,
     **numpy_windows.STRUCTURAL,
     **numpy_linalg.STRUCTURAL,

@@ -12,12 +12,37 @@ HELPERS: dict[str, str] = {
         raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
     return np.where(index < 0, index + n, index)
 ''',
+    "zmatmul": '''def zmatmul(a, b, zeros):
+    """a @ b, where exact zeros of one factor (0: a, 1: b) win over infinities and nans of the other."""
+    out = a @ b
+    if np.isfinite(out.sum()):
+        return out
+    g, p = (a, b) if zeros == 0 else (b, a)
+    lost = ~np.isfinite(p)
+    there, clean = g != 0.0, np.where(lost, 0.0, p)
+    if zeros == 0:
+        return np.where(there.astype(F) @ lost.astype(F) > 0.0, out, a @ clean)
+    return np.where(lost.astype(F) @ there.astype(F) > 0.0, out, clean @ b)
+''',
+    "zeinsum": '''def zeinsum(spec, g, *others):
+    """einsum, where exact zeros of the first array win over infinities and nans of the others."""
+    out = np.einsum(spec, g, *others, optimize=True)
+    if np.isfinite(out.sum()):
+        return out
+    lost = [~np.isfinite(p) for p in others]
+    there = (g != 0.0).astype(F)
+    hit = sum(
+        np.einsum(spec, there, *(x.astype(F) if k == j else np.ones_like(p) for k, (x, p) in enumerate(zip(lost, others))))
+        for j in range(len(others))
+    )
+    return np.where(hit > 0.0, out, np.einsum(spec, g, *(np.where(x, 0.0, p) for x, p in zip(lost, others))))
+''',
     "earlier": '''def earlier(index, at, low, way):
     """Indices of steps of a recurrence before those at `at`, from `low` on; the steps go up (1) or down (-1)."""
     index, at = np.broadcast_arrays(index, at)
     bad = ((index - low) * way < 0) | ((at - index) * way < 1)
     if bad.any():
-        raise IndexError(f"index {index[bad].flat[0]} at step {at[bad].flat[0]} is not that of an earlier step")
+        raise IndexError(f"index {index[bad].flat[0]} is not one of those known there, {low} to {at[bad].flat[0] - way}")
     return index
 ''',
     "nearest": '''def nearest(index, n):

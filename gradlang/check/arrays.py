@@ -254,6 +254,10 @@ class Special:
     run: Callable[..., Any]
 
 
+def zeinsum(e: Elaborator, span: Span, **given: Value) -> Value:
+    return e.apply("zeinsum", tuple(given[k] for k in "abcdefgh" if k in given), (given["spec"],), span)
+
+
 def _einsum(e: Elaborator, span: Span, **given: Value) -> Value:
     return einsum(e, span, given["spec"], *(given[k] for k in "abcdefgh" if k in given))
 
@@ -294,5 +298,6 @@ SPECIAL: dict[str, Special] = {
     "arange": _special(arange, "start stop? step?"),
     **{name: _special(run, text) for name, (run, text) in windows.FUNCTIONS.items()},
     "einsum": _special(_einsum, "spec a b? c? d? e? f? g? h?"),
+    "zeinsum": _special(zeinsum, "spec a b? c? d? e? f? g? h?"),
     **{name: _special(run, text) for name, (run, text) in matrices.FUNCTIONS.items()},
 }

@@ -23,8 +23,7 @@ INTERNAL = frozenset(
     "count kept_shape reduced_shape reduced_last swapped axis_shape inverse_permutation is_none is_integer shift spread "
     "squeeze_axis expand_reduced swap_last outer_last rows_product leading_sum flat_unless first_unless product_along "
     "running_product impulse windows filter_windows batch_axes channels channel_shape filtered piece interp_on as_columns "
-    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis "
-    "earlier zmatmul zeinsum".split()
+    "from_columns on_matrix leading_column later_columns of_matrix is_text matrix_norm entries_norm line_sums line_axis".split()
 )
 
 
@@ -76,13 +75,13 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
             raise Problem(errors_modules.not_a_function(name, node.func.span, imports.public(value)))
         is_value = value is not None
         raise Problem(errors.unknown_function(name, node.func.span, function_names(e, env.home), is_value))
+    if name == "where" and env.home.function(name) is None and len(node.args) == 3 and not node.keywords:
+        cond, then, other = node.args  # the same as `then if cond else other`
+        e.push(ast.IfElse(then, cond, other, node.span), env)
+        return
     e.then(_called, node, env, e)
-    if name == "where":  # as in `a if c else b`: what is read here may not be what is taken
-        e.then(guard, -1, e)
     for expr in (*(k.value for k in reversed(node.keywords)), *reversed(node.args)):
         e.push(expr, env)
-    if name == "where":
-        e.then(guard, 1, e)
 
 
 def misplaced(node: ast.Call) -> None:
@@ -96,11 +95,6 @@ def _iterable(node: ast.Call, e: Elaborator) -> None:
     assert isinstance(node.func, ast.Name)
     poisoned = any(isinstance(a, Poison) for a in args)
     e.values.append(POISON if poisoned else comprehension.ITERABLES[node.func.id](args, node, e))
-
-
-def guard(change: int, e: Elaborator) -> None:
-    """Counts the choices around an expression."""
-    e.guarded += change
 
 
 def _called(node: ast.Call, env: Env, e: Elaborator) -> None:

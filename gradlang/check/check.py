@@ -51,11 +51,11 @@ class ProgramSink:
         return self.program.nodes
 
     @property
-    def requirements(self) -> list[tuple[Dim, int, Span]]:
+    def requirements(self) -> list[tuple[Dim, int, Span, str]]:
         return self.program.requirements
 
-    def require(self, dim: Dim, low: int, span: Span) -> None:
-        self.program.requirements.append((dim, low, span))
+    def require(self, dim: Dim, low: int, span: Span, wrong: str) -> None:
+        self.program.requirements.append((dim, low, span, wrong))
 
 
 class Checker:
@@ -66,7 +66,7 @@ class Checker:
         self.program, self.elaborator = program, elaborator
         self.sink = ProgramSink(program)
         self.abandoned = False  # the program is too large to go on
-        self.demands: list[tuple[list[int], list[tuple[Dim, int, Span]]]] = []  # what definitions demand of the sizes
+        self.demands: list[tuple[list[int], list[tuple[Dim, int, Span, str]]]] = []  # what definitions demand of the sizes
         self.problems: list[Diagnostic] = []
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}

@@ -7,7 +7,7 @@ The element is elaborated once, with an `Index` for every variable: what depends
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import derive, errors, indexing, lift, loops
@@ -58,7 +58,6 @@ class Frame:
     loops: list[Loop] = field(default_factory=list)
     mask: Value = None
     guards: int = 0
-    facts: int = 0
     poisoned: bool = False
 
 
@@ -114,17 +113,9 @@ def guard(frame: Frame, mask: Value, e: Elaborator, span: Span) -> None:
     if isinstance(mask, Poison):
         frame.poisoned = True
         return
-    if frame.mask is not None:
-        mask = e.apply("logical_and", (frame.mask, mask), (), span)
-    frame.mask = mask
+    e.enter(mask, True)
     frame.guards += 1
-    e.guarded += 1
-
-
-def assume(frame: Frame, index: Dim | Index, e: Elaborator) -> None:
-    """From here on an index is 0 or more."""
-    e.facts.append(index)
-    frame.facts += 1
+    frame.mask = mask if frame.mask is None else e.apply("logical_and", (frame.mask, mask), (), span)
 
 
 def iterate(over: Value, clause: ast.For, frame: Frame, e: Elaborator) -> Value:
@@ -164,6 +155,7 @@ def _plain_length(over: Range) -> Dim:
 
 
 def _steps(start: Dim, stop: Dim, step: int) -> Dim:
+    """How many steps a range has. Raises Misfit where that is no formula of the sizes."""
     found = loops.steps(start, stop, step)
     if found is None:
         raise Misfit(
@@ -178,7 +170,12 @@ def item_at(over: Value, loop: Loop, e: Elaborator, span: Span) -> Value:
         return loops.plus(over.start, Index(0, ((loop, over.step),)))
     if isinstance(over, Zipped):
         return Several(item_at(part, loop, e, span) for part in over.parts)
-    return indexing.get(e, e.ref(over, span), [Index(0, ((loop, 1),))], span)
+    return indexing.get(e, from_zero(e.ref(over, span)), [Index(0, ((loop, 1),))], span)
+
+
+def from_zero(x: Ref | Poison) -> Ref | Poison:
+    """A sequence as an array of its entries, wherever its indices start."""
+    return replace(x, origin=x.origin and (0, *x.origin[1:])) if isinstance(x, Ref) else x
 
 
 def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span) -> Value:
@@ -188,28 +185,40 @@ def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span)
         raise Misfit("an endless range must be zipped with something that ends")
     way = loops.plus(stop, start, -1)
     if not isinstance(way, Index):
-        length = _steps(0, way, step)
+        length = _steps(0, way, step) if isinstance(start, Index) or isinstance(stop, Index) else _steps(start, stop, step)
         indexing.require_length(e, length, span)
         return loops.plus(start, Index(0, ((e.loop(name, length, span, frame.loops), step),)))
     if abs(step) != 1:
-        raise Misfit("a range whose length depends on another loop goes in steps of 1 or -1")
+        raise Misfit(
+            "a range whose length depends on another loop goes in steps of 1 or -1", "scale the index instead: `x[2*j]`"
+        )
     first = loops.smallest(start) if step > 0 else loops.largest(start)
     last = loops.largest(stop) if step > 0 else loops.smallest(stop)
     length = _steps(first, last, step)
     indexing.require_length(e, length, span)
     item = loops.plus(first, Index(0, ((e.loop(name, length, span, frame.loops), step),)))
     if isinstance(start, Index):
-        assume(frame, loops.plus(item, start, -1) if step > 0 else loops.plus(start, item, -1), e)
-        guard(frame, e.apply("greater_equal" if step > 0 else "less_equal", (item, start), (), span), e, span)
+        after = e.apply("greater_equal" if step > 0 else "less_equal", (item, start), (), span)
+        imply(after, loops.plus(item, start, -1) if step > 0 else loops.plus(start, item, -1), e)
+        guard(frame, after, e, span)
     if isinstance(stop, Index):
         gap = loops.plus(stop, item, -1) if step > 0 else loops.plus(item, stop, -1)
-        assume(frame, loops.plus(gap, -1), e)
-        guard(frame, e.apply("less" if step > 0 else "greater", (item, stop), (), span), e, span)
+        before = e.apply("less" if step > 0 else "greater", (item, stop), (), span)
+        imply(before, loops.plus(gap, -1), e)
+        guard(frame, before, e, span)
     return item
+
+
+def imply(cond: Value, fact: Dim | Index, e: Elaborator) -> None:
+    """Notes that an index is 0 or more where a condition holds."""
+    if isinstance(cond, Ref):
+        e.implied[cond.id] = ([fact], [])
 
 
 def bind_targets(targets: tuple[Any, ...], item: Value, env: Env, span: Span, e: Elaborator) -> None:
     """Names for an item: one name takes it whole, several take its parts."""
+    if (twice := ast.bound_twice(targets)) is not None:
+        raise Problem(errors.bound_twice(twice, span))
     stack: list[tuple[Any, Value]] = [(targets[0] if len(targets) == 1 else targets, item)]
     while stack:
         target, value = stack.pop()
@@ -225,16 +234,17 @@ def parts(value: Value, count: int, span: Span, e: Elaborator) -> list[Value]:
     if isinstance(value, tuple) and len(value) == count:
         return list(value)
     if isinstance(value, Ref) and value.type.shape and value.type.shape[0] == count:
-        return [indexing.get(e, value, [k], span) for k in range(count)]
-    got = f"{len(value)} values" if isinstance(value, tuple) else "one value"
-    raise Misfit(f"{count} names are given for {got}")
+        return [indexing.get(e, from_zero(value), [k], span) for k in range(count)]
+    many = value if isinstance(value, tuple) else value.type.shape if isinstance(value, Ref) else ()
+    got = f"{len(value)} values" if isinstance(value, tuple) else f"{many[0]} values" if many else "one value"
+    raise Misfit(f"{count} names are given for {got}", "give as many names as there are values")
 
 
 # ------------------------------------------------------------------ the element, and the result
 def _finish(node: ast.Comprehension, frame: Frame, e: Elaborator) -> None:
     element = e.values.pop()
-    e.guarded -= frame.guards
-    del e.facts[len(e.facts) - frame.facts :]
+    for _ in range(frame.guards):
+        e.leave()
     if frame.poisoned or isinstance(element, Poison):
         e.values.append(POISON)
     elif not node.bracketed:
@@ -290,7 +300,8 @@ def reduce(name: str, given: Generated, node: ast.Call, e: Elaborator) -> Value:
         raise Problem(errors.generator_alone(name, node.span))
     if given.mask is not None:
         if name not in NEUTRAL:
-            raise Misfit(f"`{name}` takes no `if` in its comprehension")
+            takes = ", ".join(f"`{n}`" for n in NEUTRAL)
+            raise Misfit(f"`{name}` takes no `if` in its comprehension", f"these do: {takes}")
         element = e.apply("where", (given.mask, element, NEUTRAL[name]), (), span)
     x = close(element, over, e, span)
     if not isinstance(x, Ref):
@@ -298,7 +309,7 @@ def reduce(name: str, given: Generated, node: ast.Call, e: Elaborator) -> Value:
     axes: Any = tuple(range(len(over)))
     if name in ("argmax", "argmin"):
         if len(over) > 1:
-            raise Misfit(f"`{name}` goes over one loop")
+            raise Misfit(f"`{name}` goes over one loop", f"`{name}([... for ... for ...])` counts the entries of a list")
         axes = 0
     if name == "mean" and given.mask is not None:
         total = e.apply("sum", (x,), (axes, False), span)
@@ -319,13 +330,15 @@ class Reduction:
 def range_of(args: list[Value], node: ast.Call, e: Elaborator) -> Range:
     for a in args:
         if isinstance(a, bool) or not isinstance(a, (int, Size, Index)):
-            hint = "an input is no bound: write `const n = ...`, or use a size" if isinstance(a, Ref) else ""
+            hint = "a bound is known before the call: write `const n = ...`, or use a size of an array"
             raise Misfit("the bounds of a range are whole numbers, sizes and indices of outer loops", hint)
-    if not 1 <= len(args) <= 3 or node.keywords:
+    if node.keywords:
+        raise Problem(errors.unknown_keyword("range", node.keywords[0].name, node.keywords[0].span, ()))
+    if not 1 <= len(args) <= 3:
         raise Problem(errors.arity("range", len(args), "1 to 3 arguments", node.span, "write `range(start, stop, step)`"))
     start, stop, step = (0, args[0], 1) if len(args) == 1 else (args[0], args[1], args[2] if len(args) == 3 else 1)
     if not isinstance(step, int) or step == 0:
-        raise Misfit("the step of a range is a whole number other than 0")
+        raise Misfit("the step of a range is a whole number other than 0", "for example `range(n - 1, -1, -1)`")
     return Range(start, stop, step)
 
 
@@ -334,7 +347,7 @@ def enumerated(args: list[Value], node: ast.Call, e: Elaborator) -> Zipped:
         raise Problem(errors.arity("enumerate", len(args), "1 or 2 arguments", node.span, "write `enumerate(x)`"))
     start = args[1] if len(args) == 2 else 0
     if isinstance(start, bool) or not isinstance(start, (int, Size)):
-        raise Misfit("`enumerate` starts from a whole number")
+        raise Misfit("`enumerate` starts from a whole number", "for example `enumerate(x, 1)`")
     return Zipped((Range(start, None, 1), args[0]))
 
 

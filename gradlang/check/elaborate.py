@@ -41,7 +41,7 @@ class Mark:
     required: int
     at: Span | None
     scope: tuple[str, ...]
-    guarded: int
+    guards: int
     calls: dict[tuple[str, ...], int]
 
 
@@ -61,7 +61,8 @@ class Elaborator:
         self.trail: list[tuple[str, Span, ast.Function]] = []  # the calls that the current node stands in
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
-        self.guarded = 0
+        self.guards: list[tuple[Value, bool, int]] = []  # conditions, what they must be, and how many facts follow
+        self.implied: dict[int, tuple[list[Dim | Index], list[Dim | Index]]] = {}  # by condition: if true, if false
         self.entered = 0
         self.depth = 0
         self.taken: dict[int, frozenset[str]] = {}  # by function: the names by which it takes derivatives
@@ -110,7 +111,7 @@ class Elaborator:
         """Where the elaboration stands, for `recover`."""
         required = len(getattr(self.sink, "requirements", ()))
         lengths = tuple(len(items) for items in self.lists())
-        return Mark(lengths, required, self.at, self.scope, self.guarded, dict(self.calls))
+        return Mark(lengths, required, self.at, self.scope, len(self.guards), dict(self.calls))
 
     def recover(self, mark: Mark, keep_problems: bool = False) -> None:
         """Forgets all that was made since a mark; problems are kept on request."""
@@ -118,7 +119,30 @@ class Elaborator:
             if k != 1 or not keep_problems:
                 del items[length:]
         del getattr(self.sink, "requirements", [])[mark.required :]
-        self.at, self.scope, self.guarded, self.calls = mark.at, mark.scope, mark.guarded, dict(mark.calls)
+        self.at, self.scope, self.calls = mark.at, mark.scope, dict(mark.calls)
+        del self.guards[mark.guards :]
+        known = len(self.nodes)
+        self.implied = {i: facts for i, facts in self.implied.items() if i < known}
+
+    def enter(self, cond: Value, wanted: bool) -> None:
+        """From here on only the counts and entries matter where a condition is as wanted."""
+        facts = self.implied.get(cond.id, ([], []))[0 if wanted else 1] if isinstance(cond, Ref) else []
+        self.guards.append((cond, wanted, len(facts)))
+        self.facts.extend(facts)
+
+    def leave(self) -> None:
+        _, _, facts = self.guards.pop()
+        del self.facts[len(self.facts) - facts :]
+
+    def taken_here(self, span: Span) -> Value:
+        """Where the current expression counts, as a truth value; None if that is not known."""
+        out: Value = True
+        for cond, wanted, _ in self.guards:
+            if not isinstance(cond, Ref):
+                return None
+            here = cond if wanted else self.apply("logical_not", (cond,), (), span)
+            out = here if out is True else self.apply("logical_and", (out, here), (), span)
+        return out
 
     def proves(self, index: Dim | Index) -> bool:
         """Whether an index is plainly 0 or more at every count that the bounds of the loops around allow."""
@@ -129,7 +153,8 @@ class Elaborator:
         self.work.clear()
         self.values.clear()
         self.trail.clear()
-        self.at, self.scope, self.guarded = None, (), 0
+        self.at, self.scope = None, ()
+        self.guards.clear()
 
     def placed(self, diagnostic: Diagnostic) -> Diagnostic:
         """A diagnostic inside a library function, moved to the user's call; inside a user's function, with the calls."""

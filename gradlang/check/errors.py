@@ -8,6 +8,7 @@ from gradlang.check.errors_modules import no_file
 from gradlang.diagnostics import Diagnostic, did_you_mean
 from gradlang.source import Span
 from gradlang.syntax import ast
+from gradlang.types import Dim
 
 
 class Problem(Exception):
@@ -207,14 +208,25 @@ def several_values(count: int, span: Span) -> Diagnostic:
     )
 
 
-def out_of_range(index: int, dim: str, span: Span) -> Diagnostic:
-    return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help="indices count from 0")
+def out_of_range(index: Dim, first: Dim, dim: Dim, span: Span) -> Diagnostic:
+    hint = f"indices count from {first}"
+    return Diagnostic("G314", f"index {index} is outside an axis of length {dim}", span, help=hint)
 
 
-def reaches(index: int, dim: str, loops: Sequence[str], span: Span) -> Diagnostic:
+def reaches(index: Dim, first: Dim, dim: Dim, loops: Sequence[str], span: Span, entry: bool) -> Diagnostic:
     names = " and ".join(f"`{n}`" for n in dict.fromkeys(loops))
+    run = "run" if len(set(loops)) > 1 else "runs"
+    axis = f"an axis of length {dim}" + (f" that starts at {first}" if first != 0 else "")
+    text = f"this {'index' if entry else 'slice'} reaches {index} as {names} {run}, outside {axis}"
     hint = "indices count from 0 to one less than the length: mend the range, or guard it: `x[i - 1] if i > 0 else 0`"
-    return Diagnostic("G314", f"this index reaches {index} as {names} runs, outside an axis of length {dim}", span, help=hint)
+    if first != 0 or not entry:
+        hint = "mend the range of the loop"
+    return Diagnostic("G314", text, span, help=hint)
+
+
+def before_first(index: object, first: Dim, span: Span) -> Diagnostic:
+    text = f"index {index} is before the first one, which is {first}"
+    return Diagnostic("G314", text, span, help="this sequence is defined from there on")
 
 
 def bad_constant(message: str, span: Span, help: str = "") -> Diagnostic:
@@ -227,9 +239,11 @@ def not_earlier(name: str, loop: str, span: Span) -> Diagnostic:
     return Diagnostic("G320", f"this entry of `{name}` is not made by an earlier step for every `{loop}`", span, help=hint)
 
 
-def no_first(name: str, lag: int, known: int, span: Span) -> Diagnostic:
+def no_first(name: str, lag: int, known: int, loop: str, guarded: bool, span: Span) -> Diagnostic:
     have = "none is defined" if not known else "only one is defined" if known == 1 else f"only {known} are defined"
     hint = f"define the first entries on lines of their own, for example `{name}[0] = ...`"
+    if guarded:
+        hint += f", or guard the look back by a condition on `{loop}` alone (`if {loop} > 0`)"
     steps = "one entry" if lag == 1 else f"{lag} entries"
     return Diagnostic("G321", f"the first step of `{name}` looks back {steps}, but {have} before it", span, help=hint)
 
@@ -249,10 +263,11 @@ def entry_twice(name: str, span: Span, first: Span) -> Diagnostic:
     return Diagnostic("G323", f"an entry of `{name}` is defined twice", span, "here", labels=labels, help="keep one of them")
 
 
-def rows_missing(name: str, known: Sequence[tuple[str, str]], other: str, span: Span) -> Diagnostic:
-    known_rows = f"[{known[0][0]}, {known[-1][1]})" if known else "none"
-    text = f"the indices of `{name}` do not touch: {known_rows} are defined, and others from {other} on"
-    return Diagnostic("G323", text, span, help="the entries that are defined must form one block without gaps or overlaps")
+def rows_missing(name: str, last: Dim, other: Dim, span: Span, first: Span, sure: bool) -> Diagnostic:
+    text = f"the entries of `{name}` up to index {last} and those from {other} on do not touch"
+    labels = ((first, f"up to index {last}"),)
+    hint = "the entries that are defined form one block, without gaps and overlaps"
+    return Diagnostic("G323", text if sure else f"{text} for every size", span, f"from {other} on", labels=labels, help=hint)
 
 
 def rows_differ(name: str, first: str, other: str, span: Span) -> Diagnostic:
@@ -294,6 +309,15 @@ def mixed_targets(name: str, span: Span) -> Diagnostic:
 def conditional_definition(span: Span) -> Diagnostic:
     hint = "write `y[i] = e if c else other for i in ...`"
     return Diagnostic("G323", "an indexed definition takes no `if`: every entry must be defined", span, help=hint)
+
+
+def bound_twice(name: str, span: Span) -> Diagnostic:
+    return Diagnostic("G203", f"this `for` gives `{name}` two meanings", span, help="use two names")
+
+
+def below_zero(name: str, low: Dim, span: Span) -> Diagnostic:
+    text = f"the first index at which `{name}` is defined here is {low}"
+    return Diagnostic("G323", text, span, help="indices are 0 or more: mend the range of the loop")
 
 
 def unindexed_loop(name: str, span: Span) -> Diagnostic:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from gradlang.check import calls, comprehension, derive, errors, imports, indexing, statics
 from gradlang.check.errors import Problem
+from gradlang.check.loops import Index, plus
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scope import Env
+from gradlang.source import Span
 from gradlang.syntax import ast
+from gradlang.types import Size
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
@@ -43,7 +46,24 @@ def _applied(node: ast.Apply, e: Elaborator) -> None:
     elif node.op == "div" and not isinstance(args[1], Ref) and statics.is_zero(args[1]) and e.at is None:
         raise Problem(errors.bad_constant("this divides by zero", node.args[1].span))
     else:
-        e.values.append(e.apply(node.op, args, (), node.span))
+        made = e.apply(node.op, args, (), node.span)
+        if node.op in LOGIC and isinstance(made, Ref):
+            _imply(node.op, args, made, e)
+        e.values.append(made)
+
+
+LOGIC = ("logical_and", "logical_or", "logical_not")
+
+
+def _imply(op: str, args: list[Value], made: Ref, e: Elaborator) -> None:
+    """What a condition says of indices follows from its parts."""
+    sides = [e.implied.get(a.id, ([], [])) if isinstance(a, Ref) else ([], []) for a in args]
+    if op == "logical_not":
+        e.implied[made.id] = (sides[0][1], sides[0][0])
+    elif op == "logical_and":
+        e.implied[made.id] = ([f for true, _ in sides for f in true], [])
+    else:
+        e.implied[made.id] = ([], [f for _, false in sides for f in false])
 
 
 def _compare(node: ast.Compare, env: Env, e: Elaborator) -> None:
@@ -57,12 +77,35 @@ def _compared(node: ast.Compare, e: Elaborator) -> None:
     parts: list[Value] = []
     for op, a, b in zip(node.ops, args, args[1:], strict=False):
         known = statics.fold(op, [a, b])
-        parts.append(e.apply(op, (a, b), (), node.span) if known is statics.UNKNOWN else known)
+        parts.append(_comparison(op, a, b, node.span, e) if known is statics.UNKNOWN else known)
     out = parts[0]
     for p in parts[1:]:
         known = statics.fold("logical_and", [out, p])
-        out = e.apply("logical_and", (out, p), (), node.span) if known is statics.UNKNOWN else known
+        if known is statics.UNKNOWN:
+            made = e.apply("logical_and", (out, p), (), node.span)
+            if isinstance(made, Ref):
+                _imply("logical_and", [out, p], made, e)
+            known = made
+        out = known
     e.values.append(out)
+
+
+def _comparison(op: str, a: Value, b: Value, span: Span, e: Elaborator) -> Value:
+    """A comparison, and what it says of the indices of loops."""
+    made = e.apply(op, (a, b), (), span)
+    whole = all(isinstance(x, (int, Size, Index)) and not isinstance(x, bool) for x in (a, b))
+    if whole and isinstance(made, Ref):
+        over, under = plus(a, b, -1), plus(b, a, -1)
+        more, less = plus(over, -1), plus(under, -1)
+        e.implied[made.id] = {
+            "less": ([less], [over]),
+            "less_equal": ([under], [more]),
+            "greater": ([more], [under]),
+            "greater_equal": ([over], [less]),
+            "equal": ([over, under], []),
+            "not_equal": ([], [over, under]),
+        }[op]
+    return made
 
 
 def _if_else(node: ast.IfElse, env: Env, e: Elaborator) -> None:
@@ -79,10 +122,10 @@ def _chosen(node: ast.IfElse, env: Env, e: Elaborator) -> None:
         e.values.append(POISON)
         return
     e.then(_selected, node, cond, e)
-    e.then(calls.guard, -1, e)
-    e.push(node.other, env)
-    e.push(node.then, env)
-    e.then(calls.guard, 1, e)
+    for side, wanted in ((node.other, False), (node.then, True)):
+        e.then(e.leave)
+        e.push(side, env)
+        e.then(e.enter, cond, wanted)
 
 
 def _selected(node: ast.IfElse, cond: Value, e: Elaborator) -> None:

@@ -12,7 +12,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scan import State
 from gradlang.ops.shapes import Misfit
-from gradlang.source import Span
+from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, Size, add, at_least, sub
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Block:
     low: Dim
     length: Dim
     rows: Ref
+    span: Span = NOWHERE
 
     @property
     def stop(self) -> Dim:
@@ -116,8 +117,8 @@ class Growing:
             raise Problem(errors.not_earlier(self.name, level.loop.name, span))
         if not at_least(sub(state.rows, lag), 0):
             if isinstance(state.rows, int):
-                if not e.guarded:
-                    raise Problem(errors.no_first(self.name, lag, state.rows, span))
+                if not e.proves(Index(state.rows - lag, ((level.loop, 1),))):
+                    raise Problem(errors.no_first(self.name, lag, state.rows, level.loop.name, bool(e.guards), span))
                 level.short = max(level.short, lag - state.rows)
             else:
                 indexing.require(e, sub(state.rows, lag), 0, span)
@@ -154,7 +155,7 @@ class Growing:
             place = loops.plus(state.rows, offset, level.way)
         else:
             at = e.index_array(level.now, span)
-            low = sub(level.base, state.rows) if level.way > 0 else level.base
+            low = sub(level.base, state.rows) if level.way > 0 else add(level.base, state.rows)
             checked = e.apply("earlier", (item, at), (low, level.way), span)
             offset = e.apply("sub", (checked, level.base), (), span)
             offset = offset if level.way > 0 else e.apply("neg", (offset,), (), span)

@@ -85,7 +85,11 @@ def get(e: Elaborator, x: Ref | Poison, items: list[Value], span: Span) -> Value
             look.shape.append(1)
         else:
             look.item(item, *next(dims))
-    return _take(e, look.cut(), look.takes, span)
+    made = look.cut()
+    for axis, where in look.windows:
+        at = _held(e, where, look.shape[axis], "within", span) if e.guards else where
+        made = e.apply("take_axis", (made, at), (axis,), span)
+    return _take(e, made, look.takes, span)
 
 
 class Look:
@@ -96,41 +100,52 @@ class Look:
         self.starts: list[Dim] = []
         self.lengths: list[Dim] = []
         self.steps: list[int] = []
+        self.origin: Dim = 0  # the first index of the axis
+        self.origins: list[tuple[int, Dim]] = []  # the first index of the axes that stay, by their place in `shape`
         self.shape: list[Dim] = []  # of the result, but for index arrays: they still have the whole axis
         self.loops: list[tuple[Loop, int]] = []  # loops that take the place of an axis
         self.shared: set[Loop] = set()  # loops that more than one axis runs along: a diagonal is no slice
-        self.takes: list[tuple[int, Ref, bool]] = []  # (place in `shape`, index, whether it is known to be inside)
+        # (place in `shape`, index, how it is held inside: None if it is known to be, "" if the op sees to it)
+        self.takes: list[tuple[int, Ref, str | None]] = []
+        self.windows: list[tuple[int, Ref]] = []  # slices that move with a loop: each on its own axis, as slices are
 
     def item(self, item: Value, axis: int, dim: Dim) -> None:
-        origin = self.x.origin[axis] if self.x.origin else 0
-        if origin != 0:
-            item = _moved(item, origin)
+        self.origin = self.x.origin[axis] if self.x.origin else 0
+        if self.origin != 0:
+            item = _moved(self.e, item, self.origin, dim, self.span)
         if isinstance(item, tuple):
             item = integers(self.e, item, self.span)
         if isinstance(item, Cut) and (isinstance(item.start, Index) or isinstance(item.stop, Index)):
-            item = self.window(item, dim)
+            self.windows.append((len(self.shape), self.window(item, dim)))
+            item = Cut(None, None, None)
         if isinstance(item, Index):
             loop = item.loops[0]
             plain = len(item.terms) == 1 and loop not in (*self.x.axes, *self.x.steps, *self.shared)
-            sure = inside(item, dim)
-            if not sure and not self.e.guarded:
+            check = None if inside(item, dim) else "nearest" if self.proved(item, dim) else "within"
+            if check and not self.e.guards:
                 self.require(item, dim)
-                sure = True
-            if sure and plain:
+                check = None
+            if check is None and plain:
                 self.put(item.base, loop.length, item.factor(loop))
                 self.loops.append((loop, axis))
                 return
-            self.array(self.e.index_array(item, self.span), axis, dim, sure)
+            self.array(self.e.index_array(item, self.span), axis, dim, check)
         elif isinstance(item, Ref):
-            self.array(_whole(item), axis, dim, False)
+            self.array(_whole(item), axis, dim, "within" if self.e.guards else "")
         else:
-            start, length, step = _bounds(self.e, item, dim, self.span)
+            start, length, step = _bounds(self.e, item, dim, self.span, self.origin)
             self.put(start, length, step)
             if isinstance(item, Cut):
+                whole = item.start is None and item.stop is None and step == 1
+                self.origins.append((len(self.shape), self.origin if whole else 0))
                 self.shape.append(length)
 
-    def array(self, index: Ref, axis: int, dim: Dim, sure: bool) -> None:
-        self.takes.append((len(self.shape), index, sure))
+    def proved(self, item: Index, dim: Dim) -> bool:
+        """Whether the conditions around say that an index is inside."""
+        return self.e.proves(item) and self.e.proves(plus(sub(dim, 1), item, -1))
+
+    def array(self, index: Ref, axis: int, dim: Dim, check: str | None) -> None:
+        self.takes.append((len(self.shape), index, check))
         self.put(0, dim, 1)
         self.shape.append(dim)
 
@@ -139,28 +154,32 @@ class Look:
         self.lengths.append(length)
         self.steps.append(step)
 
-    def require(self, item: Index, dim: Dim) -> None:
+    def require(self, item: Index, dim: Dim, last: int = 1) -> None:
+        """An index is in 0 to dim - last for every count."""
         low, high = smallest(item), largest(item)
-        for bound in (low, high):
-            if isinstance(bound, int) and (bound < 0 or (isinstance(dim, int) and bound >= dim)):
-                counts = all(isinstance(at.length, int) and at.length > 0 for at in item.loops)
-                if counts:
-                    raise Problem(errors.reaches(bound, str(dim), [at.name for at in item.loops], self.span))
+        room = sub(sub(dim, last), high)
+        for bound, left in ((low, low), (high, room)):
+            # a negative number: wrong for every size for which the loops run at all
+            if isinstance(left, int) and left < 0:
+                names = [at.name for at in item.loops]
+                raise Problem(errors.reaches(add(bound, self.origin), self.origin, dim, names, self.span, bool(last)))
         require(self.e, low, 0, self.span)
-        require(self.e, sub(sub(dim, 1), high), 0, self.span)
+        require(self.e, room, 0, self.span)
 
-    def window(self, item: Cut, dim: Dim) -> Value:
+    def window(self, item: Cut, dim: Dim) -> Ref:
         """`x[i:i + 3]`: as many entries at every count, from a place that moves."""
         start = 0 if item.start is None else item.start
         stop = dim if item.stop is None else item.stop
         length = plus(stop, start, -1) if all(isinstance(b, (int, Size, Index)) for b in (start, stop)) else None
         if length is None or isinstance(length, Index) or item.step is not None:
             raise Misfit("the length of a slice must be the same at every count of a loop", "for example `x[i:i + 3]`")
-        if not self.e.guarded:
-            self.require(simple_index(start), add(dim, 1))
-            self.require(simple_index(stop), add(dim, 1))
+        if not self.e.guards:
+            self.require(simple_index(start), dim, 0)
+            self.require(simple_index(stop), dim, 0)
         iota = self.e.apply("iota", (), (length,), self.span)
-        return self.e.apply("add", (iota, start), (), self.span)
+        made = self.e.apply("add", (iota, start), (), self.span)
+        assert isinstance(made, Ref)
+        return made
 
     def cut(self) -> Value:
         """The array after the slice: loops in front, then the axes that stay and the new ones."""
@@ -180,21 +199,38 @@ class Look:
         shape = dims(axes) + tuple(self.shape)
         if shape != out.type.shape:
             out = e.raw("reshape", out, (shape,), self.span)
-        return Ref(out.id, Type(tuple(self.shape), x.type.dtype), axes, x.steps)
+        first = dict(self.origins) if not self.takes and not self.windows else {}
+        origin = tuple(first.get(k, 0) for k in range(len(self.shape)))
+        return Ref(out.id, Type(tuple(self.shape), x.type.dtype), axes, x.steps, origin if any(o != 0 for o in origin) else ())
 
 
 def simple_index(at: Dim | Index) -> Index:
     return at if isinstance(at, Index) else Index(at, ())
 
 
-def _moved(item: Value, origin: Dim) -> Value:
+def _moved(e: Elaborator, item: Value, origin: Dim, dim: Dim, span: Span) -> Value:
     """An index of an indexed definition that does not start at 0. From the end it is what it was."""
     if isinstance(item, Cut):
-        start, stop = (b if b is None else _moved(b, origin) for b in (item.start, item.stop))
+        start, stop = (b if b is None else _moved(e, b, origin, dim, span) for b in (item.start, item.stop))
         return Cut(start, stop, item.step)
-    if isinstance(item, int) and item < 0:
+    if isinstance(item, tuple):
+        item = integers(e, item, span)
+    if isinstance(item, Ref):
+        item = _whole(item)
+        stop = add(origin, dim)
+        end = e.sink.leaf("size" if isinstance(stop, Size) else "const", (stop,), INT, e.at or span)
+        held = _where_taken(e, item, origin, span)
+        if held is not None:
+            item = e.apply("earlier", (held, end), (origin, 1), span)
+        return e.apply("sub", (item, origin), (), span)
+    if isinstance(item, bool) or not isinstance(item, (int, Size, Index)) or (isinstance(item, int) and item < 0):
         return item
-    return plus(item, origin, -1) if isinstance(item, (int, Size, Index)) else item
+    made = plus(item, origin, -1)
+    if not isinstance(made, Index) and not at_least(made, 0):
+        if _negative(made):
+            raise Problem(errors.before_first(item, origin, span))
+        require(e, made, 0, span)
+    return made
 
 
 def too_many(used: int, type: Type) -> str:
@@ -228,20 +264,26 @@ def _whole(item: Ref) -> Ref:
     if item.type.dtype == "bool":
         raise Misfit(MASK, MASK_HELP)
     if item.type.dtype != "int":
-        raise Misfit(f"an index must be whole numbers, but this is {item.type}", "declare it as `input i : int` or `int[N]`")
+        raise Misfit(
+            f"an index must be whole numbers, but this is {item.type}",
+            "declare it as `input i : int` or `int[N]`; `//` divides whole numbers",
+        )
     return item
 
 
-def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim, int]:
+def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span, origin: Dim = 0) -> tuple[Dim, Dim, int]:
     """(start, length, step) of a slice or of one index on an axis of `dim` entries."""
     if not isinstance(item, Cut):
         if isinstance(item, bool) or not isinstance(item, (int, Size)):
             raise Misfit("an index is a whole number, a slice or an array of whole numbers")
         at = _from_end(item, dim)
-        if isinstance(at, int) and isinstance(dim, int) and not 0 <= at < dim:
-            raise Problem(errors.out_of_range(item if isinstance(item, int) else at, str(dim), span))
+        room = sub(sub(dim, at), 1)
+        if any(isinstance(bound, int) and bound < 0 for bound in (at, room)):
+            raise Problem(
+                errors.out_of_range(item if isinstance(item, int) and item < 0 else add(item, origin), origin, dim, span)
+            )
         require(e, at, 0, span)
-        require(e, sub(sub(dim, at), 1), 0, span)
+        require(e, room, 0, span)
         return at, 1, 1
     step = 1 if item.step is None else item.step
     if isinstance(step, bool) or not isinstance(step, int) or step == 0:
@@ -275,24 +317,46 @@ def _bounds(e: Elaborator, item: Value, dim: Dim, span: Span) -> tuple[Dim, Dim,
 
 
 def _from_end(at: Dim, dim: Dim) -> Dim:
-    negative = at < 0 if isinstance(at, int) else all(c < 0 for _, c in at.terms)
-    return add(dim, at) if negative else at
+    return add(dim, at) if _negative(at) else at
+
+
+def _negative(at: Dim) -> bool:
+    return at < 0 if isinstance(at, int) else all(c < 0 for _, c in at.terms)
 
 
 def require_length(e: Elaborator, length: Dim, span: Span) -> None:
     """Have the number of steps of a loop checked: a formula of sizes must not be negative."""
-    require(e, length, 0, span)
+    require(e, length, 0, span, f"this range has {length} steps,")
 
 
-def require(e: Elaborator, dim: Dim, low: int, span: Span) -> None:
+def require(e: Elaborator, dim: Dim, low: int, span: Span, wrong: str = "this index is outside the array,") -> None:
     """Have a size checked at the call where it is not plain from its form."""
     if not at_least(dim, low):
         check = getattr(e.sink, "require", None)
         if check is not None:
-            check(dim, low, e.at or span)
+            check(dim, low, e.at or span, wrong)
 
 
-def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Span) -> Value:
+def _held(e: Elaborator, index: Ref, dim: Dim, check: str | None, span: Span) -> Value:
+    """An index that is checked when its values are known. Where what it reads is not taken, it does not matter."""
+    if not check:
+        return index
+    held = _where_taken(e, index, 0, span) if check == "within" else index
+    return e.apply("nearest" if held is None else check, (index if held is None else held,), (dim,), span)
+
+
+def _where_taken(e: Elaborator, index: Ref, other: Dim, span: Span) -> Ref | None:
+    """An index where the current expression counts, another one elsewhere; None if a condition has an error."""
+    here = e.taken_here(span)
+    if here is None or here is True:
+        return None if here is None else index
+    spare = e.sink.leaf("size" if isinstance(other, Size) else "const", (other,), INT, e.at or span)
+    made = e.apply("where", (here, index, spare), (), span)
+    assert isinstance(made, Ref)
+    return made
+
+
+def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, str | None]], span: Span) -> Value:
     """Index arrays on one axis or on neighbouring axes (which are flattened into one)."""
     if not takes or not isinstance(x, Ref):
         return x
@@ -300,9 +364,8 @@ def _take(e: Elaborator, x: Value, takes: list[tuple[int, Ref, bool]], span: Spa
     shape = x.type.shape
     many = len(takes) > 1
     checked: list[Value] = []
-    for axis, index, sure in takes:
-        check = None if sure else "nearest" if e.guarded else "within" if many else None
-        checked.append(e.apply(check, (index,), (shape[axis],), span) if check else index)
+    for axis, index, check in takes:
+        checked.append(_held(e, index, shape[axis], "within" if check == "" and many else check, span))
     if [axis for axis, _, _ in takes] != list(range(first, first + len(takes))):
         if any(index.type.rank for _, index, _ in takes):
             raise Misfit("index arrays must stand on neighbouring axes")

@@ -51,21 +51,32 @@ class LeafMaker:
                 self._late.append(name)
 
     def constant(self, name: str, line: ast.Leaf) -> None:
+        try:
+            self.evaluate_constant(name, line)
+        except Problem as problem:
+            self.c.report(problem.diagnostic)
+            self.c.found[name] = POISON
+
+    def evaluate_constant(self, name: str, line: ast.Leaf) -> None:
         assert line.value is not None
         self.tail(line.tail, name)
         value = self.c.elaborator.eval(line.value, self.c.env)
         wanted = self.type(line.type) if line.type is not None else None
-        if isinstance(value, tuple) and wanted is not None and wanted.dtype == "int":
-            value = integers(self.c.elaborator, value, line.value.span)
-        if isinstance(value, (Ref, tuple)):
-            value = self.c.elaborator.ref(value, line.value.span)
-            if isinstance(value, Ref) and self.depends_on_input(value):
-                self.c.report(
-                    errors.bad_constant(
-                        f"the constant `{name}` depends on an input", line.value.span, f"write `{name} = ...` without `const`"
-                    )
+        try:
+            if isinstance(value, tuple) and wanted is not None and wanted.dtype == "int":
+                value = integers(self.c.elaborator, value, line.value.span)
+            if value is not None and not isinstance(value, (bool, int, float, Size, str)):
+                value = self.c.elaborator.ref(value, line.value.span)
+        except (Problem, Misfit) as problem:
+            self.c.elaborator.fail(problem, line.value.span)
+            value = POISON
+        if isinstance(value, Ref) and self.depends_on_input(value):
+            self.c.report(
+                errors.bad_constant(
+                    f"the constant `{name}` depends on an input", line.value.span, f"write `{name} = ...` without `const`"
                 )
-                value = POISON
+            )
+            value = POISON
         full = self.c.unit.full(name)
         if isinstance(value, Ref):
             self.c.program.values[full] = value.id

@@ -238,6 +238,32 @@ def _offset(on: Lift, index: Ref, width: Dim) -> Ref:
     return on.make("add", (on.make("within", (on.full(index),), (width,)), starts))
 
 
+def _patches(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    x = on.full(refs[0])
+    images = on.reshape(x, (product((*on.loops, refs[0].type.shape[0])), *refs[0].type.shape[1:]))
+    return on.reshape(on.make("patches", (images,), attrs), on.loops + type.shape)
+
+
+def _unpatches(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    count = product((*on.loops, type.shape[0]))
+    windows = on.reshape(on.full(refs[0]), (count, *refs[0].type.shape[1:]))
+    made = on.make("unpatches", (windows,), ((count, *type.shape[1:]), *attrs[1:]))
+    return on.reshape(made, on.loops + type.shape)
+
+
+def _searchsorted(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    points, x = refs
+    if not points.axes:
+        return on.make("searchsorted", (points, plain(x)), attrs)
+    # points of its own for every count: the place is that of the first point that x is not beyond, or the end
+    wide = on.reshape(on.full(x), (*on.loops, *type.shape, 1))
+    near = on.reshape(on.full(points), (*on.loops, *(1,) * type.rank, points.type.shape[0]))
+    beyond = on.make("real", (on.make("less_equal" if attrs[0] else "less", (near, wide)),))
+    axis = len(on.loops) + type.rank
+    end = on.make("broadcast_to", (on.sink.leaf("const", (0.0,), Type(()), on.span),), ((*on.loops, *type.shape, 1),))
+    return on.make("argmin_along", (on.make("concat", (beyond, end), (axis,)),), (axis,))
+
+
 RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
     "broadcast_to": _broadcast_to,
     "sum_to": _sum_to,
@@ -253,4 +279,7 @@ RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
     "triangular_solve": _solve("triangular_solve"),
     "take_axis": _take_axis,
     "scatter_add": _scatter_add,
+    "patches": _patches,
+    "unpatches": _unpatches,
+    "searchsorted": _searchsorted,
 }

@@ -13,6 +13,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scope import Env
 from gradlang.check.units import Piece
+from gradlang.diagnostics import Diagnostic
 from gradlang.source import Span
 from gradlang.types import Dim, Type, add, at_least, mul, show_shape, sub
 
@@ -135,6 +136,20 @@ def padded(e: Elaborator, known: Ref | None, type: Type, rows: Dim, by: int, spa
     return made, add(rows, by)
 
 
+def _apart(name: str, blocks: list[Block], order: list[Block]) -> Diagnostic:
+    """Why blocks are no single one, of which some in `order` touch."""
+    for k, a in enumerate(blocks):
+        for b in blocks[:k]:
+            if at_least(sub(a.stop, b.low), 1) and at_least(sub(b.stop, a.low), 1):
+                return errors.entry_twice(name, a.span, b.span)
+    left = next(b for b in blocks if b not in order)
+    first, other = (order[-1], left) if order else (blocks[0], blocks[-1])
+    if at_least(sub(first.low, other.stop), 1):
+        first, other = other, first
+    sure = at_least(sub(other.low, first.stop), 1)
+    return errors.rows_missing(name, sub(first.stop, 1), other.low, other.span, first.span, sure)
+
+
 def join(e: Elaborator, name: str, blocks: list[Block], span: Span) -> Block:
     """Blocks that touch as one. Raises Problem where rows are missing or defined twice."""
     stops = [b.stop for b in blocks]
@@ -146,8 +161,7 @@ def join(e: Elaborator, name: str, blocks: list[Block], span: Span) -> Block:
             break
         order.append(following[0])
     if len(order) < len(blocks):
-        left = [b for b in blocks if b not in order]
-        raise Problem(errors.rows_missing(name, [(str(b.low), str(b.stop)) for b in order], str(left[0].low), span))
+        raise Problem(_apart(name, blocks, order))
     if len(order) == 1:
         return order[0]
     shapes = {b.rows.type.shape[1:] for b in order}

@@ -156,7 +156,7 @@ class Program:
     promises: tuple[Promise, ...] = ()
     sizes: dict[str, Span] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)
-    requirements: list[tuple[Dim, int, Span]] = field(default_factory=list)  # (size, at least, where)
+    requirements: list[tuple[Dim, int, Span, str]] = field(default_factory=list)  # (size, at least, where, what is wrong else)
     language: Language = field(default_factory=standard)
 
     def differentiable(self) -> list[str]:

@@ -87,12 +87,15 @@ class Maker:
         overs: list[Value] = []
         for clause in piece.loops:
             over = self.value(clause.over, frame.env)
-            item = comprehension.iterate(over, clause, frame, e)
-            comprehension.bind_targets(clause.targets, item, frame.env, clause.span, e)
+            try:
+                item = comprehension.iterate(over, clause, frame, e)
+                comprehension.bind_targets(clause.targets, item, frame.env, clause.span, e)
+            except Misfit as misfit:
+                raise Problem(errors.misfit(misfit.message, clause.over.span, misfit.help)) from None
             overs.append(over)
             if frame.mask is not None:
                 raise Problem(errors.no_block(piece.name, clause.over.span))
-        axes = [self.axis(piece, self.value(x, frame.env), frame, x.span) for x in piece.target.index or ()]
+        axes = [self.axis(piece, self.place(piece, x, frame.env), frame, x.span) for x in piece.target.index or ()]
         e.recover(mark, keep_problems=True)
         used = [a.clause for a in axes if isinstance(a, Run)]
         if sorted(used) != list(range(len(piece.loops))):
@@ -107,8 +110,24 @@ class Maker:
             return at
         if isinstance(at, Index) and len(at.terms) == 1 and abs(at.terms[0][1]) == 1:
             ((loop, way),) = at.terms
-            return Run(frame.loops.index(loop), at.base, way, loop.length)
+            run = Run(frame.loops.index(loop), at.base, way, loop.length)
+            if isinstance(run.low, int) and run.low < 0:
+                raise Problem(errors.below_zero(piece.name, run.low, span))
+            return run
         raise Problem(errors.target_index(piece.name, span))
+
+    def place(self, piece: Piece, expr: ast.Expr, env: Env) -> Value:
+        """An index of a target. A name that nothing defines is most likely that of a loop that was left out."""
+        if isinstance(expr, ast.Slice):
+            raise Problem(errors.target_index(piece.name, expr.span))
+        try:
+            return self.value(expr, env)
+        except Failed:
+            found = self.e.problems[-1] if self.e.problems else None
+            if found is not None and found.code == "G201" and found.span == expr.span and isinstance(expr, ast.Name):
+                hint = f"add the loop: `{piece.name}[{expr.id}] = ... for {expr.id} in range(...)`"
+                self.e.problems[-1] = replace(found, help=hint)
+            raise
 
     def value(self, expr: ast.Expr, env: Env) -> Value:
         before = len(self.e.problems)
@@ -182,7 +201,7 @@ class Maker:
             level.now = None
         made = self.e.apply("reshape", (ref,), ((1, *ref.type.shape),), found[0].span)
         assert isinstance(made, Ref)
-        level.blocks.append(Block(at, 1, made))
+        level.blocks.append(Block(at, 1, made, found[0].span))
         return {name: origin}
 
     # -------------------------------------------------------------- the rows of a loop
@@ -327,7 +346,7 @@ class Maker:
             if run.way < 0 and isinstance(made, Ref):
                 made = indexing.get(e, made, [Cut(None, None, -1)], span)
             assert isinstance(made, Ref)
-            level.blocks.append(Block(low, length, made))
+            level.blocks.append(Block(low, length, made, found[0].span))
 
     def stepped(self, row: Ref, state: State, loop: Loop, span: Span) -> Ref:
         """A row as the step makes it, for every count of the loops around."""

@@ -88,12 +88,17 @@ def read(lines: Iterable[ast.Define | ast.Loop]) -> Lines:
             own = [x for x in line.body if isinstance(x, ast.Define) and plain_target(x)]
             if not any(isinstance(x, ast.Loop) or not plain_target(x) for x in line.body):
                 raise Problem(errors.empty_loop(line.span))
+            where: dict[str, Span] = {}
+            for name in [t.name for d in own for t in d.targets]:
+                if name.id in where:
+                    raise Problem(errors.duplicate(name.id, name.span, where[name.id]))
+                where[name.id] = name.span
             rest = [x for x in line.body if isinstance(x, ast.Loop) or not plain_target(x)]
             stack.extend((x, inner, (*local, *own)) for x in reversed(rest))
         elif plain_target(line):
-            if line.clauses:
-                raise Problem(errors.unindexed_loop(line.targets[0].name.id, line.clauses[0].span))
             out.plain.append(line)
+        elif all(t.index is None for t in line.targets):
+            raise Problem(errors.unindexed_loop(line.targets[0].name.id, line.clauses[0].span))
         else:
             add_pieces(out.indexed, line, loops, local)
     return out

@@ -208,11 +208,40 @@ def _within(m: Machine, instr: Instr, args: list[Any]) -> Any:
     return np.where(index < 0, index + n, index)
 
 
+def _zeinsum(m: Machine, spec: str, args: list[Any]) -> Any:
+    """The sum of products of which those with an exact zero of the first array are zero."""
+    left, _, right = spec.partition("->")
+    parts = left.split(",")
+    letters = "".join(dict.fromkeys("".join(parts)))
+    sizes = {c: d for part, a in zip(parts, args, strict=True) for c, d in zip(part, np.shape(a), strict=True)}
+
+    def spread(part: str, a: Any) -> Any:
+        order = sorted(range(len(part)), key=lambda k: letters.index(part[k]))
+        thin = np.transpose(a, order).reshape([sizes[c] if c in part else 1 for c in letters])
+        return np.broadcast_to(thin, [sizes[c] for c in letters])
+
+    first, *rest = (spread(part, a) for part, a in zip(parts, args, strict=True))
+    made = first
+    for other in rest:
+        made = made * other
+    made = np.where(first == 0, m.number(0.0), made)
+    kept = [c for c in letters if c in right]
+    made = np.sum(made, axis=tuple(k for k, c in enumerate(letters) if c not in right), dtype=m.dtype)
+    return np.transpose(made, [kept.index(c) for c in right])
+
+
+def _zmatmul(m: Machine, instr: Instr, args: list[Any]) -> Any:
+    a, b = args if instr.attrs[0] == 0 else (np.swapaxes(args[1], -1, -2), np.swapaxes(args[0], -1, -2))
+    made = np.where(a[..., :, :, None] == 0, m.number(0.0), a[..., :, :, None] * b[..., None, :, :])
+    made = np.sum(made, axis=-2, dtype=m.dtype)
+    return made if instr.attrs[0] == 0 else np.swapaxes(made, -1, -2)
+
+
 def _earlier(m: Machine, instr: Instr, args: list[Any]) -> Any:
     low, way = m.dims(instr.attrs[0])[0], instr.attrs[1]
     index, at = np.broadcast_arrays(*args)
     if np.any((index - low) * way < 0) or np.any((at - index) * way < 1):
-        raise IndexError("an index of a recurrence is not that of an earlier step")
+        raise IndexError("an index is not one of those known there")
     return index
 
 
@@ -245,6 +274,8 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "matmul": lambda m, i, a: (
         np.matmul(*a) if m.functions is None else np.dot(*a) if max(map(np.ndim, a)) < 3 else np.matmul(*a)
     ),
+    "zmatmul": _zmatmul,
+    "zeinsum": lambda m, i, a: _zeinsum(m, i.attrs[0], a),
     "within": _within,
     "earlier": _earlier,
     "nearest": _nearest,

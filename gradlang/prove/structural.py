@@ -72,7 +72,10 @@ EXAMPLES: dict[str, list[Example]] = {
     "stack": [_ex((2, 3), (2, 3)), _ex((2,), (2,), axis=1)],
     "iota": [_ex(n=4)],
     "nearest": [_ex((3,), data={0: [0, 7, -2]}, n=3)],
-    "earlier": [_ex((3,), (3,), data={0: [0, 1, 0], 1: [1, 2, 3]}, low=0)],
+    "earlier": [
+        _ex((3,), (3,), data={0: [0, 1, 0], 1: [1, 2, 3]}, low=0, way=1),
+        _ex((2,), (2,), data={0: [3, 2], 1: [2, 0]}, low=3, way=-1),
+    ],
     "within": [_ex((3,), data={0: [0, 1, -2]}, n=3)],
     "sum": [_ex((2, 3)), _ex((2, 3), axis=0), _ex((2, 3, 2), axis=(0, 2), keepdims=True)],
     "max": [_ex((2, 3)), _ex((2, 3), axis=1), _ex((3,), data={0: [1.5, 0.25, 1.0]}, keepdims=True)],
@@ -92,6 +95,8 @@ EXAMPLES: dict[str, list[Example]] = {
         _ex((2, 2, 3), (3,)),
         _ex((2,), (2, 2, 3)),
     ],
+    "zmatmul": [_ex((2, 3), (3, 2)), _ex((2, 2, 3), (3, 2), zeros=1)],
+    "zeinsum": [_ex((2, 3), (3, 2), spec="ij,jk->ik"), _ex((2, 3), (3,), (2,), spec="ij,j,i->")],
     "einsum": [
         _ex((2, 3), (3, 2), spec="ij,jk->ik"),
         _ex((2, 3), spec="ij->j"),

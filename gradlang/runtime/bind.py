@@ -199,10 +199,10 @@ class Binder:
             ) from None
 
     def requirements(self, sizes: Mapping[str, int]) -> None:
-        for dim, low, span in self.program.requirements:
+        for dim, low, span, wrong in self.program.requirements:
             if all(n in sizes for n in (dim.names() if isinstance(dim, Size) else ())) and types.value(dim, sizes) < low:
                 known = ", ".join(f"{n} = {v}" for n, v in sizes.items() if isinstance(dim, Size) and n in dim.names())
-                raise fail("G506", f"this index is outside the array, for {known}", self.program, span)
+                raise fail("G506", f"{wrong} for {known or 'all sizes'}", self.program, span)
 
     # -------------------------------------------------------------- defaults
     def default(self, leaf: Leaf, sizes: dict[str, int]) -> NDArray[Any]:

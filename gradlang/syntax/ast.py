@@ -350,6 +350,21 @@ def walk(root: Expr) -> list[Expr]:
     return out
 
 
+def bound_twice(targets: tuple[str | tuple[object, ...], ...]) -> str | None:
+    """A name that stands twice in the targets of a `for`."""
+    seen: set[str] = set()
+    stack: list[object] = [*reversed(targets)]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if item in seen:
+                return item
+            seen.add(item)
+        elif isinstance(item, tuple):
+            stack.extend(reversed(item))
+    return None
+
+
 def shadowed(targets: tuple[str | tuple[object, ...], ...]) -> set[str]:
     """The names that the targets of a `for` bind."""
     names: set[str] = set()

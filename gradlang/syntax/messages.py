@@ -168,6 +168,13 @@ def _double_operator(s: Stop) -> Diagnostic:
 
 
 def _two_values(s: Stop) -> Diagnostic:
+    if s.text == "range" and "for" in s.texts:
+        return Diagnostic(
+            "G199",
+            f"`in` is missing between `{s.before_text}` and `range`",
+            s.span,
+            help=f"write `for {s.before_text} in range(...)`",
+        )
     hint = (
         f"to multiply, write `{s.before_text}*{s.text}`"
         if s.kind in ("NAME", "NUMBER") and s.before_text not in ")]"
@@ -237,7 +244,9 @@ def _bad_left_side(s: Stop) -> Diagnostic:
 
 
 def _expected_name(s: Stop) -> Diagnostic:
-    return Diagnostic("G122", f"a name is expected here, not {s.got}", s.span, help=f"write a name after `{s.before_text}`")
+    before = s.before_text.strip()
+    hint = f"write a name after `{before}`" if before else "a line of a block is `name = formula` or a `for` of its own"
+    return Diagnostic("G122", f"a name is expected here, not {s.got}", s.span, help=hint)
 
 
 def _leaf_needs(s: Stop) -> Diagnostic:

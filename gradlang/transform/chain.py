@@ -15,12 +15,12 @@ from gradlang.diagnostics import InternalError, SourceError
 from gradlang.ir.tape import Builder, Instr
 from gradlang.ops.op import Op
 from gradlang.source import Span
+from gradlang.transform.masked import MaskedSink
 from gradlang.transform.partials import Templates
 from gradlang.types import Dim, Type, add, mul, stretches, sub
 
 # adjoints with exact zeros where nothing was read
 HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
-KEEPS_MASK = ("sum", "cumsum_along", "stack", "concat")
 
 
 def covered(dim: Dim, window: Dim, stride: Dim, places: Dim) -> bool:
@@ -44,9 +44,10 @@ class Chain:
         """The contribution of an op with adjoint rules to one of its arguments."""
         b = self.b
         args = [b.ref(a) for a in instr.args]
+        sink = MaskedSink(b, {cotangent}) if cotangent in self.masked else b
         try:
             made = evaluate(
-                op, op.adjoints[param], args, instr.attrs, b, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
+                op, op.adjoints[param], args, instr.attrs, sink, b.ref(at), b.ref(cotangent), instr.span, scope=instr.scope
             ).id
         except InternalError as error:
             if op.name in b.table.own:
@@ -65,7 +66,7 @@ class Chain:
                 raise SourceError([errors_ops.adjoint_unfit(op.name, param, text, instr.span)])
         if self.leaves_holes(out) or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
-        if cotangent in self.masked and ("moves" in op.flags or op.name in KEEPS_MASK):
+        if isinstance(sink, MaskedSink) and made in sink.masked:
             self.masked.add(made)
         return made
 

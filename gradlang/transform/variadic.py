@@ -64,7 +64,14 @@ def _einsum_adjoints(chain: Chain, instr: Instr, g: int, active: bytearray) -> I
         letters = "".join(dict.fromkeys(parts[k]))
         known = set(right).union(*others) if others else set(right)
         reached = "".join(c for c in letters if c in known)
-        part = b.apply("einsum", [g, *args], (",".join([right, *others]) + "->" + reached,), instr.span, instr.scope)
+        name = "zeinsum" if g in chain.masked else "einsum"
+        if instr.op == "zeinsum" and k:  # the exact zeros of the first array stay in front
+            args, others = [args[0], g, *args[1:]], [others[0], right, *others[1:]]
+            spec_of = ",".join(others)
+            name = "zeinsum"
+        else:
+            args, spec_of = [g, *args], ",".join([right, *others])
+        part = b.apply(name, args, (spec_of + "->" + reached,), instr.span, instr.scope)
         if reached != letters:
             thin = tuple(sizes[c] if c in reached else 1 for c in letters)
             part = b.apply("reshape", (part,), (thin,), instr.span, instr.scope)
@@ -98,7 +105,7 @@ def _einsum_tangent(chain: Chain, instr: Instr, tangents: list[int | None]) -> i
     for k, t in enumerate(tangents):
         if t is not None:
             args = [*instr.args[:k], t, *instr.args[k + 1 :]]
-            total = chain.plus(total, chain.b.apply("einsum", args, instr.attrs, instr.span, instr.scope), instr.span)
+            total = chain.plus(total, chain.b.apply(instr.op, args, instr.attrs, instr.span, instr.scope), instr.span)
     return total
 
 
@@ -106,4 +113,5 @@ VARIADIC = {
     "concat": Rules(_concat_adjoints, _joined_tangent),
     "stack": Rules(_stack_adjoints, _joined_tangent),
     "einsum": Rules(_einsum_adjoints, _einsum_tangent),
+    "zeinsum": Rules(_einsum_adjoints, _einsum_tangent),
 }
