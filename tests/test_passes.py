@@ -87,12 +87,13 @@ GIVEN = {
 PROGRAMS = [*OWN, *(p.stem for p in EXAMPLES)]
 # Longley's normal equations, and third derivatives, lose digits: another order of operations shows in as many units.
 LOSSY = {"14_linear_regression": 2**20, "21_black_scholes": 2**12}
-# Loops, roots and tables of indices have no text yet.
-NO_TEXT = ("19_garch", "20_kalman", "23_gauss", "24_bundle", "25_lstm", "28_double", "30_newton", "31_kepler")
-TEXTS = [
-    pytest.param(n, marks=pytest.mark.xfail(strict=True, raises=(KeyError, gl.SourceError))) if n.startswith(NO_TEXT) else n
-    for n in PROGRAMS
-]
+# Tables of indices lose their type in a text.
+NO_TEXT = ("23_gaussian_mixture", "24_bundle_adjustment")
+
+
+def marked(broken: tuple[str, ...]) -> list[Any]:
+    no = pytest.mark.xfail(strict=True, raises=gl.SourceError)
+    return [pytest.param(n, marks=no) if n in broken else n for n in PROGRAMS]
 
 
 @cache
@@ -228,7 +229,7 @@ def in_a_text(inputs: dict[str, Any]) -> dict[str, Any]:
     return {n.replace(".", "_"): v for n, v in inputs.items()}
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", marked((*NO_TEXT, "31_kepler")))  # `t6 = e**2` is read as a number
 def test_a_tape_is_a_program(name: str) -> None:
     """The text of a tape, loaded again, gives the same outputs bit for bit."""
     table = model_of(name).program.language.table
@@ -253,7 +254,7 @@ def test_a_tape_is_a_program(name: str) -> None:
                 assert same_bits(got[mine_name], reference[i]), (goal.kind, p, mine_name, text)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", marked((*NO_TEXT, "31_kepler")))  # `t6 = e**2` is read as a number
 def test_the_text_of_a_tape_takes_what_the_tape_takes(name: str) -> None:
     """A value that depends on no input is a constant of the text, never one of its inputs."""
     table = model_of(name).program.language.table
@@ -337,7 +338,7 @@ def columns(model: Model, y: str, inputs: dict[str, Any]) -> dict[str, dict[str,
     return out
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", marked(NO_TEXT))
 def test_gradient_files(name: str) -> None:
     model, inputs = model_of(name), inputs_of(name)
     for goal in goals(name):
