@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,7 +26,8 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
-from gradlang.types import Type
+from gradlang.transform.structure import band
+from gradlang.types import INT, Size, Type
 
 Hook = Callable[[str, Tape], None]
 
@@ -35,13 +36,15 @@ Hook = Callable[[str, Tape], None]
 class Goal:
     """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 
-    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`."""
+    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
+    their bands come instead, and the number of columns."""
 
     kind: str
     of: tuple[str, ...]
     wrt: tuple[str, ...] = ()
     dtype: str = "float64"
     alone: bool = False
+    offsets: tuple[int, ...] | None = None
 
 
 @contextmanager
@@ -136,6 +139,8 @@ def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tup
     """The Jacobians of a value, or the blocks of its Hessian."""
     (y,) = goal.of
     outputs: list[tuple[str, int]] = []
+    if goal.offsets is not None:
+        return banded(b, goal, at, taken)
 
     def matrix(row: int, x: str, stem: str) -> str:
         type = Type(b.instrs[row].type.shape + b.instrs[at[x]].type.shape)
@@ -153,6 +158,37 @@ def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tup
         return b.tape(outputs), Returns("one", (outputs[0][0],)), ()
     rows = tuple((x, Returns("dict", row)) for x, row in blocks.items())
     return b.tape(outputs), Returns("dict", rows), ()
+
+
+def banded(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
+    """The bands of a matrix, and how many rows its argument has."""
+    (y,), (x,) = goal.of, goal.wrt
+    assert goal.offsets is not None
+    top = at[y] if goal.kind == "jacobian" else b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
+    rows, columns = b.instrs[top].type.shape, b.instrs[at[x]].type.shape
+    name, length = unique(f"bands_of_d_{y}_d_{x}", taken), unique("rows", taken)
+    type = Type((len(goal.offsets), *rows, *columns[1:]))
+    made = b.add("jacobian", (top, at[x]), ("bands", goal.offsets), type, b.instrs[at[y]].span, name=name)
+    count = b.leaf("size" if isinstance(columns[0], Size) else "const", (columns[0],), INT, (0, 0)).id
+    return b.tape([(name, made), (length, count)]), Returns("pair", (name, length)), ()
+
+
+def offsets_of(program: Program, goal: Goal, language: Language) -> tuple[int, ...] | None:
+    """The bands that a Jacobian or Hessian by one name has, if it is made of a few."""
+    (y,), (x,) = goal.of, goal.wrt
+    b = Builder(language.table)
+    nodes = [program.values[y], program.values[x]]
+    made = write(program, nodes, b, frozenset(nodes[1:]))
+    top = made[nodes[0]]
+    if goal.kind == "hessian":
+        top = b.add("grad", (top, made[nodes[1]]), (), b.instrs[made[nodes[1]]].type)
+    tape = b.tape([("y", top), ("x", made[nodes[1]])])
+    for p in passes(language.table, language.rules, lambda op: True).pipeline:
+        tape = p.run(tape)
+        if p.name == "differentiate":
+            break
+    at = dict(tape.outputs)
+    return band(tape.instrs, at["y"], at["x"], language.table)
 
 
 # ------------------------------------------------------------------ tape to source
@@ -195,7 +231,18 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
 
 def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
     """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives."""
-    tape, returns, extra = goal_tape(program, goal, language.table)
+    return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook)
+
+
+def planned(
+    program: Program,
+    goal: Goal,
+    wanted: tuple[Tape, Returns, tuple[tuple[str, Type], ...]],
+    language: Language,
+    origin: str,
+    hook: Hook | None = None,
+) -> Job:
+    tape, returns, extra = wanted
     leaves = program.callable_leaves()
     params = (
         *(Param(name, "", type) for name, type in extra),
@@ -210,6 +257,17 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
         tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
+
+
+def plan_nodes(program: Program, nodes: Sequence[int], language: Language) -> Job:
+    """A job for the values of some nodes, which it gives as a dict by the texts of their numbers."""
+    b = Builder(language.table)
+    made = write(program, nodes, b)
+    names = tuple(dict.fromkeys(str(n) for n in nodes))
+    returns = Returns("dict", tuple((n, n) for n in names))
+    return planned(
+        program, Goal("value", names), (b.tape((n, made[int(n)]) for n in names), returns, ()), language, "a program"
+    )
 
 
 def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:

@@ -18,6 +18,7 @@ from gradlang.check.program import POISON, Node, Program, Ref, Value
 from gradlang.check.requests import ask
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
+from gradlang.check.zeros import zero_derivatives
 from gradlang.diagnostics import Diagnostic
 from gradlang.diagnostics import in_order as sorted_by_place
 from gradlang.ops.language import Language
@@ -71,6 +72,7 @@ class Checker:
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
         self.indexed: dict[str, units.Indexed] = {}
+        self.together: dict[str, set[str]] = {}  # names that are defined entry by entry, with those that recur with them
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
@@ -123,6 +125,12 @@ class Checker:
                 self.functions[item.name.id] = ast.Function(item.name, params, (), (nan,), item.span)
 
     def collect_define(self, s: ast.Define) -> None:
+        try:
+            units.one_value(s)
+        except Problem as problem:
+            self.report(problem.diagnostic)
+            self.forgive(s)
+            return
         literal = len(s.targets) == 1 and is_literal(s.value)
         for t in s.targets:
             if self.claim(t.name):
@@ -184,6 +192,7 @@ class Checker:
         for unit in found:
             in_circle -= unit.names()
         self.found.update(dict.fromkeys(in_circle, POISON))
+        self.together = {n: unit.names() for unit in found if isinstance(unit, units.Group) for n in unit.names()}
         for unit in found:
             try:
                 if isinstance(unit, units.Group):
@@ -275,4 +284,6 @@ def check(files: Sequence[Unit], sources: Sources, language: Language) -> tuple[
         problems += checker.problems
         if len(done) > 1:
             keep_needed(checker, done[:-1])
+    if not problems:
+        program.warnings += zero_derivatives(program, elaborator.derived)
     return program, sorted_by_place(dict.fromkeys(problems))

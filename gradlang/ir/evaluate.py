@@ -86,7 +86,8 @@ class Machine:
         if op == "where":
             return np.where(*args) if self.functions is None else _where(*args)
         if self.functions is not None and op in self.functions:
-            return self.functions[op](*args, attrs=instr.attrs)
+            made = self.functions[op](*args, attrs=instr.attrs)
+            return np.asarray(made).astype(np.int64)[()] if instr.type.dtype == "int" else made
         spelling = self.table[op].spelling.get("numpy", f"np.{SPELLED.get(op, op)}").removeprefix("np.")
         return getattr(np, spelling)(*args)
 
@@ -259,7 +260,7 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "transpose": lambda m, i, a: np.transpose(a[0], i.attrs[0]),
     "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)],
     "unslice": _unslice,
-    "take_axis": lambda m, i, a: np.take(a[0], np.asarray(a[1]).astype(int), axis=i.attrs[0]),
+    "take_axis": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
     "scatter_add": _scatter_add,
     "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]),
     "scatter_along": _scatter_along,
