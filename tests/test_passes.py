@@ -87,13 +87,6 @@ GIVEN = {
 PROGRAMS = [*OWN, *(p.stem for p in EXAMPLES)]
 # Longley's normal equations, and third derivatives, lose digits: another order of operations shows in as many units.
 LOSSY = {"14_linear_regression": 2**20, "21_black_scholes": 2**12}
-# Tables of indices lose their type in a text.
-NO_TEXT = ("23_gaussian_mixture", "24_bundle_adjustment")
-
-
-def marked(broken: tuple[str, ...]) -> list[Any]:
-    no = pytest.mark.xfail(strict=True, raises=gl.SourceError)
-    return [pytest.param(n, marks=no) if n in broken else n for n in PROGRAMS]
 
 
 @cache
@@ -229,7 +222,7 @@ def in_a_text(inputs: dict[str, Any]) -> dict[str, Any]:
     return {n.replace(".", "_"): v for n, v in inputs.items()}
 
 
-@pytest.mark.parametrize("name", marked((*NO_TEXT, "31_kepler")))  # `t6 = e**2` is read as a number
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_tape_is_a_program(name: str) -> None:
     """The text of a tape, loaded again, gives the same outputs bit for bit."""
     table = model_of(name).program.language.table
@@ -254,7 +247,7 @@ def test_a_tape_is_a_program(name: str) -> None:
                 assert same_bits(got[mine_name], reference[i]), (goal.kind, p, mine_name, text)
 
 
-@pytest.mark.parametrize("name", marked((*NO_TEXT, "31_kepler")))  # `t6 = e**2` is read as a number
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_text_of_a_tape_takes_what_the_tape_takes(name: str) -> None:
     """A value that depends on no input is a constant of the text, never one of its inputs."""
     table = model_of(name).program.language.table
@@ -338,7 +331,7 @@ def columns(model: Model, y: str, inputs: dict[str, Any]) -> dict[str, dict[str,
     return out
 
 
-@pytest.mark.parametrize("name", marked(NO_TEXT))
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_gradient_files(name: str) -> None:
     model, inputs = model_of(name), inputs_of(name)
     for goal in goals(name):
@@ -385,8 +378,7 @@ for path in sorted(pathlib.Path(".").glob("*.grad")):
     args = shlex.split(first.removeprefix("# args:")) if first.startswith("# args:") else []
     words = [a for a in args]
     jobs = [["run", str(path), *words, "--json"]]
-    targets = ("numpy",) if path.stem.startswith(NO_TEXT) else ("numpy", "grad")
-    jobs += [["compile", str(path), "--target", t, *of] for t in targets for of in OF.get(path.stem, [[]])]
+    jobs += [["compile", str(path), "--target", t, *of] for t in ("numpy", "grad") for of in OF.get(path.stem, [[]])]
     for job in jobs:
         print(">", *job)
         assert main(job) == 0, job
@@ -412,7 +404,7 @@ OF = {
 def test_the_same_bytes_under_any_hash_seed() -> None:
     def output(seed: str) -> bytes:
         env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-        script = f"OF, NO_TEXT = {OF!r}, {NO_TEXT!r}\n{SCRIPT}"
+        script = f"OF = {OF!r}\n{SCRIPT}"
         done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "examples", env=env, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout

@@ -82,19 +82,19 @@ class GradPrinter(TapePrinter):
         if not text.isidentifier():
             name, instr = self.names.fresh(), self.tape.instrs[i]
             known = self.constant[i] and not self.block
-            self.lines.append((f"{'const ' if known else ''}{name}{self.typed(i)} = {text}", instr.span))
+            self.lines.append((f"{'const ' if known else ''}{name} = {text}", instr.span))
             self.text[i] = (name, ATOM)
         return self.text[i][0]
-
-    def typed(self, i: int) -> str:
-        """Whole numbers say so where they get a name: a list of numbers is one of reals."""
-        instr = self.tape.instrs[i]
-        return f" : {type_text(instr.type)}" if instr.op == "array" and instr.type.dtype == "int" else ""
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
             return self.params[instr.attrs[0]], ATOM
         value = instr.attrs[0]
+        if instr.op == "array" and instr.type.dtype == "int" and not self.block:
+            # a list of numbers that gets a name is one of reals, unless its type says otherwise
+            name = self.names.user(instr.name) if instr.name else self.names.fresh()
+            self.lines.append((f"const {name} : {type_text(instr.type)} = {value_text(value)}", instr.span))
+            return name, ATOM
         if instr.op == "size" or isinstance(value, Size):
             text = str(value)
             return text, SUM if " " in text or "*" in text else ATOM

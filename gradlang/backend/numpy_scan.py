@@ -130,7 +130,7 @@ def newton(p: NumpyPrinter, i: int, instr: Instr) -> Text:
     put(f"{INDENT}{step} = {inner.at(body.outputs[0][1])}")
     put(f"{INDENT}{name} = {name} - {step}")
     put(f"{INDENT}{size} = np.max(np.abs({step}) / (1.0 + np.abs({name})), initial=0.0)")
-    put(f"{INDENT}if {size} == 0.0 or ({last} < {NEAR} and {size} >= {last}):")
+    put(f"{INDENT}if {size} <= np.finfo(F).eps or ({last} < {NEAR} and {size} >= {last}):")
     put(f"{INDENT}{INDENT}break")
     put(f"{INDENT}{last} = {size}")
     put("else:")

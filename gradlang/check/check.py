@@ -13,7 +13,7 @@ from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
 from gradlang.check.modules import Unit
-from gradlang.check.names import closures, is_literal, names_in
+from gradlang.check.names import LITERAL_NAMES, closures, is_literal, names_in
 from gradlang.check.program import POISON, Node, Program, Ref, Value
 from gradlang.check.requests import ask
 from gradlang.check.rules import library
@@ -59,6 +59,19 @@ class ProgramSink:
         self.program.requirements.append((dim, low, span, wrong))
 
 
+def declared(module: ast.Module) -> set[str]:
+    """The names that the lines of a file define, as far as one can tell without reading other files."""
+    out: set[str] = set()
+    for s in module.statements:
+        if isinstance(s, ast.Leaf):
+            out.update(n.id for n in s.names)
+        elif isinstance(s, ast.Define):
+            out.update(t.name.id for t in s.targets)
+        elif isinstance(s, ast.Import) and s.names is not None:
+            out.update(ours.id for _, ours in s.names)
+    return out
+
+
 class Checker:
     """Checks one file of a program, into which it adds the nodes of that file's formulas."""
 
@@ -93,6 +106,7 @@ class Checker:
 
     # -------------------------------------------------------------- names
     def collect(self) -> None:
+        self.shadowed = LITERAL_NAMES & declared(self.module)
         for s in self.module.statements:
             if isinstance(s, ast.Leaf):
                 for name in s.names:
@@ -131,7 +145,7 @@ class Checker:
             self.report(problem.diagnostic)
             self.forgive(s)
             return
-        literal = len(s.targets) == 1 and is_literal(s.value)
+        literal = len(s.targets) == 1 and is_literal(s.value, self.shadowed)
         for t in s.targets:
             if self.claim(t.name):
                 if literal:

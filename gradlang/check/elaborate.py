@@ -193,6 +193,8 @@ class Elaborator:
         args = [self.index_array(a, span) if a.__class__ is Index else a for a in args]
         if "integral" in op.flags or "predicate" in op.flags:
             args = self.whole(args, span)
+        elif name == "where":
+            args = [args[0], *self.whole(args[1:], span)]
         elif name in INDEXED:
             x, index = args
             args = [x, indexing.integers(self, index, span) if isinstance(index, tuple) else index]

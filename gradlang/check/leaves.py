@@ -160,6 +160,8 @@ class LeafMaker:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (int, Size)) or (isinstance(value, int) and value < 0):
+                if any(n.id in self.c.leaf_lines for n in names_in([d])):
+                    return None  # reported where the sizes were collected
                 hint = "what is given or computed is no size: write `const`" if isinstance(value, Ref) else ""
                 self.c.report(errors.bad_constant("a size is a whole number, a name or a formula of these", d.span, hint))
                 return None

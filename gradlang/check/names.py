@@ -88,10 +88,10 @@ def closures(functions: Mapping[str, ast.Function]) -> dict[str, frozenset[str]]
     return out
 
 
-def is_literal(expr: ast.Expr) -> bool:
-    """Whether an expression is made of numbers only (and the named constants), in lists or not."""
+def is_literal(expr: ast.Expr, shadowed: frozenset[str] = frozenset()) -> bool:
+    """Whether an expression is made of numbers only (and the named constants that are not `shadowed`), in lists or not."""
     for node in ast.walk(expr):
-        if isinstance(node, ast.Name) and node.id in LITERAL_NAMES:
+        if isinstance(node, ast.Name) and node.id in LITERAL_NAMES and node.id not in shadowed:
             continue
         if not isinstance(node, (ast.Number, ast.Array, ast.Bool)) and not (
             isinstance(node, ast.Apply) and node.op in ("neg", "add", "sub", "mul", "div", "floordiv", "pow", "mod")

@@ -4,8 +4,9 @@
 the source. An edge runs from an argument to the value that uses it; its key is the argument's position, so `x*x` has two
 edges. Node attributes: `op` (a name of the table, or input, const, array, size), `name` (the user's, or None), `type`
 (`gradlang.types.Type`), `attrs` (settings by name), `scope` (the calls it was made in), `span` (offsets in the source), and
-for leaves `role` and `default`. The graph attribute `outputs` lists the names of the outputs; `language` holds the
-ops and rules of a program that has its own.
+for leaves `role` and `default`. Derivatives (`grad`, `jvp`, `vjp`, `jacobian`), recurrences (`scan`, and an `item` for each of
+its sequences) and equations (`root`) are nodes too; a scan and a root hold their body in `attrs`. The graph attribute
+`outputs` lists the names of the outputs; `language` holds the ops and rules of a program that has its own.
 
 A graph that was built or edited by hand is checked by `validate` and turned into a program by `program_of`.
 """
@@ -21,10 +22,18 @@ from gradlang.check.program import LEAVES, Leaf, Node, Program, needed
 from gradlang.diagnostics import SourceError
 from gradlang.graph.validate import validate
 from gradlang.ops.language import standard
+from gradlang.ops.op import DERIVATIVES
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Sources
 from gradlang.types import SCALAR, Size
 
+# The settings of nodes that are no ops of the table: a recurrence and an equation hold their bodies.
+BEYOND_ATTRS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(DERIVATIVES, ()),
+    "scan": ("scan",),
+    "item": ("number",),
+    "root": ("root",),
+}
 LEAF_ATTRS = {"input": "name", "const": "value", "array": "value", "size": "size"}
 
 
@@ -61,7 +70,8 @@ def dag_of(program: Program, table: OpTable | None = None) -> nx.MultiDiGraph[in
 def _attrs(node: Node, table: OpTable) -> dict[str, Any]:
     if node.op in LEAVES:
         return {LEAF_ATTRS[node.op]: node.attrs[0]}
-    return dict(zip(table[node.op].attrs, node.attrs, strict=True))
+    names = BEYOND_ATTRS[node.op] if node.op in BEYOND_ATTRS else table[node.op].attrs
+    return dict(zip(names, node.attrs, strict=True))
 
 
 def arguments(graph: nx.MultiDiGraph[int], node: int) -> list[int]:
@@ -96,10 +106,16 @@ def _add(
 ) -> None:
     op, name, span = data["op"], data.get("name"), data.get("span", NOWHERE)
     settings = data.get("attrs", {})
+    attrs: tuple[Any, ...]
     if op in LEAVES:
-        attrs: tuple[Any, ...] = (settings.get(LEAF_ATTRS[op], name),)
+        attrs = (settings.get(LEAF_ATTRS[op], name),)
         type = data.get("type", SCALAR)
         node = Node(op, (), attrs, type, span, tuple(data.get("scope", ())), name)
+    elif op in BEYOND_ATTRS:
+        args = tuple(made[a] for a in arguments(graph, n))
+        node = Node(
+            op, args, tuple(settings[a] for a in BEYOND_ATTRS[op]), data["type"], span, tuple(data.get("scope", ())), name
+        )
     else:
         entry = table[op]
         args = tuple(made[a] for a in arguments(graph, n))

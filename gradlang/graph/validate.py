@@ -10,6 +10,7 @@ from gradlang.check.calls import default_of
 from gradlang.check.infer import infer
 from gradlang.check.program import LEAVES
 from gradlang.diagnostics import Diagnostic, did_you_mean
+from gradlang.ops.op import DERIVATIVES
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.types import Type
@@ -38,6 +39,9 @@ def validate(graph: Any, table: OpTable) -> list[Diagnostic]:
     return problems or _types(graph, table)
 
 
+BEYOND = frozenset({*DERIVATIVES, "scan", "item", "root"})
+
+
 def _problem(message: str, help: str = "") -> Diagnostic:
     return Diagnostic("G210", message, help=help)
 
@@ -57,6 +61,9 @@ def _node(graph: nx.MultiDiGraph[Any], n: Any, data: dict[str, Any], table: OpTa
         if not isinstance(data.get("type", Type(())), Type):
             out.append(_problem(f"the `type` of node {n} is no gradlang.types.Type"))
         return out
+    if op in BEYOND:
+        typed = isinstance(data.get("type"), Type)
+        return [] if typed else [_problem(f"node {n} is a `{op}`: its `type` must be given")]
     if op not in table:
         return [_problem(f"node {n} has the op `{op}`, which is not in the table", did_you_mean(str(op), table))]
     entry = table[op]
@@ -78,6 +85,9 @@ def _types(graph: nx.MultiDiGraph[Any], table: OpTable) -> list[Diagnostic]:
         data = graph.nodes[n]
         if data["op"] in LEAVES:
             found[n] = data.get("type", Type(()))
+            continue
+        if data["op"] in BEYOND:
+            found[n] = data["type"]
             continue
         entry = table[data["op"]]
         args = [s for _, s in sorted((key, s) for s, keys in graph.pred[n].items() for key in keys)]

@@ -49,7 +49,7 @@ def read(scan: Scan, key: tuple[str, int, Any], t: int, out: list[Any], extra: t
     return args[many + k][t] if kind == "row" else args[many + scan.rows + k]
 
 
-LONGEST = 100  # steps of Newton's method
+LONGEST = 400  # steps of Newton's method
 NEAR = 1e-9  # from here on steps are taken until they get no smaller
 
 
