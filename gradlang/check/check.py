@@ -85,6 +85,7 @@ class Checker:
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
         self.indexed: dict[str, units.Indexed] = {}
+        self.lost: set[str] = set()
         self.together: dict[str, set[str]] = {}  # names that are defined entry by entry, with those that recur with them
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
@@ -159,7 +160,9 @@ class Checker:
             found = units.read([s]).indexed
         except Problem as problem:
             self.report(problem.diagnostic)
+            before = set(self.found)
             self.forgive(s)
+            self.lost |= set(self.found) - before
             return
         for name, indexed in found.items():
             if name in self.indexed:
@@ -223,6 +226,9 @@ class Checker:
 
     def define_rows(self, group: units.Group) -> None:
         before = len(self.program.requirements)
+        if group.names() & (self.module.broken | self.lost):  # a line of it has an error
+            self.found.update(dict.fromkeys(group.names(), POISON))
+            return
         values = recurrence.define(self.elaborator, self.env, group)
         for member in group.members:
             self.bind(member.name, values[member.name.id], member.pieces[0].define)

@@ -131,6 +131,8 @@ class Parser:
         pieces = [] if recovering else cut(self.source.text, run.starts[0], run.ends[-1], recover=True).runs
         if len(pieces) < 2:
             return False
+        if run.kinds[0] == "FOR":
+            self.break_(run)
         for piece in pieces:
             self.take(piece, recovering=True)
         return True
@@ -139,6 +141,20 @@ class Parser:
         """Remember the names that a faulty statement would have defined, so that their uses are no errors."""
         stop = next((i for i, k in enumerate(run.kinds) if k in ("EQUAL", "COLON", "_NL")), len(run.kinds))
         self.broken.update(t for t, k in zip(run.texts[:stop], run.kinds, strict=False) if k == "NAME")
+        if "_INDENT" in run.kinds and run.kinds[0] == "FOR":  # the lines of the block define names, too
+            heads = [i for i, k in enumerate(run.kinds) if k in ("_NL", "_INDENT", "_DEDENT", "RPAR", "RSQB")]
+            self.broken.update(
+                run.texts[i + 1] for i in heads if run.kinds[i + 1 : i + 2] == ["NAME"] and self.defines(run, i + 1)
+            )
+
+    def defines(self, run: Run, i: int) -> bool:
+        """Whether a name is that of an entry which is defined: `h[...] =`."""
+        depth = 0
+        for k in run.kinds[i + 1 :]:
+            depth += (k == "LSQB") - (k == "RSQB")
+            if depth == 0 and k != "RSQB":
+                return k in ("EQUAL", "COMMA")
+        return False
 
 
 def parse(source: Source) -> tuple[ast.Module, list[Diagnostic]]:
