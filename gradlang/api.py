@@ -41,6 +41,14 @@ class Info:
     range: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a program asks to make small or large: `minimize` or `maximize`, and the name of the value."""
+
+    kind: str
+    name: str
+
+
 def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
 
@@ -81,6 +89,14 @@ class Model:
             type = self.program.nodes[self.program.values[n]].type
             out[n] = Info(n, _shape(type.shape), type.dtype, label=self.program.labels.get(n))
         return out
+
+    @property
+    def objective(self) -> Objective | None:
+        """The objective of the program (`minimize loss`), or None."""
+        for asked in self.program.asked:
+            if asked.kind in ("minimize", "maximize"):
+                return Objective(asked.kind, asked.name)
+        return None
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[int]:

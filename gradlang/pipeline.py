@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -195,7 +195,18 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
 
 def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
     """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives."""
-    tape, returns, extra = goal_tape(program, goal, language.table)
+    return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook)
+
+
+def planned(
+    program: Program,
+    goal: Goal,
+    wanted: tuple[Tape, Returns, tuple[tuple[str, Type], ...]],
+    language: Language,
+    origin: str,
+    hook: Hook | None = None,
+) -> Job:
+    tape, returns, extra = wanted
     leaves = program.callable_leaves()
     params = (
         *(Param(name, "", type) for name, type in extra),
@@ -210,6 +221,17 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
         tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
+
+
+def plan_nodes(program: Program, nodes: Sequence[int], language: Language) -> Job:
+    """A job for the values of some nodes, which it gives as a dict by the texts of their numbers."""
+    b = Builder(language.table)
+    made = write(program, nodes, b)
+    names = tuple(dict.fromkeys(str(n) for n in nodes))
+    returns = Returns("dict", tuple((n, n) for n in names))
+    return planned(
+        program, Goal("value", names), (b.tape((n, made[int(n)]) for n in names), returns, ()), language, "a program"
+    )
 
 
 def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:

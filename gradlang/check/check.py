@@ -18,6 +18,7 @@ from gradlang.check.program import POISON, Node, Program, Ref, Value
 from gradlang.check.requests import ask
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
+from gradlang.check.zeros import zero_derivatives
 from gradlang.diagnostics import Diagnostic
 from gradlang.diagnostics import in_order as sorted_by_place
 from gradlang.ops.language import Language
@@ -275,4 +276,6 @@ def check(files: Sequence[Unit], sources: Sources, language: Language) -> tuple[
         problems += checker.problems
         if len(done) > 1:
             keep_needed(checker, done[:-1])
+    if not problems:
+        program.warnings += zero_derivatives(program, elaborator.derived)
     return program, sorted_by_place(dict.fromkeys(problems))

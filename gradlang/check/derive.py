@@ -66,6 +66,7 @@ def _derived(node: ast.Derive | ast.Call, kind: str, e: Elaborator) -> None:
     y, x, *rest = (r for r in refs if isinstance(r, Ref))
     if x.type.dtype != "real":
         raise Problem(errors.not_differentiable(shown(by), f"of type {x.type}", by.span))
+    e.derived[e.at or node.span] = (shown(node.args[0]), shown(by))
     maker = Derivative(e, node.span, shown(node.args[0]))
     e.values.append(maker.of(kind, maker.real(y), x, [maker.real(r) for r in rest]))
 

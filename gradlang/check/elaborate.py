@@ -59,6 +59,7 @@ class Elaborator:
         self.values: list[Value] = []
         self.problems: list[Diagnostic] = []
         self.trail: list[tuple[str, Span, ast.Function]] = []  # the calls that the current node stands in
+        self.derived: dict[Span, tuple[str, str]] = {}  # where derivatives stand: of what, by what
         self.at: Span | None = None  # inside a function of the library, errors point at the call
         self.scope: tuple[str, ...] = ()
         self.guards: list[tuple[Value, bool, int]] = []  # conditions, what they must be, and how many facts follow

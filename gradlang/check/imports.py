@@ -161,7 +161,7 @@ def keep_needed(main: Checker, others: Sequence[Checker]) -> None:
     definitions of other files demand of the sizes counts only where the file that is run uses them."""
     program = main.program
     mine = [a.node for a in program.asked] + [v.id for v in main.found.values() if isinstance(v, Ref)]
-    mine += [n for p in program.promises for n in (p.cond, p.left, p.right) if n is not None]
+    mine += [n for p in program.promises for n in (p.cond, p.left, p.right, *p.made.values()) if n is not None]
     used = set(needed(program.nodes, mine))
     whole = [v.id for c in others if c.unit.whole for v in c.found.values() if isinstance(v, Ref)]
     kept = set(needed(program.nodes, [*mine, *whole]))

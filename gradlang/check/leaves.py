@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import errors, statics
+from gradlang.check import errors, errors_promises, statics
 from gradlang.check.errors import Problem
 from gradlang.check.indexing import integers
 from gradlang.check.names import in_order, names_in
@@ -213,6 +213,8 @@ class LeafMaker:
         ref = self.c.sink.leaf("input", (full,), type_, span)
         self.c.program.nodes[ref.id].name = full
         bounds = self.bounds(line.range) if isinstance(line, ast.Leaf) and line.range else None
+        if isinstance(line, ast.Leaf) and line.range and bounds is not None:
+            self.within(name, type_, default, bounds, line)
         self.c.program.leaves[full] = Leaf(full, role, type_, ref.id, span, default, default_node, bounds, line.tail.label)
         self.c.program.values[full] = ref.id
         self.c.found[name] = ref
@@ -281,6 +283,21 @@ class LeafMaker:
                 errors.bad_constant("a range is two numbers, the smaller one first", range_[0].span, "for example `in [0, 1]`")
             )
         return float(low), float(high)
+
+    def within(self, name: str, type: Type, default: Any, bounds: tuple[float, float], line: ast.Leaf) -> None:
+        """Whether a default lies in its range. One that has to be computed is looked at when it is."""
+        assert line.range is not None
+        where = (line.range[0].span[0], line.range[1].span[1])
+        if type.dtype == "bool":
+            raise Problem(errors_promises.range_of_kind(name, str(type), where))
+        stack: list[Any] = [default] if isinstance(default, (int, float, tuple)) else []
+        while stack:
+            item = stack.pop()
+            if isinstance(item, tuple):
+                stack.extend(reversed(item))
+            elif not bounds[0] <= item <= bounds[1]:
+                span = line.value.span if line.value is not None else line.span
+                raise Problem(errors_promises.outside_range(name, float(item), *bounds, span, where))
 
     def tail(self, tail: ast.Tail, name: str) -> None:
         if tail.unit is not None or tail.deviation is not None:

@@ -134,7 +134,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A `check` line: a condition node, or two sides to compare within `tol`; `given` overrides inputs."""
+    """A `check` line: a condition node, or two sides to compare within `tol`. `given` overrides inputs, with numbers and
+    nested tuples of them; `made` with the nodes of constant expressions."""
 
     cond: int | None
     left: int | None
@@ -142,6 +143,7 @@ class Promise:
     tol: float | None
     given: dict[str, Any]
     span: Span
+    made: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -1,49 +1,50 @@
-"""What a file asks for and what it promises: requests, `check` lines, and the outputs of a program."""
+"""What a file asks for: requests, its objective, and the outputs of a program."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gradlang.check import errors, statics, units
+from gradlang.check import errors, errors_promises, units
 from gradlang.check.errors import Problem
 from gradlang.check.imports import dotted
 from gradlang.check.names import closures, heads_in, names_in
-from gradlang.check.program import Asked, Poison, Promise, Ref
-from gradlang.check.scope import Env, Home
+from gradlang.check.program import Asked, Promise, Ref
+from gradlang.check.promises import evaluated, promise, title
+from gradlang.source import Span
 from gradlang.syntax import ast
 
 if TYPE_CHECKING:
     from gradlang.check.check import Checker
+
+OBJECTIVES = ("minimize", "maximize")
 
 
 def ask(c: Checker) -> None:
     """The requests and promises of the file that is run, which may ask for values of the files that it imports."""
     asked: list[Asked] = []
     promises: list[Promise] = []
+    first: Span | None = None
     for s in c.module.statements:
         try:
             if isinstance(s, ast.Request):
                 asked += request(c, s)
-            elif isinstance(s, ast.Check):
-                promises.append(promise(c, s))
+                first = objective(s, first)
+            elif isinstance(s, ast.Check) and (made := promise(c, s)) is not None:
+                promises.append(made)
         except Problem as problem:
             c.report(problem.diagnostic)
     c.program.asked, c.program.promises = tuple(asked), tuple(promises)
     outputs(c)
 
 
-def evaluated(c: Checker, expr: ast.Expr) -> Ref | Poison:
-    before = len(c.elaborator.problems)
-    ref = c.elaborator.ref(c.elaborator.eval(expr, c.env), expr.span)
-    c.problems += c.elaborator.problems[before:]
-    return ref
-
-
-def title(c: Checker, name: ast.Name) -> str:
-    """What a name (dotted or not) of a request is called in the program."""
-    found = c.unit.origin(name.id)
-    return found[0].full(found[1]) if found is not None else name.id
+def objective(s: ast.Request, first: Span | None) -> Span | None:
+    """Where the objective stands; a program has one."""
+    if s.kind not in OBJECTIVES:
+        return first
+    if first is not None:
+        raise Problem(errors_promises.second_objective(s.kind, s.span, first))
+    return s.span
 
 
 def request(c: Checker, s: ast.Request) -> list[Asked]:
@@ -74,30 +75,6 @@ def request(c: Checker, s: ast.Request) -> list[Asked]:
         kind = s.kind if s.kind in ("grad", "hessian") else "grad"
         raise Problem(errors.not_scalar(shown, str(ref.type), s.of.span, kind))
     return [Asked(s.kind, ref.id, shown, wrt, s.span)]
-
-
-def promise(c: Checker, s: ast.Check) -> Promise:
-    given = {}
-    for name, expr in s.given:
-        full = title(c, name)
-        if full not in c.program.leaves:
-            raise Problem(errors.not_a_leaf(name.id, name.span, c.program.leaves, full in c.program.values))
-        given[full] = literal(c, expr)
-    tol = literal(c, s.tol) if s.tol is not None else None
-    match s.cond:
-        case ast.Compare(ops=("equal",), args=(a, b)):
-            sides: tuple[Ref | Poison | None, ...] = (None, evaluated(c, a), evaluated(c, b))
-        case _:
-            sides = (evaluated(c, s.cond), None, None)
-    ids = [r.id if isinstance(r, Ref) else None for r in sides]
-    return Promise(ids[0], ids[1], ids[2], tol, given, s.span)
-
-
-def literal(c: Checker, expr: ast.Expr) -> Any:
-    value = c.elaborator.eval(expr, Env(Home({})))
-    if not statics.is_number(value) and not (isinstance(value, tuple) and statics.nested(value)):
-        raise Problem(errors.bad_constant("a number is needed here", expr.span))
-    return value
 
 
 def outputs(c: Checker) -> None:

@@ -15,6 +15,7 @@ from gradlang.check import errors
 from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
 from gradlang.diagnostics import Diagnostic, InputError, render_all
+from gradlang.runtime.bind import outside
 from gradlang.runtime.files import Folder, read_all, read_text
 from gradlang.runtime.values import literal
 
@@ -145,13 +146,18 @@ def show(
 
 
 def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], values: dict[str, Any]) -> None:
-    """What a reader of the numbers should know: unreached inputs, where a nan or an infinity was born."""
+    """What a reader of the numbers should know: what its text is warned of, inputs outside their ranges or
+    unreached, where a nan or an infinity was born."""
     program = model.program
-    found = [
+    found = list(program.warnings)
+    if any(leaf.range is not None for leaf in program.leaves.values()):
+        found += outside(program, values)
+    named = {(a.name, x) for a in program.asked for x in a.wrt or ()}  # the program is warned of these
+    found += [
         errors.unreached(x, y, program.leaves[x].span)
         for y, xs in gradients.items()
         for x in unreached(program, y)
-        if x in xs and x in program.leaves
+        if x in xs and x in program.leaves and (y, x) not in named
     ]
     everything = [*outputs.values(), *(g for row in gradients.values() for g in row.values())]
     if any(not finite(v) for v in everything):

@@ -86,7 +86,8 @@ class Machine:
         if op == "where":
             return np.where(*args) if self.functions is None else _where(*args)
         if self.functions is not None and op in self.functions:
-            return self.functions[op](*args, attrs=instr.attrs)
+            made = self.functions[op](*args, attrs=instr.attrs)
+            return np.asarray(made).astype(np.int64)[()] if instr.type.dtype == "int" else made
         spelling = self.table[op].spelling.get("numpy", f"np.{SPELLED.get(op, op)}").removeprefix("np.")
         return getattr(np, spelling)(*args)
 

@@ -62,7 +62,7 @@ def newton(m: Machine, instr: Instr, args: list[Any]) -> Any:
     for _ in range(LONGEST):
         made = m.within({("unknown", 0, None): x, **held}).run(root.body)
         step = np.asarray(made[dict(root.body.outputs)["step"]])
-        x = x - step
+        x = np.asarray(x - step, m.dtype)
         size = max((abs(s) / (1 + abs(v)) for s, v in zip(step.ravel(), x.ravel(), strict=True)), default=0)
         if size == 0 or (last is not None and last < NEAR and not size < last):
             return x[()]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gradlang import types
+from gradlang.check.errors_promises import given_outside
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.source import Span
@@ -225,6 +226,33 @@ class Binder:
         if made.ndim < leaf.type.rank:
             made = np.broadcast_to(made, tuple(self.value(d, sizes, leaf.name) for d in leaf.type.shape))
         return made
+
+
+def outside(program: Program, given: Mapping[str, Any]) -> list[Diagnostic]:
+    """Warnings of values that are outside the range of their input, one for each input; defaults that had to be computed
+    are looked at as well."""
+    import numpy as np
+
+    found = []
+    for leaf in program.callable_leaves():
+        if leaf.range is None or (leaf.name not in given and leaf.default_node is None):
+            continue
+        if leaf.name in given:
+            array = np.asarray(given[leaf.name])
+        else:
+            from gradlang.ir.evaluate import value_of
+
+            try:
+                array = np.asarray(value_of(program, leaf.default_node or 0, {}))
+            except KeyError:  # its size is that of another array
+                continue
+        low, high = leaf.range
+        wrong = ~((array >= low) & (array <= high))
+        if np.any(wrong):
+            at = np.unravel_index(int(np.argmax(wrong)), array.shape)
+            name = leaf.name + (f"[{', '.join(str(int(i)) for i in at)}]" if array.ndim else "")
+            found.append(given_outside(name, float(array[at]), low, high, leaf.span))
+    return found
 
 
 def initialize(how: Initializer, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
