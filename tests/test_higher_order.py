@@ -89,3 +89,12 @@ def test_mixed_partials_in_any_order(text: str) -> None:
     for a in "xyz":
         for b in "xyz":
             assert abs(whole[a][b] - whole[b][a]) <= 1e-13 * (1 + abs(whole[a][b])), (a, b, whole)
+
+
+@pytest.mark.parametrize("operator", ["hessian(f, a)", "jacobian(grad(f, a), a)", "hvp(f, a, 1)"])
+def test_a_second_derivative_of_a_recurrence_is_differentiated_again(operator: str) -> None:
+    """Its sweeps hold values that stand for any cotangent; a further sweep must not take them for its own."""
+    head = "a = 0.7\ns[0] = a\ns[t] = sin(s[t-1])*a + t for t in range(1, 4)\nf = a*s[3]\n"
+    made = gl.loads(f"{head}y = {operator}\nz = grad(grad(f, a), a)")
+    assert made.value_and_grad("y")()[0] == pytest.approx(made.value_and_grad("z")()[0], rel=1e-14)
+    assert made.value_and_grad("y")()[1]["a"] == pytest.approx(made.value_and_grad("z")()[1]["a"], rel=1e-13)
