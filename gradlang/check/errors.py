@@ -301,6 +301,11 @@ def loop_of_target(name: str, targets: tuple[object, ...], span: Span) -> Diagno
     return Diagnostic("G323", f"`{name}` must be indexed by `{shown}` exactly once", span, help=hint)
 
 
+def several_for_one(name: str, span: Span) -> Diagnostic:
+    hint = f"a number has a decimal point: `3.14`; a list stands in brackets: `{name} = [1, 2]`"
+    return Diagnostic("G326", f"`{name}` is one name, but several values follow", span, help=hint)
+
+
 def mixed_targets(name: str, span: Span) -> Diagnostic:
     hint = f"give `{name}` an index too, or a line of its own"
     return Diagnostic("G323", f"`{name}` has no index, but another target of this line has", span, help=hint)

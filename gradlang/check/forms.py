@@ -197,6 +197,7 @@ DISPATCH: dict[type, Callable[..., None]] = {
     ast.Compare: _compare,
     ast.IfElse: _if_else,
     ast.Array: _array,
+    ast.Several: _array,
     ast.Call: _call,
     ast.Index: _index,
     ast.Attribute: _attribute,

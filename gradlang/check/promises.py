@@ -10,7 +10,7 @@ from gradlang.check.program import Leaf, Poison, Promise, Ref, needed
 from gradlang.check.scope import Env, Home
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import Mismatch, Size, Type, broadcast
+from gradlang.types import Shape, Size, Type
 
 if TYPE_CHECKING:
     from gradlang.check.check import Checker
@@ -65,10 +65,8 @@ def split(c: Checker, s: ast.Check) -> tuple[int | None, int | None, int | None]
         left, right = (evaluated(c, x) for x in s.cond.args)
         if not isinstance(left, Ref) or not isinstance(right, Ref):
             return None
-        try:
-            broadcast(left.type.shape, right.type.shape)
-        except Mismatch:
-            raise Problem(errors_promises.sides_differ(str(left.type), str(right.type), s.cond.span)) from None
+        if not alike(left.type.shape, right.type.shape):
+            raise Problem(errors_promises.sides_differ(str(left.type), str(right.type), s.cond.span))
         return None, left.id, right.id
     ref = evaluated(c, s.cond)
     if not isinstance(ref, Ref):
@@ -78,6 +76,14 @@ def split(c: Checker, s: ast.Check) -> tuple[int | None, int | None, int | None]
         got = str(ref.type) if ref.type.shape else "a number"
         raise Problem(errors_promises.no_condition(" ".join(text.split()), got, s.cond.span))
     return ref.id, None, None
+
+
+def alike(left: Shape, right: Shape) -> bool:
+    """Whether two shapes may be equal, or one of them is that of a scalar. What a size is, the values given say."""
+    if not left or not right:
+        return True
+    same = (a == b or isinstance(a, Size) or isinstance(b, Size) for a, b in zip(left, right, strict=False))
+    return len(left) == len(right) and all(same)
 
 
 def tolerance(c: Checker, s: ast.Check) -> float | None:

@@ -215,15 +215,15 @@ class Maker:
             states = self.states(task, levels, axis, short, guess)
             base = len(e.nodes)
             rows, origins, loop = self.step(task, levels, axis, states)
-            fits = True
+            fits, scans = True, any(s.leaves for s in states.values())
             for name, state in states.items():
                 row, level = rows[name], levels[name]
                 axes = tuple(at for at in row.axes if at is not loop)
                 steps = tuple(at for at in row.steps if at is not loop)
-                if state.leaves and (axes, row.type.shape) != (state.axes, state.type.shape):
+                if scans and (axes, row.type.shape) != (state.axes, state.type.shape):
                     fits = False
                     self.compare(name, row, state, task)
-                if state.leaves and level.short > short[name]:
+                if scans and level.short > short[name]:
                     fits, short[name] = False, level.short
                 guess[name] = State(name, 0, Type(row.type.shape), axes, steps)
             if fits:

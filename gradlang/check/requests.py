@@ -89,7 +89,7 @@ def outputs(c: Checker) -> None:
         return
     used = {n.id for d in c.defines.values() for n in names_in([d.value])}
     for name, indexed in c.indexed.items():
-        used.update(n for piece in indexed.pieces for n in units.uses(piece) if n != name)
+        used.update(n for piece in indexed.pieces for n in units.uses(piece) if n not in c.together.get(name, ()))
     closed = closures(c.functions)
     for item in (*c.defines.values(), *c.indexed.values()) if closed else ():
         used.update(n for f in heads_in(units.formulas(item)) for n in closed.get(f, ()))

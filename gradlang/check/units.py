@@ -100,8 +100,15 @@ def read(lines: Iterable[ast.Define | ast.Loop]) -> Lines:
         elif all(t.index is None for t in line.targets):
             raise Problem(errors.unindexed_loop(line.targets[0].name.id, line.clauses[0].span))
         else:
+            one_value(line)
             add_pieces(out.indexed, line, loops, local)
     return out
+
+
+def one_value(line: ast.Define) -> None:
+    """Raises Problem if one name is given several values."""
+    if isinstance(line.value, ast.Several) and len(line.targets) == 1:
+        raise Problem(errors.several_for_one(line.targets[0].name.id, line.value.span))
 
 
 def plain_target(line: ast.Define) -> bool:

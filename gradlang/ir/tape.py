@@ -148,6 +148,8 @@ class Builder:
         flags = op.flags
         if "choice" in flags:
             return [ids[0], *(ids[1:] if type.dtype != "real" else map(self.real, ids[1:]))]
+        if "predicate" in flags and all(self.instrs[i].type.dtype == "int" for i in ids):
+            return ids
         if "logical" in flags or "cast" in flags or "marker" in flags or ("integral" in flags and type.dtype == "int"):
             return ids
         return [self.real(i) for i in ids]

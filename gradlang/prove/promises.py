@@ -15,6 +15,7 @@ from gradlang.ops.operators import COMPARISONS
 from gradlang.prove.values import known_sizes
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.call import compiled
+from gradlang.types import show_shape
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -58,6 +59,8 @@ def computed(model: Model, nodes: list[int], values: Mapping[str, Any]) -> list[
 
 def equal(left: Any, right: Any, tol: float) -> tuple[bool, str]:
     """Whether two values agree within `tol`, relative to the right one where that is larger than 1."""
+    if left.ndim and right.ndim and left.shape != right.shape:
+        return False, f"the sides have different shapes: {show_shape(left.shape)} and {show_shape(right.shape)}"
     left, right = np.broadcast_arrays(left.astype(float), right.astype(float))
     with np.errstate(all="ignore"):
         off = np.abs(left - right)

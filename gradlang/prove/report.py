@@ -14,7 +14,7 @@ from gradlang.check.program import Program, unreached
 from gradlang.prove.claims import derivatives, wanted
 from gradlang.prove.higher import have_mpmath
 from gradlang.prove.promises import promises
-from gradlang.prove.values import complete
+from gradlang.prove.values import bound, complete
 from gradlang.runtime.bind import outside
 from gradlang.source import Span
 
@@ -80,12 +80,15 @@ def entries(program: Program, report: Report) -> None:
 
 def check_model(model: Model, given: Mapping[str, Any] | None = None) -> Report:
     """The promises of a file and its derivatives. Inputs that are not given get made-up values, which the report says.
-    Derivatives are those of double precision, whatever the model computes in."""
+    Derivatives are those of double precision, whatever the model computes in. Raises InputError if the values given do not
+    fit the program."""
     report = Report()
     if model.dtype != "float64":
         model = type(model)(model.program, "float64", model.seed)
     values = complete(model, given or {}, report)
     made_up = bool(report.notes)
+    if given:
+        bound(model, values)
     entries(model.program, report)
     promises(model, values, report)
     derivatives(model, values, made_up, report)

@@ -73,6 +73,11 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
+class Several(Array):
+    """`a, b` on the right side of a definition of several names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Keyword:
     name: str
     value: Expr

@@ -291,6 +291,7 @@ BUILDERS: dict[str, Build] = {
     "true": lambda c, s: ast.Bool(True, s),
     "false": lambda c, s: ast.Bool(False, s),
     "tuple_one": lambda c, s: ast.Array(tuple(c), s),
+    "several": lambda c, s: ast.Several(tuple(c), s),
     "tuple_": lambda c, s: ast.Array(tuple(c), s),
     "array_empty": lambda c, s: ast.Array((), s),
     "array": lambda c, s: ast.Array(tuple(c), s),

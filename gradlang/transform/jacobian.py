@@ -1,4 +1,8 @@
-"""The matrix of all derivatives of a value: one sweep for all rows (reverse mode) or all columns (forward mode) at once."""
+"""The matrix of all derivatives of a value.
+
+One sweep is made for all rows (reverse mode) or for all columns (forward mode) at once. Where the matrix is a diagonal, a
+band or a row of blocks, a few tangents give all that is not zero.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,17 @@ from gradlang.ir.tape import Builder, Instr
 from gradlang.transform.chain import Chain
 from gradlang.transform.jvp import jvp
 from gradlang.transform.lifting import dependent, replay
+from gradlang.transform.structure import band
 from gradlang.transform.vjp import vjp
-from gradlang.types import Shape, Type, at_least, product, sub
+from gradlang.types import INT, Dim, Shape, Type, at_least, product, sub
 
 
 def jacobian(chain: Chain, y: int, x: int, instr: Instr) -> int | None:
     """d y / d x, of the shape of y and then that of x; None where y does not depend on x."""
     b = chain.b
+    offsets = instr.attrs[1] if instr.attrs else band(b.instrs, y, x, b.table)
+    if offsets is not None:
+        return banded(chain, y, x, offsets, instr)
     rows, columns = b.instrs[y].type, b.instrs[x].type
     few = sub(product(rows.shape), product(columns.shape))
     if few != 0 and at_least(few, 0):  # forward mode: there are fewer columns than rows
@@ -31,10 +39,81 @@ def jacobian(chain: Chain, y: int, x: int, instr: Instr) -> int | None:
     return None if found is None else for_each(b, one, found, rows.shape, instr)
 
 
+def banded(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr) -> int | None:
+    """The matrix from its bands; with the setting "bands" of the instruction the bands themselves."""
+    b = chain.b
+    found = bands(chain, y, x, offsets, instr)
+    if found is None or instr.attrs:
+        return found
+    rows, columns = b.instrs[y].type.shape, b.instrs[x].type.shape
+    inner, outer = len(columns) - 1, len(rows) - 1
+    i, j = counts(b, rows[0], (1,) * (outer + 1 + inner)), counts(b, columns[0], (1,) * inner)
+    made: int | None = None
+    for k, offset in enumerate(offsets):
+        one = b.apply(
+            "slice",
+            (found,),
+            ((k, *(0,) * (1 + outer + inner)), (1, *b.instrs[found].type.shape[1:]), (1,) * (2 + outer + inner)),
+        )
+        one = b.apply("reshape", (one,), ((*rows, 1, *columns[1:]),))
+        here = b.apply("equal", (b.apply("sub", (j, i)), whole(b, offset)))
+        made = b.apply("where", (here, one, b.const(0.0) if made is None else made), (), instr.span, instr.scope)
+    return made
+
+
+def bands(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr) -> int | None:
+    """d y[i] / d x[i + o] for each offset o: an array over offsets, then the shape of y, then that of a row of x."""
+    b = chain.b
+    rows, columns = b.instrs[y].type.shape, b.instrs[x].type.shape
+    width = offsets[-1] - offsets[0] + 1
+    one = b.leaf("input", (("tangent", x, len(b.instrs)),), b.instrs[x].type, instr.span).id
+    (found,) = jvp(chain, [y], {x: one})
+    if found is None:
+        return None
+    axes = (Loop("", width, 0), *(Loop("", d, k + 1) for k, d in enumerate(columns[1:])))
+    made = replayed(b, one, found, colours(b, axes, columns, instr), axes, instr)
+    n = len(columns) - 1  # now: colour, entries of a row of x, shape of y
+    made = b.apply("transpose", (made,), ((0, *range(n + 1, n + 1 + len(rows)), *range(1, n + 1)),), instr.span, instr.scope)
+    parts = []
+    for offset in offsets:
+        colour = b.apply("mod", (b.apply("add", (counts(b, rows[0], ()), whole(b, offset))), whole(b, width)))
+        index = b.apply("reshape", (colour,), ((1, rows[0], *(1,) * (len(rows) - 1 + n)),))
+        shape = (1, *rows, *columns[1:])
+        parts.append(b.apply("take_along", (made, b.broadcast(index, shape, instr.span)), (0,), instr.span, instr.scope))
+    return parts[0] if len(parts) == 1 else b.apply("concat", parts, (0,), instr.span, instr.scope)
+
+
+def counts(b: Builder, length: Dim, rest: Shape) -> int:
+    made = b.leaf("iota", (length,), Type((length,), "int"), (0, 0)).id
+    return b.apply("reshape", (made,), ((length, *rest),)) if rest else made
+
+
+def whole(b: Builder, value: int) -> int:
+    return b.leaf("const", (value,), INT, (0, 0)).id
+
+
+def colours(b: Builder, axes: tuple[Loop, ...], shape: Shape, instr: Instr) -> Ref:
+    """Tangents of x: 1 at the rows whose number has a remainder, in one entry of each row."""
+    width, inner = axes[0].length, len(shape) - 1
+    rest = (1,) * inner
+    remainder = b.apply("mod", (counts(b, shape[0], rest), whole(b, width if isinstance(width, int) else 1)))
+    colour = counts(b, width, (*rest, 1, *rest))
+    mask = b.apply("equal", (colour, remainder))
+    for k, loop in enumerate(axes[1:]):
+        here = counts(b, loop.length, (*(1,) * (inner - k - 1), 1, *(1,) * inner))
+        there = counts(b, loop.length, (1,) * (inner - k - 1))
+        mask = b.apply("logical_and", (mask, b.apply("equal", (here, there))))
+    made = b.broadcast(b.apply("real", (mask,)), tuple(a.length for a in axes) + shape, instr.span)
+    return Ref(made, Type(shape), axes)
+
+
 def for_each(b: Builder, leaf: int, found: int, shape: Shape, instr: Instr) -> int:
     """What was made for one value of a leaf, for each unit vector in its place: the axes of the leaf come first."""
     axes = tuple(Loop("", d, k) for k, d in enumerate(shape))
-    unit = identity(b, axes, instr)
+    return replayed(b, leaf, found, identity(b, axes, instr), axes, instr)
+
+
+def replayed(b: Builder, leaf: int, found: int, unit: Ref, axes: tuple[Loop, ...], instr: Instr) -> int:
     known = dependent(b.instrs, [leaf])
     values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
     values[leaf] = unit
