@@ -160,7 +160,8 @@ class Derivative:
         axes of the result; so do the loops of y that x does not share, each count of which has a cotangent of its own."""
         e = self.e
         apart = tuple(loop for loop in y.axes if loop not in x.axes)
-        twins = {loop: Loop(loop.name, loop.length, loop.depth) for loop in apart}
+        # deeper than all loops of the text: loops of one depth would have no order
+        twins = {loop: Loop(loop.name, loop.length, 10**6 + loop.depth) for loop in apart}
         for loop, twin in twins.items():
             here, there = Ref(self.iota(loop).id, Type((), "int"), (loop,)), Ref(self.iota(twin).id, Type((), "int"), (twin,))
             made = e.apply("where", (e.apply("equal", (here, there), (), self.span), u, 0.0), (), self.span)

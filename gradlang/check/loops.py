@@ -103,4 +103,4 @@ def dims(axes: Iterable[Loop]) -> tuple[Dim, ...]:
 
 def together(*groups: Iterable[Loop]) -> tuple[Loop, ...]:
     """All loops of some groups, each once, outer ones first."""
-    return tuple(sorted({loop for group in groups for loop in group}, key=lambda loop: loop.depth))
+    return tuple(sorted(dict.fromkeys(loop for group in groups for loop in group), key=lambda loop: loop.depth))

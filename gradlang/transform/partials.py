@@ -60,8 +60,16 @@ class Templates:
                 continue
             args = [made[a] for a in step.args]
             kind = Type(type.shape, step.type.dtype) if type.shape else step.type
-            if type.shape and all(instrs[a].op in ("const", "size") for a in args):
+            if type.shape and not any(instrs[a].type.shape for a in args):  # made of numbers only
                 made.append(builder.emit(self.table[step.op], [builder.ref(a) for a in args], step.attrs, step.type, span).id)
-            else:
-                made.append(builder.add(step.op, tuple(args), step.attrs, kind, span, scope))
+                continue
+            if type.shape:
+                args = [self.fitted(builder, a, type, span, scope) for a in args]
+            made.append(builder.add(step.op, tuple(args), step.attrs, kind, span, scope))
         return made[out]
+
+    def fitted(self, builder: Builder, a: int, type: Type, span: Span, scope: tuple[str, ...]) -> int:
+        """An operand of a pointwise op: of its shape, or a plain number."""
+        instr = builder.instrs[a]
+        plain = instr.type.shape or instr.op in ("const", "size")
+        return a if plain else builder.broadcast(a, type.shape, span, scope)

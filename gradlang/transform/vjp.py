@@ -42,7 +42,8 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
             continue
         instr = b.instrs[i]
         if instr.op == "scan":
-            for position, contribution in scan_adjoints(chain, i, sequences.get(i, {}), active, vjp):
+            # a scan that the result does not use has none: it may hold the cotangents of another sweep
+            for position, contribution in scan_adjoints(chain, i, sequences[i], active, vjp) if i in sequences else ():
                 accumulate(chain, adjoints, instr.args[position], contribution)
             continue
         g = adjoints.get(i)

@@ -1,0 +1,100 @@
+"""Derivatives of high order: nested `grad` against mpmath, and mixed partials in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import gradlang as gl
+
+mp = mpmath.mp.clone()
+mp.dps = 60
+AT = 0.7
+OF_ONE: dict[str, Callable[[Any], Any]] = {
+    "exp(sin(x))": lambda x: mp.exp(mp.sin(x)),
+    "sin(x)*exp(-x)": lambda x: mp.sin(x) * mp.exp(-x),
+    "tanh(x**2 + 0.5)": lambda x: mp.tanh(x**2 + mp.mpf(0.5)),
+    "log(1 + x**2)": lambda x: mp.log(1 + x * x),
+    "sqrt(1 + x)*cos(x)": lambda x: mp.sqrt(1 + x) * mp.cos(x),
+    "1/(1 + exp(-x))": lambda x: 1 / (1 + mp.exp(-x)),
+    "softplus(sin(x))": lambda x: mp.log(1 + mp.exp(mp.sin(x))),
+    "erf(x)*x": lambda x: mp.erf(x) * x,
+    "atan(x)": mp.atan,
+    "x**x": lambda x: x**x,
+    "gelu(x)": lambda x: x * mp.ncdf(x),
+    "x**3.5/(2 + cos(x))": lambda x: x ** mp.mpf(3.5) / (2 + mp.cos(x)),
+    "sinh(x)/cosh(2*x)": lambda x: mp.sinh(x) / mp.cosh(2 * x),
+    "asinh(x)*log(x)": lambda x: mp.asinh(x) * mp.log(x),
+    "x**9 + x**3": lambda x: x**9 + x**3,
+    "hypot(x, 1)": lambda x: mp.sqrt(x * x + 1),
+    "logsumexp([x, x**2, 1])": lambda x: mp.log(mp.exp(x) + mp.exp(x * x) + mp.e),
+    "sum(sin(k*x)/(k + 1) for k in range(4))": lambda x: sum(mp.sin(k * x) / (k + 1) for k in range(4)),
+    "solve(u - 0.3*sin(u) - x for u from x)": lambda x: mp.findroot(lambda u: u - mp.mpf(0.3) * mp.sin(u) - x, x),
+    "x if x < 0 else log1p(x)*expm1(x)": lambda x: mp.log(1 + x) * (mp.exp(x) - 1),
+}
+
+
+@pytest.mark.parametrize("formula", OF_ONE)
+def test_the_eighth_derivative(formula: str) -> None:
+    lines = [f"x = {AT}", f"d0 = {formula}", *(f"d{k} = grad(d{k - 1}, x)" for k in range(1, 9))]
+    made = gl.loads("\n".join(lines)).function([f"d{k}" for k in range(9)])()
+    for k in (1, 4, 8):
+        wanted = mp.diff(OF_ONE[formula], mp.mpf(AT), k)
+        assert abs(made[f"d{k}"] - wanted) <= 1e-12 * abs(wanted), (k, made[f"d{k}"], wanted)
+
+
+def test_the_fourth_derivative_of_a_recurrence() -> None:
+    """y[t] = sin(y[t-1]) + x*t/4, through four nested gradients."""
+    lines = ["x = 0.7", "y[0] = x", "y[t] = sin(y[t-1]) + x*t/4 for t in range(1, 6)", "d0 = y[5]"]
+    lines += [f"d{k} = grad(d{k - 1}, x)" for k in range(1, 5)]
+
+    def last(x: Any) -> Any:
+        y = x
+        for t in range(1, 6):
+            y = mp.sin(y) + x * t / 4
+        return y
+
+    wanted = mp.diff(last, mp.mpf(AT), 4)
+    assert abs(gl.loads("\n".join(lines)).function("d4")() - wanted) <= 1e-12 * abs(wanted)
+
+
+OF_THREE = {
+    "pointwise": "f = exp(sin(x*y))*z + x**3*y/(1 + z**2) + log(x + y*z)",
+    "arrays": "v = [x, y*z, z]\nf = logsumexp(v*x) + norm(v)*prod(v) + sum(softmax(v)*v)",
+    "matrix": "A = [[3 + x, y], [y, 4 + z]]\nf = logdet(A) + [x, y] @ solve(A, [z, 1]) + sum(cholesky(A))",
+    "recurrence": "s[0] = x\ns[t] = tanh(s[t-1]*y) + z*t*0.1 for t in range(1, 5)\nf = s[4]*s[2]",
+    "root": "u = solve(w - 0.3*sin(w*x) - y for w from y)\nf = u**2*z + u*x",
+    "density": "f = normal_lpdf([x, y], z, 1 + x**2) + gamma_lpdf(y, 2 + x, z)",
+    "function": "def g(a, b) = grad(a**3*b**2, a)\nf = g(x*y, z) + g(z, x)",
+}
+
+
+@pytest.mark.parametrize("text", OF_THREE.values(), ids=list(OF_THREE))
+def test_mixed_partials_in_any_order(text: str) -> None:
+    """Schwarz: the order of differentiation changes the rounding only."""
+    head = "x = 0.7\ny = 1.3\nz = 0.9\n"
+    orders = {"".join(p): f"grad(grad(grad(f, {p[0]}), {p[1]}), {p[2]})" for p in permutations("xyz")}
+    orders |= {p: f"grad(grad(grad(f, {p[0]}), {p[1]}), {p[2]})" for p in ("xxy", "xyx", "yxx")}
+    made = gl.loads(head + text + "".join(f"\nd_{n} = {d}" for n, d in orders.items()))
+    found = made.function([f"d_{n}" for n in orders])()
+    for group in ("xyz", "xxy"):
+        values = [found[f"d_{n}"] for n in orders if sorted(n) == sorted(group)]
+        assert np.ptp(values) <= 1e-12 * (1 + max(map(abs, values))), (group, values)
+    whole = gl.loads(head + text).hessian("f", wrt=["x", "y", "z"])()
+    for a in "xyz":
+        for b in "xyz":
+            assert abs(whole[a][b] - whole[b][a]) <= 1e-13 * (1 + abs(whole[a][b])), (a, b, whole)
+
+
+@pytest.mark.parametrize("operator", ["hessian(f, a)", "jacobian(grad(f, a), a)", "hvp(f, a, 1)"])
+def test_a_second_derivative_of_a_recurrence_is_differentiated_again(operator: str) -> None:
+    """Its sweeps hold values that stand for any cotangent; a further sweep must not take them for its own."""
+    head = "a = 0.7\ns[0] = a\ns[t] = sin(s[t-1])*a + t for t in range(1, 4)\nf = a*s[3]\n"
+    made = gl.loads(f"{head}y = {operator}\nz = grad(grad(f, a), a)")
+    assert made.value_and_grad("y")()[0] == pytest.approx(made.value_and_grad("z")()[0], rel=1e-14)
+    assert made.value_and_grad("y")()[1]["a"] == pytest.approx(made.value_and_grad("z")()[1]["a"], rel=1e-13)
