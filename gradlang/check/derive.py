@@ -194,8 +194,12 @@ class Derivative:
         return made
 
     def forward(self, y: Ref, x: Ref, v: Ref) -> Ref:
-        """The tangent of y for the tangent v of x; loops that only v has make several tangents."""
+        """The tangent of y for the tangent v of x; loops that only v has make several tangents.
+
+        A loop that y and v have and x has not gives every count of y all tangents, of which it takes its own."""
         e = self.e
+        twins = {loop: Loop(loop.name, loop.length, loop.depth) for loop in v.axes if loop in y.axes and loop not in x.axes}
+        v = Ref(v.id, v.type, tuple(twins.get(loop, loop) for loop in v.axes), v.steps)
         axes = together(v.axes, x.axes)
         many = tuple(loop for loop in axes if loop not in x.axes)
         full = lift.Lift(e.sink, e.table, axes, e.at or self.span, e.scope).full(v)
@@ -203,14 +207,25 @@ class Derivative:
         full = self.raw("transpose", full, (*order, *range(len(axes), full.type.rank))) if order != sorted(order) else full
         whole = lift.plain(y).type
         made = self.node("jvp", (y, x, full), Type(dims(many) + whole.shape), ())
-        loops = (*many, *(loop for loop in y.axes if loop not in many))
-        if any(loop in y.axes for loop in many):
-            raise Misfit("a derivative at every count of a loop cannot have the vector of the same loop")
-        kept = together(loops)
+        kept = together(many, y.axes)
         moved = (*((*many, *y.axes).index(loop) for loop in kept), *range(len(kept), made.type.rank))
         if moved != tuple(range(len(moved))):
             made = self.raw("transpose", made, moved)
-        return Ref(made.id, y.type, kept)
+        out = Ref(made.id, y.type, kept)
+        for loop, twin in twins.items():
+            out = self.own(out, loop, twin)
+        return out
+
+    def own(self, r: Ref, loop: Loop, twin: Loop) -> Ref:
+        """Of the values for all counts of two equal loops those where the counts are equal."""
+        from gradlang.check.comprehension import closed  # which knows derivatives by loop variables
+
+        here, there = (Ref(self.iota(at).id, Type((), "int"), (at,)) for at in (loop, twin))
+        made = self.e.apply("where", (self.e.apply("equal", (here, there), (), self.span), r, 0.0), (), self.span)
+        assert isinstance(made, Ref)
+        total = self.e.apply("sum", (closed(made, (twin,), self.e, self.span),), ((0,), False), self.span)
+        assert isinstance(total, Ref)
+        return total
 
 
 # ------------------------------------------------------------------ names that derivatives are taken by
