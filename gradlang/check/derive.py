@@ -31,9 +31,11 @@ CALLED = ("jvp", "vjp", "hvp")  # no keywords: a program may have functions of t
 
 def derive(kind: str, node: ast.Derive | ast.Call, env: Env, e: Elaborator) -> None:
     hint = {"jvp": "jvp(y, x, v)", "vjp": "vjp(y, x, u)", "hvp": "hvp(y, x, v)"}.get(kind, f"{kind}(y, x)")
-    if len(node.args) != ARITY[kind] or node.keywords:
+    for k in node.keywords:
+        raise Problem(errors.unknown_keyword(kind, k.name, k.span, ()))
+    if len(node.args) != ARITY[kind]:
         wanted = f"{ARITY[kind]} arguments"
-        raise Problem(errors.arity(kind, len(node.args) + len(node.keywords), wanted, node.span, f"write `{hint}`"))
+        raise Problem(errors.arity(kind, len(node.args), wanted, node.span, f"write `{hint}`"))
     by = node.args[1]
     if not named(by, env):
         raise Problem(errors.not_a_name(kind, by.span))
@@ -259,9 +261,10 @@ def keep_apart(env: Env, e: Elaborator, span: Span) -> None:
     """Makes the arguments of a function by which it takes derivatives nodes of their own, where they are none: numbers,
     and values that another argument has too. Other arguments stay what they are outside: what the caller computed from
     one of them depends on it."""
+    given = dict(env.names)
     for name in sorted(env.taken & env.names.keys()):
-        value = env.names[name]
-        same = [v for v in env.names.values() if isinstance(v, Ref) and isinstance(value, Ref) and v.id == value.id]
+        value = given[name]
+        same = [v for v in given.values() if isinstance(v, Ref) and isinstance(value, Ref) and v.id == value.id]
         if not isinstance(value, Ref) or len(same) > 1:
             env.names[name] = apart(value, e, span)
 

@@ -340,6 +340,11 @@ def residual_shape(name: str, got: str, wanted: str, span: Span) -> Diagnostic:
     return Diagnostic("G325", f"the residual is {got}, but the unknown `{name}` is {wanted}", span, help=hint)
 
 
+def residual_is_condition(span: Span) -> Diagnostic:
+    hint = "write the difference of both sides, which is to be zero: `solve(x**2 - a for x from 1)`"
+    return Diagnostic("G325", "the equation is a condition, not a residual", span, help=hint)
+
+
 def empty_loop(span: Span) -> Diagnostic:
     hint = "names without an index are known inside the block only"
     return Diagnostic("G323", "this block defines no entry: nothing on its left sides has an index", span, help=hint)

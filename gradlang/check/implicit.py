@@ -29,7 +29,9 @@ GUESSES = 8
 
 def solve(node: ast.Call, env: Env, e: Elaborator) -> None:
     given = node.args[0]
-    if len(node.args) != 1 or node.keywords or not isinstance(given, ast.Implicit):
+    for k in node.keywords:
+        raise Problem(errors.unknown_keyword("solve", k.name, k.span, ()))
+    if len(node.args) != 1 or not isinstance(given, ast.Implicit):
         raise Problem(errors.arity("solve", len(node.args), "one equation", node.span, "write `solve(f(x) for x from x0)`"))
     e.then(_solved, node, given, env, e)
     e.push(given.start, env)
@@ -79,6 +81,8 @@ class Unknown:
         return Ref(made.id, self.start.type, axes, (loop,))
 
     def compare(self, residual: Ref) -> None:
+        if residual.type.dtype == "bool":
+            raise Problem(errors.residual_is_condition(self.given.residual.span))
         wanted, got = self.start.type.shape, residual.type.shape
         if wanted != got:
             shapes = ["a scalar" if not s else show_shape(s) for s in (got, wanted)]

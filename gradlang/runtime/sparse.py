@@ -31,8 +31,8 @@ class SparseMatrix:
         made = self.compiled(given, **values)
         if self.offsets is None:
             made = np.asarray(made)
-            rows = int(np.prod(made.shape[: self.rank], dtype=int))
-            return sparse.csr_matrix(made.reshape((rows, -1)))
+            rows, columns = (int(np.prod(part, dtype=int)) for part in (made.shape[: self.rank], made.shape[self.rank :]))
+            return sparse.csr_matrix(made.reshape((rows, columns)))
         bands, long = made
         many, count = bands.shape[0], bands.shape[1]
         assert many == len(self.offsets)

@@ -13,6 +13,8 @@ from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.types import Shape, product
 
+SPLIT = ("mul", "neg", "add", "sub")
+TERMS = 8
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -25,7 +27,7 @@ class Factor:
 
 
 def contract(tape: Tape, table: OpTable) -> Tape:
-    if not any(i.op in ("sum", "sum_to") and i.args and tape.instrs[i.args[0]].op in ("mul", "neg") for i in tape.instrs):
+    if not any(i.op in ("sum", "sum_to") and i.args and tape.instrs[i.args[0]].op in SPLIT for i in tape.instrs):
         return tape
     changed = False
 
@@ -42,7 +44,37 @@ def contract(tape: Tape, table: OpTable) -> Tape:
 
 
 def contracted(b: Builder, instr: Instr, x: int) -> int | None:
-    """The sum as a product of matrices, where that saves memory."""
+    """The sum as a product of matrices, or as a sum of such products, where that saves memory."""
+    total: int | None = None
+    for term, negative in terms(b, x):
+        made = product_of(b, instr, term)
+        if made is None:
+            return None
+        if total is None:
+            total = b.apply("neg", (made,), (), instr.span, instr.scope) if negative else made
+        else:
+            total = b.apply("sub" if negative else "add", (total, made), (), instr.span, instr.scope)
+    return total
+
+
+def terms(b: Builder, x: int) -> list[tuple[int, bool]]:
+    """What is added and what is subtracted (True) in a sum of arrays of one shape; the whole if these are many."""
+    out: list[tuple[int, bool]] = []
+    stack = [(x, False)]
+    while stack:
+        i, negative = stack.pop()
+        at = b.instrs[i]
+        if at.op in ("add", "sub") and all(b.instrs[a].type.shape == at.type.shape for a in at.args):
+            stack += [(at.args[1], negative != (at.op == "sub")), (at.args[0], negative)]
+        else:
+            out.append((i, negative))
+        if len(out) + len(stack) > TERMS:
+            return [(x, False)]
+    return out
+
+
+def product_of(b: Builder, instr: Instr, x: int) -> int | None:
+    """The sum of one product of arrays."""
     shape = b.instrs[x].type.shape
     found = factors(b, x)
     if found is None:

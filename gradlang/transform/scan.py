@@ -212,7 +212,7 @@ def _pull_adjoints(
     scan, b, sb, keys = step.scan, step.b, step.inner.b, step.keys
     many = range(len(scan.names))
     inbox = [step.leaf(("inbox", k, None), scan.types[k]) for k in many]
-    if any(g in step.chain.masked and not ends_full(b, g) for g in cotangents.values()):
+    if any(g in step.chain.masked and not ends_full(step.chain, g) for g in cotangents.values()):
         step.inner.masked.update(inbox)
     states = [key for key in keys if key[0] in ("state", "past")]
     wrt = others(step, active)
@@ -299,10 +299,10 @@ def _push_adjoints(
     yield from step.outer(primal, {key: g for key, g in results.items() if g is not None})
 
 
-def ends_full(b: Builder, g: int) -> bool:
-    """Whether a cotangent with holes has its last row: then no step starts from an exact zero."""
-    instr = b.instrs[g]
-    if instr.op != "unslice":
+def ends_full(chain: Chain, g: int) -> bool:
+    """Whether a cotangent with holes has its last row, whole: then no step starts from an exact zero."""
+    b, instr = chain.b, chain.b.instrs[g]
+    if instr.op != "unslice" or instr.args[0] in chain.masked:
         return False
     shape, start, step = instr.attrs
     have = b.instrs[instr.args[0]].type.shape

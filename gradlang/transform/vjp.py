@@ -42,9 +42,9 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
             continue
         instr = b.instrs[i]
         if instr.op == "scan":
-            # a scan that the result does not use has none: it may hold the cotangents of another sweep
-            for position, contribution in scan_adjoints(chain, i, sequences[i], active, vjp) if i in sequences else ():
-                accumulate(chain, adjoints, instr.args[position], contribution)
+            if i in sequences:  # others were left behind by the sweep of an inner derivative
+                for position, contribution in scan_adjoints(chain, i, sequences[i], active, vjp):
+                    accumulate(chain, adjoints, instr.args[position], contribution)
             continue
         g = adjoints.get(i)
         if g is None:
