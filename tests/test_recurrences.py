@@ -180,6 +180,16 @@ DEFINED: dict[str, Case] = {
     ),
 }
 SCANS: dict[str, Case] = {
+    "first rows in a loop, steps of several names": (
+        "input a\nb[j] = a*j for j in range(2)\nfor s in range(3):\n    c[s] = b[s]*2\n    b[s+2] = c[s]*a + b[s+1]\ny = b[4]*c[2]",
+        lambda a: (lambda b: (b[3] + 2 * a * b[2]) * 2 * b[2])([0, a, a, a + 2 * a * a]),
+        {"a": 0.7},
+    ),
+    "first rows in a loop, several names backward": (
+        "input a\nfor s in range(2, -1, -1):\n    c[s] = b[s+2]*2\n    b[s] = c[s]*a + b[s+1]\nb[j] = a*j for j in range(3, 5)\ny = b[0]",
+        lambda a: (lambda b: [b.append(2 * a * b[-2] + b[-1]) for _ in range(3)] and b[-1])([4 * a, 3 * a]),
+        {"a": 0.7},
+    ),
     "running sum": (V + "y[0] = x[0]\ny[t] = y[t-1] + x[t] for t in range(1, N)", lambda x: np.cumsum(x), {"x": X}),
     "nonlinear": (
         V + "y[0] = 0.5\ny[t] = sin(y[t-1])*x[t] for t in range(1, N)",

@@ -10,6 +10,7 @@ from gradlang.check.errors import Problem
 from gradlang.check.growing import Block
 from gradlang.check.indexing import Cut
 from gradlang.check.loops import Index, Loop
+from gradlang.check.names import in_order
 from gradlang.check.program import Ref, Value
 from gradlang.check.scope import Env
 from gradlang.check.units import Piece
@@ -171,3 +172,30 @@ def join(e: Elaborator, name: str, blocks: list[Block], span: Span) -> Block:
     rows = e.apply("concat", tuple(b.rows for b in order), (0,), span)
     assert isinstance(rows, Ref)
     return Block(order[0].low, rows.type.shape[0], rows)
+
+
+Task = list[tuple[str, list[Part]]]
+
+
+def in_turn(tasks: list[Task], axis: int) -> list[Task]:
+    """Rows with an index of their own first, since the steps of a loop start from them; then the loops, each after those
+    that make rows of the same names before its own."""
+    rows = [t for t in tasks if not isinstance(t[0][1][0].axes[axis], Run)]
+    runs = [t for t in tasks if isinstance(t[0][1][0].axes[axis], Run)]
+    starts = [{name: found[0].axes[axis] for name, found in t} for t in runs]
+
+    def needed(k: int) -> list[int]:
+        ahead = [j for j in range(len(runs)) if j != k and comes_before(starts[j], starts[k])]
+        # two that run towards each other: what several names share reads the rows of the other one
+        return [j for j in ahead if not comes_before(starts[k], starts[j]) or len(starts[j]) < len(starts[k])]
+
+    order, cycles = in_order(range(len(runs)), needed)
+    return rows + (runs if cycles else [runs[k] for k in order])
+
+
+def comes_before(one: dict[str, Dim | Run], other: dict[str, Dim | Run]) -> bool:
+    for name in one.keys() & other.keys():
+        a, b = one[name], other[name]
+        if isinstance(a, Run) and isinstance(b, Run) and at_least(mul(sub(b.low, a.low), b.way), 1):
+            return True
+    return False

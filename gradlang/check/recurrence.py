@@ -19,7 +19,7 @@ from gradlang.check.growing import Block, Growing, Level, NotYet
 from gradlang.check.indexing import Cut
 from gradlang.check.loops import Index, Loop
 from gradlang.check.names import in_order, names_in
-from gradlang.check.pieces import Part, Run, before, join, known_before, padded, split
+from gradlang.check.pieces import Part, Run, before, in_turn, join, known_before, padded, split
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.check.scan import State, extract
 from gradlang.check.scope import Env
@@ -185,8 +185,7 @@ class Maker:
                 run = group[0].axes[axis]
                 shared = ("run", run.length, run.way) if isinstance(run, Run) and len(parts) > 1 else (name, key)
                 out.setdefault(shared, []).append((name, group))
-        # rows with an index of their own first: the steps of a loop start from them
-        return sorted(out.values(), key=lambda task: isinstance(task[0][1][0].axes[axis], Run))
+        return in_turn(list(out.values()), axis)
 
     def task(self, task: list[tuple[str, list[Part]]], levels: dict[str, Level], axis: int) -> dict[str, tuple[Dim, ...]]:
         at = task[0][1][0].axes[axis]
