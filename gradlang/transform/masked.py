@@ -15,6 +15,7 @@ from gradlang.source import Span
 from gradlang.types import Type
 
 KEEPS = frozenset({"sum", "sum_to", "neg", "cumsum_along", "stack", "concat", "scatter_add", "scatter_along", "unslice"})
+SYSTEMS = frozenset({"solve", "triangular_solve", "scan_affine"})
 TOGETHER = frozenset({"add", "sub", "mul"})
 
 
@@ -38,6 +39,8 @@ class MaskedSink:
             zero = self.b.ref(self.b.const(0.0))
             none = Ref(self.b.apply("equal", (args[0].id, zero.id), (), span, scope), Type(args[0].type.shape, "bool"))
             made = self.b.emit(self.table["where"], [none, zero, whole], (), type, span, scope)
+        elif op.name in SYSTEMS and masked[1]:
+            made = self.solved(op, args, attrs, type, span, scope)
         elif op.name == "matmul" and not all(masked):
             made = self.matmul(args, 0 if masked[0] else 1, type, span, scope)
         else:
@@ -57,6 +60,16 @@ class MaskedSink:
         if op.name in TOGETHER:
             return all(masked) or op.name == "mul"
         return masked[0] and ("moves" in op.flags or op.name in KEEPS)
+
+    def solved(self, op: Op, args: list[Ref], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
+        """The solution of linear systems, or of linear recurrences, of which those with an exact zero on the right have an
+        exact zero, whatever the matrix or the factors are."""
+        b, right = self.b, args[1]
+        made = b.emit(op, args, attrs, type, span, scope)
+        axis = (attrs[0] if op.name == "scan_affine" else max(right.type.rank - 2, 0),)
+        zero = b.const(0.0)
+        none = b.apply("all", (b.apply("equal", (right.id, zero), (), span, scope),), (axis, True), span, scope)
+        return b.ref(b.apply("where", (none, zero, made.id), (), span, scope))
 
     def matmul(self, args: list[Ref], zeros: int, type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
         b = self.b
