@@ -59,7 +59,9 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
         e.values.append(POISON)  # its definition has an error that was already reported
         return
     if any(isinstance(a, ast.Implicit) for a in node.args):
-        implicit.solve(node, env, e) if name == "solve" else misplaced(node)
+        if name != "solve":
+            raise Problem(errors.only_in_solve(node.span))
+        implicit.solve(node, env, e)
         return
     if env.home.function(name) is None and name in derive.CALLED:
         derive.derive(name, node, env, e)
@@ -82,12 +84,6 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     e.then(_called, node, env, e)
     for expr in (*(k.value for k in reversed(node.keywords)), *reversed(node.args)):
         e.push(expr, env)
-
-
-def misplaced(node: ast.Call) -> None:
-    raise Problem(
-        errors.bad_constant("`for x from start` stands in `solve` only", node.span, "write `solve(f(x) for x from x0)`")
-    )
 
 
 def _iterable(node: ast.Call, e: Elaborator) -> None:

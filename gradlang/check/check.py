@@ -90,6 +90,7 @@ class Checker:
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
         self.functions: dict[str, ast.Function] = {}
+        self.closed: dict[str, frozenset[str]] = {}  # by function: the names of the file that a call of it uses
         self.found: dict[str, Value] = dict.fromkeys(unit.module.broken, POISON)
         self.callables = [*library().functions, *arrays.SPECIAL, *self.table]
         self.home = unit.home = Home(
@@ -202,7 +203,8 @@ class Checker:
 
     def definitions(self) -> None:
         plain = list({id(d): d for d in self.defines.values()}.values())
-        found, circles = units.ordered(units.Lines(plain, self.indexed), closures(self.functions))
+        self.closed = closures(self.functions)
+        found, circles = units.ordered(units.Lines(plain, self.indexed), self.closed)
         for names in circles:
             self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
         in_circle = {t.name.id for d in plain for t in d.targets} | set(self.indexed)

@@ -330,6 +330,10 @@ def unindexed_loop(name: str, span: Span) -> Diagnostic:
     return Diagnostic("G323", f"`{name}` is defined once for every count of a loop", span, help=hint)
 
 
+def only_in_solve(span: Span) -> Diagnostic:
+    return bad_constant("`for x from start` stands in `solve` only", span, "write `solve(f(x) for x from x0)`")
+
+
 def no_unknown(name: str, span: Span) -> Diagnostic:
     hint = "the equation is residual = 0 for the unknown: `solve(x**2 - a for x from 1)`"
     return Diagnostic("G325", f"this does not depend on the unknown `{name}`", span, help=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradlang.check import calls, comprehension, derive, errors, imports, indexing, statics
 from gradlang.check.errors import Problem
@@ -177,11 +177,8 @@ def _slice(node: ast.Slice, env: Env, e: Elaborator) -> None:
     raise Problem(errors.bad_constant("a slice stands only inside `[ ]`", node.span))
 
 
-def _later(what: str) -> Callable[..., None]:
-    def step(node: Any, env: Env, e: Elaborator) -> None:
-        raise Problem(errors.later(what, node.span))
-
-    return step
+def _implicit(node: ast.Implicit, env: Env, e: Elaborator) -> None:
+    raise Problem(errors.only_in_solve(node.span))
 
 
 def _derive(node: ast.Derive, env: Env, e: Elaborator) -> None:
@@ -203,6 +200,6 @@ DISPATCH: dict[type, Callable[..., None]] = {
     ast.Attribute: _attribute,
     ast.Slice: _slice,
     ast.Derive: _derive,
-    ast.Implicit: _later("implicit definitions (`solve`) are"),
+    ast.Implicit: _implicit,
     ast.Comprehension: _comprehension,
 }

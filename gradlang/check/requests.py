@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradlang.check import errors, errors_promises, units
 from gradlang.check.errors import Problem
 from gradlang.check.imports import dotted
-from gradlang.check.names import closures, heads_in, names_in
+from gradlang.check.names import heads_in, names_in
 from gradlang.check.program import Asked, Promise, Ref
 from gradlang.check.promises import evaluated, promise, title
 from gradlang.source import Span
@@ -90,9 +90,8 @@ def outputs(c: Checker) -> None:
     used = {n.id for d in c.defines.values() for n in names_in([d.value])}
     for name, indexed in c.indexed.items():
         used.update(n for piece in indexed.pieces for n in units.uses(piece) if n not in c.together.get(name, ()))
-    closed = closures(c.functions)
-    for item in (*c.defines.values(), *c.indexed.values()) if closed else ():
-        used.update(n for f in heads_in(units.formulas(item)) for n in closed.get(f, ()))
+    for item in (*c.defines.values(), *c.indexed.values()) if c.closed else ():
+        used.update(n for f in heads_in(units.formulas(item)) for n in c.closed.get(f, ()))
     defined = [n for n in c.where if n in c.defines or n in c.indexed]
     program.outputs = tuple(n for n in defined if n not in used and n in program.values)
     if not program.outputs and not c.problems and not c.elaborator.problems:

@@ -10,7 +10,7 @@ from gradlang.check.calls import default_of
 from gradlang.check.infer import infer
 from gradlang.check.program import LEAVES
 from gradlang.diagnostics import Diagnostic, did_you_mean
-from gradlang.ops.op import DERIVATIVES
+from gradlang.ops.op import BEYOND
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
 from gradlang.types import Type
@@ -37,9 +37,6 @@ def validate(graph: Any, table: OpTable) -> list[Diagnostic]:
                 _problem(f"the output `{name}` is the name of no node", did_you_mean(name, [k for k in names if k]))
             )
     return problems or _types(graph, table)
-
-
-BEYOND = frozenset({*DERIVATIVES, "scan", "item", "root"})
 
 
 def _problem(message: str, help: str = "") -> Diagnostic:

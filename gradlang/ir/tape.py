@@ -13,14 +13,12 @@ from typing import Any
 from gradlang.check.infer import infer
 from gradlang.check.program import Node, Ref, Root, Scan, Tape
 from gradlang.check.rules import evaluate
-from gradlang.ops.op import DERIVATIVES, Op
+from gradlang.ops.op import BEYOND, BODIES, DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
 from gradlang.types import BOOL, INT, SCALAR, Shape, Type
 
 Instr = Node
-BODIES = frozenset({"scan", "root"})  # instructions that hold a tape
-BEYOND = frozenset({*DERIVATIVES, *BODIES, "item"})  # instructions that are no ops of the table
 UNIFORM = ("broadcast_to", "reshape", "transpose")
 
 
