@@ -111,6 +111,4 @@ class Op:
 ROW, SCAN, ITEM, ROOT = (Op(name, (), (), (), "y") for name in ("row", "scan", "item", "root"))
 DERIVATIVES = {name: Op(name, (), (), (), "y") for name in ("grad", "jvp", "vjp", "jacobian")}
 BODIES = frozenset({"scan", "root"})  # what holds a body
-BEYOND = frozenset(
-    {*DERIVATIVES, *BODIES, "item"}
-)  # nodes that no table has
+BEYOND = frozenset({*DERIVATIVES, *BODIES, "item"})  # nodes that no table has
