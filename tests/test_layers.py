@@ -19,14 +19,14 @@ ORDER = [
     {"ops"},
     {"syntax"},
     {"diagnostics"},
-    {"source", "types", "_version"},
+    {"source", "types", "loops", "_version"},
 ]
 RANK = {room: k for k, rooms in enumerate(ORDER) for room in rooms}
 # Imports inside functions that look to the left: each with its reason.
 LAZY = {
     ("api", "prove"): "Model.check() is the report of `gradlang check`",
 }
-ONLY = {"networkx": {"graph", "api"}, "lark": {"syntax"}, "mpmath": {"prove"}}
+ONLY = {"networkx": {"graph", "api"}, "lark": {"syntax"}, "mpmath": {"prove"}, "llvmlite": {"runtime"}}
 
 
 def room(path: Path) -> str:

@@ -1,0 +1,294 @@
+"""The loop form: nested loops over numbers, from which C and LLVM text are printed.
+
+A `Kernel` takes pointers to arrays and whole numbers, a `Function` takes numbers and gives one; both hold a list of
+statements. Values are in single assignment; what changes lives in a `Cell`. Real values have the type "f" of the kernel
+that they stand in, "f64" or "f32"; "w" is the whole number of the same width, for work on bits; "i" counts and indexes
+(64 bits), "b" is a truth value. A text is made for one width, so that a function is written once for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}  # of reals; with nan all but "ne" are false
+RESULTS = {
+    **dict.fromkeys(
+        # "fma" rounds once where the machine can; "rint" rounds halves to even; "maximum" and "minimum" keep a nan
+        ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "fma", "floor", "ceil", "rint", "copysign", "maximum", "minimum"),
+        "f",
+    ),
+    **dict.fromkeys(("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"),  # idiv and imod round down
+    **dict.fromkeys(("wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar"), "w"),
+    **dict.fromkeys((*COMPARISONS, "ilt", "ile", "igt", "ige", "ieq", "ine", "wlt", "weq", "and", "or", "not"), "b"),
+    "bits": "w",  # f -> w, the same bits
+    "unbits": "f",  # w -> f, the same bits
+    "itof": "f",
+    "ftoi": "i",  # towards zero; the caller knows that it fits
+    "btof": "f",
+    "btoi": "i",
+    "itob": "b",  # not zero
+    "wtof": "f",
+    "ftow": "w",
+    "itow": "w",
+    "wtoi": "i",
+}
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A number of type "f", "w", "i" or "b". `const` is its value if it is known."""
+
+    type: str
+    const: float | int | bool | None = None
+    hint: str = ""  # a name for readers
+
+
+@dataclass(eq=False, slots=True)
+class Cell:
+    """A number that changes: a running sum, a flag."""
+
+    type: str
+    hint: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """An array that a kernel is given by pointer, in C order; buffers do not overlap. `kind` is "f", "i", "s" (whole numbers
+    of 32 bits, which are read as "i") or "b" (one byte each). A local buffer is an array of `local` entries on the stack."""
+
+    name: str
+    kind: str
+    writable: bool = False
+    local: int = 0
+
+
+# ------------------------------------------------------------------ statements
+@dataclass(eq=False, slots=True)
+class Let:
+    value: Value
+    op: str
+    args: tuple[Value, ...]
+    function: str = ""  # of a "call"
+
+
+@dataclass(eq=False, slots=True)
+class Load:
+    value: Value
+    buffer: Buffer
+    index: Value
+
+
+@dataclass(eq=False, slots=True)
+class Store:
+    buffer: Buffer
+    index: Value
+    value: Value
+
+
+@dataclass(eq=False, slots=True)
+class Declare:
+    cell: Cell
+    start: Value
+
+
+@dataclass(eq=False, slots=True)
+class Read:
+    value: Value
+    cell: Cell
+
+
+@dataclass(eq=False, slots=True)
+class Update:
+    """cell = cell <op> value, where the order of the steps of a loop does not matter ("add", "mul", "maximum", "minimum", "or",
+    "and", "iadd"); or cell = value (op "")."""
+
+    cell: Cell
+    op: str
+    value: Value
+
+
+@dataclass(eq=False, slots=True)
+class For:
+    """counter from start up to (not with) stop. `apart` says that no step reads what another one wrote."""
+
+    counter: Value
+    start: Value
+    stop: Value
+    body: list[Statement] = field(default_factory=list)
+    apart: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class If:
+    condition: Value
+    then: list[Statement] = field(default_factory=list)
+    otherwise: list[Statement] = field(default_factory=list)
+
+
+Statement = Let | Load | Store | Declare | Read | Update | For | If
+
+
+@dataclass(eq=False, slots=True)
+class Function:
+    """A function of numbers that is written into its callers."""
+
+    name: str
+    params: tuple[Value, ...]
+    body: list[Statement]
+    result: Value
+    doc: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Kernel:
+    """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    sizes: tuple[Value, ...]
+    body: list[Statement]
+    numbers: tuple[Value, ...] = ()
+
+
+class Code:
+    """Writes statements. Equal work in reach is written once."""
+
+    def __init__(self) -> None:
+        self.body: list[Statement] = []
+        self.blocks = [self.body]
+        self.known: list[dict[object, Value]] = [{}]
+        self.constants: dict[tuple[str, str], Value] = {}
+
+    # -------------------------------------------------------------- values
+    def const(self, value: float | int | bool, type: str = "f") -> Value:
+        key = (type, repr(value))
+        if key not in self.constants:
+            self.constants[key] = Value(type, value)
+        return self.constants[key]
+
+    def real(self, value: float) -> Value:
+        return self.const(float(value), "f")
+
+    def whole(self, value: int) -> Value:
+        return self.const(int(value), "i")
+
+    def op(self, op: str, *args: Value, hint: str = "") -> Value:
+        """The result of an operation."""
+        if RESULTS.get(op) == "i" or op in ("ilt", "ile", "igt", "ige", "ieq", "ine"):
+            folded = self.fold(op, args)
+            if folded is not None:
+                return folded
+        return self.let(op, args, RESULTS[op], hint)
+
+    def select(self, condition: Value, then: Value, otherwise: Value) -> Value:
+        if condition.const is not None:
+            return then if condition.const else otherwise
+        return then if then is otherwise else self.let("select", (condition, then, otherwise), then.type)
+
+    def call(self, function: str, *args: Value) -> Value:
+        """A function of `gradlang/loops/functions`, by name."""
+        return self.let("call", args, "f", function=function)
+
+    def let(self, op: str, args: tuple[Value, ...], type: str, hint: str = "", function: str = "") -> Value:
+        key = (op, function, *map(id, args))
+        for level in reversed(self.known):
+            if key in level:
+                return level[key]
+        value = Value(type, hint=hint)
+        self.blocks[-1].append(Let(value, op, args, function))
+        self.known[-1][key] = value
+        return value
+
+    def fold(self, op: str, args: tuple[Value, ...]) -> Value | None:
+        """Arithmetic of indices that is known or does nothing."""
+        numbers = [a.const for a in args]
+        if all(n is not None for n in numbers):
+            known = [int(n) for n in numbers if n is not None]
+            made = FOLDS[op](*known)
+            return self.const(made, "b") if isinstance(made, bool) else self.whole(made)
+        if op == "iadd":
+            return args[1] if numbers[0] == 0 else args[0] if numbers[1] == 0 else None
+        if op == "isub" and numbers[1] == 0:
+            return args[0]
+        if op == "imul":
+            if 0 in numbers:
+                return self.whole(0)
+            return args[1] if numbers[0] == 1 else args[0] if numbers[1] == 1 else None
+        if op == "idiv" and numbers[1] == 1:
+            return args[0]
+        if op == "imod" and numbers[1] == 1:
+            return self.whole(0)
+        return None
+
+    # -------------------------------------------------------------- memory
+    def load(self, buffer: Buffer, index: Value, hint: str = "") -> Value:
+        value = Value("i" if buffer.kind == "s" else buffer.kind, hint=hint)
+        self.blocks[-1].append(Load(value, buffer, index))
+        return value
+
+    def store(self, buffer: Buffer, index: Value, value: Value) -> None:
+        self.blocks[-1].append(Store(buffer, index, value))
+
+    def cell(self, start: Value, hint: str = "") -> Cell:
+        cell = Cell(start.type, hint)
+        self.blocks[-1].append(Declare(cell, start))
+        return cell
+
+    def read(self, cell: Cell) -> Value:
+        value = Value(cell.type, hint=cell.hint)
+        self.blocks[-1].append(Read(value, cell))
+        return value
+
+    def update(self, cell: Cell, op: str, value: Value) -> None:
+        self.blocks[-1].append(Update(cell, op, value))
+
+    # -------------------------------------------------------------- blocks
+    @contextmanager
+    def inside(self, block: list[Statement]) -> Iterator[None]:
+        self.blocks.append(block)
+        self.known.append({})
+        try:
+            yield
+        finally:
+            self.blocks.pop()
+            self.known.pop()
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True) -> Iterator[Value]:
+        made = For(Value("i", hint=hint), start, stop, apart=apart)
+        self.blocks[-1].append(made)
+        with self.inside(made.body):
+            yield made.counter
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[If]:
+        """The statements that run if a condition holds. `with code.inside(made.otherwise)` writes the others."""
+        made = If(condition)
+        self.blocks[-1].append(made)
+        with self.inside(made.then):
+            yield made
+
+
+FOLDS = {
+    "iadd": lambda a, b: a + b,
+    "isub": lambda a, b: a - b,
+    "imul": lambda a, b: a * b,
+    "idiv": lambda a, b: a // b,
+    "imod": lambda a, b: a % b,
+    "ineg": lambda a: -a,
+    "iabs": abs,
+    "imax": max,
+    "imin": min,
+    "btoi": int,
+    "ftoi": math.trunc,
+    "wtoi": int,
+    "ilt": lambda a, b: a < b,
+    "ile": lambda a, b: a <= b,
+    "igt": lambda a, b: a > b,
+    "ige": lambda a, b: a >= b,
+    "ieq": lambda a, b: a == b,
+    "ine": lambda a, b: a != b,
+}
