@@ -9,7 +9,7 @@ that they stand in, "f64" or "f32"; "w" is the whole number of the same width, f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -272,7 +272,7 @@ class Code:
             yield made
 
 
-FOLDS = {
+FOLDS: dict[str, Callable[..., int | bool]] = {
     "iadd": lambda a, b: a + b,
     "isub": lambda a, b: a - b,
     "imul": lambda a, b: a * b,
