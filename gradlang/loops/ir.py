@@ -39,11 +39,12 @@ RESULTS = {
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """A number of type "f", "w", "i" or "b". `const` is its value if it is known."""
+    """A number of type "f", "w", "i" or "b". `const` is its value if it is known, `level` the depth of its block."""
 
     type: str
     const: float | int | bool | None = None
     hint: str = ""  # a name for readers
+    level: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -154,13 +155,14 @@ class Kernel:
 
 
 class Code:
-    """Writes statements. Equal work in reach is written once."""
+    """Writes statements. Equal work in reach is written once, and before the loops that it does not depend on."""
 
     def __init__(self) -> None:
         self.body: list[Statement] = []
         self.blocks = [self.body]
         self.known: list[dict[object, Value]] = [{}]
         self.constants: dict[tuple[str, str], Value] = {}
+        self.guard = 0  # the innermost block that runs under a condition: nothing is read before it
 
     # -------------------------------------------------------------- values
     def const(self, value: float | int | bool, type: str = "f") -> Value:
@@ -194,13 +196,36 @@ class Code:
 
     def let(self, op: str, args: tuple[Value, ...], type: str, hint: str = "", function: str = "") -> Value:
         key = (op, function, *map(id, args))
-        for level in reversed(self.known):
+        found = self.recall(key)
+        if found is None:
+            level = max((a.level for a in args), default=0)
+            found = Value(type, hint=hint, level=level)
+            self.put(Let(found, op, args, function), level)
+            self.known[level][key] = found
+        return found
+
+    def recall(self, key: object) -> Value | None:
+        """What is remembered under a key in the blocks that are open."""
+        for level in self.known:
             if key in level:
                 return level[key]
-        value = Value(type, hint=hint)
-        self.blocks[-1].append(Let(value, op, args, function))
-        self.known[-1][key] = value
-        return value
+        return None
+
+    def remember(self, key: object, value: Value) -> None:
+        """Keeps a value under a key as long as the block stays open that it depends on."""
+        self.known[value.level][key] = value
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks) - 1
+
+    def put(self, statement: Statement, level: int) -> None:
+        """A statement at the end of an open block: before the block that is open inside it."""
+        block = self.blocks[level]
+        if level < self.depth:
+            block.insert(len(block) - 1, statement)
+        else:
+            block.append(statement)
 
     def fold(self, op: str, args: tuple[Value, ...]) -> Value | None:
         """Arithmetic of indices that is known or does nothing."""
@@ -225,9 +250,14 @@ class Code:
 
     # -------------------------------------------------------------- memory
     def load(self, buffer: Buffer, index: Value, hint: str = "") -> Value:
-        value = Value("i" if buffer.kind == "s" else buffer.kind, hint=hint)
-        self.blocks[-1].append(Load(value, buffer, index))
-        return value
+        level = self.depth if buffer.writable else max(index.level, self.guard)
+        key = ("load", id(buffer), id(index))
+        found = None if buffer.writable else self.recall(key)
+        if found is None:
+            found = Value("i" if buffer.kind == "s" else buffer.kind, hint=hint, level=level)
+            self.put(Load(found, buffer, index), level)
+            self.known[level][key] = found
+        return found
 
     def store(self, buffer: Buffer, index: Value, value: Value) -> None:
         self.blocks[-1].append(Store(buffer, index, value))
@@ -238,7 +268,7 @@ class Code:
         return cell
 
     def read(self, cell: Cell) -> Value:
-        value = Value(cell.type, hint=cell.hint)
+        value = Value(cell.type, hint=cell.hint, level=self.depth)
         self.blocks[-1].append(Read(value, cell))
         return value
 
@@ -258,7 +288,7 @@ class Code:
 
     @contextmanager
     def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True) -> Iterator[Value]:
-        made = For(Value("i", hint=hint), start, stop, apart=apart)
+        made = For(Value("i", hint=hint, level=self.depth + 1), start, stop, apart=apart)
         self.blocks[-1].append(made)
         with self.inside(made.body):
             yield made.counter
@@ -268,8 +298,10 @@ class Code:
         """The statements that run if a condition holds. `with code.inside(made.otherwise)` writes the others."""
         made = If(condition)
         self.blocks[-1].append(made)
+        before, self.guard = self.guard, self.depth + 1
         with self.inside(made.then):
             yield made
+        self.guard = before
 
 
 FOLDS: dict[str, Callable[..., int | bool]] = {

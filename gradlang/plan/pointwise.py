@@ -1,0 +1,133 @@
+"""Pointwise ops in the loop form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gradlang.loops.ir import Code, Value
+from gradlang.ops.op import Op
+
+KINDS = {"real": "f", "int": "i", "bool": "b"}
+Write = Callable[[Code, Sequence[Value]], Value]
+
+CALLS = frozenset(
+    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh hypot cbrt pow "
+    "erf erfc".split()
+)  # functions of `gradlang/loops`, which have the name of the op. Sigmoid and its like are formulas: with their derivative
+# they share one exp
+PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "abs": "abs", "sqrt": "sqrt"} | {
+    "floor": "floor",
+    "ceil": "ceil",
+    "round": "rint",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "equal": "eq",
+    "not_equal": "ne",
+    "logical_and": "and",
+    "logical_or": "or",
+    "logical_not": "not",
+}
+WHOLE = {
+    **{op: "i" + op for op in ("add", "sub", "mul", "neg", "abs")},
+    "maximum": "imax",
+    "minimum": "imin",
+    "less": "ilt",
+    "less_equal": "ile",
+    "greater": "igt",
+    "greater_equal": "ige",
+    "equal": "ieq",
+    "not_equal": "ine",
+}
+HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
+
+
+def native(op: Op) -> bool:
+    """Whether the loop form has an op of one value at a time."""
+    return op.name in PLAIN or op.name in CALLS or op.name in SPECIAL
+
+
+def truth(code: Code, x: Value) -> Value:
+    if x.type == "b":
+        return x
+    return code.op("itob", x) if x.type == "i" else code.op("ne", x, code.real(0.0))
+
+
+def real(code: Code, x: Value) -> Value:
+    """A number as a real."""
+    if x.type == "f":
+        return x
+    if x.const is not None:
+        return code.real(float(x.const))
+    return code.op("itof" if x.type == "i" else "btof", x)
+
+
+def whole(code: Code, x: Value) -> Value:
+    return x if x.type == "i" else code.op("btoi", x)
+
+
+def divided(name: str) -> Write:
+    """Division of whole numbers that rounds down; NumPy gives 0 where the divisor is 0."""
+
+    def write(code: Code, args: Sequence[Value]) -> Value:
+        a, b = args
+        if a.type == "f" or b.type == "f":
+            return code.call(name, real(code, a), real(code, b))
+        a, b, zero = whole(code, a), whole(code, b), code.whole(0)
+        none = code.op("ieq", b, zero)
+        made = code.op("idiv" if name == "floordiv" else "imod", a, code.select(none, code.whole(1), b))
+        return code.select(none, zero, made)
+
+    return write
+
+
+def choice(code: Code, args: Sequence[Value]) -> Value:
+    c, a, b = args
+    if a.type != b.type:
+        kind = "f" if "f" in (a.type, b.type) else "i"
+        a, b = ((real if kind == "f" else whole)(code, x) for x in (a, b))
+    return code.select(truth(code, c), a, b)
+
+
+def product(code: Code, args: Sequence[Value]) -> Value:
+    """g * p, and 0 where g is, whatever p is."""
+    g, p = args
+    zero = code.real(0.0)
+    return code.select(code.op("eq", g, zero), zero, code.op("mul", g, p))
+
+
+def sign(code: Code, args: Sequence[Value]) -> Value:
+    (x,) = args
+    if x.type != "f":
+        zero, x = code.whole(0), whole(code, x)
+        up, down = (code.op("btoi", code.op(o, x, zero)) for o in ("igt", "ilt"))
+        return code.op("isub", up, down)
+    return code.select(code.op("gt", code.op("abs", x), code.real(0.0)), code.op("copysign", code.real(1.0), x), x)
+
+
+SPECIAL: dict[str, Write] = {
+    "floordiv": divided("floordiv"),
+    "mod": divided("mod"),
+    "where": choice,
+    "zmul": product,
+    "sign": sign,
+    "square": lambda code, args: code.op("mul", args[0], args[0]),
+    "real": lambda code, args: real(code, args[0]),
+    "mark": lambda code, args: args[0],
+}
+
+
+def pointwise(code: Code, op: str, args: Sequence[Value], kind: str) -> Value:
+    """A pointwise op over values; `kind` is that of the result."""
+    if op in SPECIAL:
+        return SPECIAL[op](code, args)
+    if op in CALLS:
+        return code.call(op, *(real(code, a) for a in args))
+    if op.startswith("logical"):
+        return code.op(PLAIN[op], *(truth(code, a) for a in args))
+    if op in WHOLE and all(a.type != "f" for a in args) and kind != "f":
+        return code.op(WHOLE[op], *(whole(code, a) for a in args))
+    return code.op(PLAIN[op], *(real(code, a) for a in args))
