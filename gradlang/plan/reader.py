@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradlang.diagnostics import internal
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan.pointwise import KINDS, pointwise
@@ -36,6 +37,7 @@ class Frame:
     code: Code
     sizes: dict[str, Value]
     trouble: Cell | None = None  # set where an index is outside: the kernel's results are then worth nothing
+    faulted: bool = False
 
     def dim(self, dim: Dim) -> Value:
         code = self.code
@@ -72,6 +74,7 @@ class Frame:
 
     def fault(self, bad: Value) -> None:
         assert self.trouble is not None
+        self.faulted = True
         self.code.update(self.trouble, "or", bad)
 
 
@@ -132,6 +135,8 @@ class Reader:
 
     def entry(self, i: int, index: Index) -> Steps:
         instr = self.tape.instrs[i]
+        if instr.op == "item":
+            raise internal("a sequence is read before its recurrence has run")
         if instr.op in LEAVES:
             return LEAVES[instr.op](self, instr, index)
         move = MOVES.get(instr.op)

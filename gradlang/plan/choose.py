@@ -1,0 +1,98 @@
+"""Which values of a tape are made as such: sums, results, and what is too dear to be computed at every use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
+
+from gradlang.ir.tape import Instr, Tape
+from gradlang.ops.op import Op
+from gradlang.ops.table import OpTable
+from gradlang.plan.pointwise import HEAVY, native
+from gradlang.plan.reader import LEAVES, MOVES, VIEWS
+from gradlang.plan.roots import COMBINED, Root, letters_of, stored
+from gradlang.types import value
+
+LONGEST = 300  # operations of one expression: above, machine code takes long to make
+DEAR = 12  # the weight of an operation from which on it is not done twice
+JOINED = ("concat", "stack")
+
+
+def spelled(op: Op) -> bool:
+    """Whether the loop form or NumPy has an op as such; otherwise its value is written."""
+    return native(op) or op.value is None
+
+
+def inline(instr: Instr) -> bool:
+    """Whether an entry is computed from entries of the arguments, where it is needed."""
+    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in ("scan", "item"))
+
+
+def loops_do(instr: Instr, table: OpTable) -> bool:
+    """Whether loops can make a value, in the ops that they know."""
+    if instr.op == "scan":
+        return all(loops_do(i, table) for i in instr.attrs[0].body.instrs)
+    if instr.op in LEAVES or instr.op in MOVES or instr.op in COMBINED or instr.op in JOINED or instr.op == "item":
+        return True
+    return instr.op in table and table[instr.op].pointwise and native(table[instr.op])
+
+
+def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
+    """Whether a product of matrices is large enough that a BLAS is faster than loops."""
+    instr = tape.instrs[i]
+    if instr.op not in ("matmul", "einsum", "zmatmul", "zeinsum") or len(instr.args) != 2:
+        return False
+    (left, other), right = letters_of(tape, i)
+    extent: dict[str, int] = {}
+    for part, a in zip((left, other), instr.args, strict=True):
+        extent.update({c: value(d, sizes) for c, d in zip(part, tape.instrs[a].type.shape, strict=True)})
+    one = [extent[c] for c in left if c not in other and c in right]
+    two = [extent[c] for c in other if c not in left and c in right]
+    inner = [extent[c] for c in left if c in other and c not in right]
+    m, n, k = prod(one), prod(two), prod(inner)
+    return min(m, n, k) >= 4 and m * n * k >= 20_000
+
+
+def views(tape: Tape, i: int) -> bool:
+    """Whether a value is a leaf seen another way."""
+    return tape.instrs[beneath(tape, i)].op in ("input", "const", "array", "size", "item")
+
+
+def beneath(tape: Tape, i: int) -> int:
+    """The value that a library sees in another way: behind slices, transposes and the like."""
+    while tape.instrs[i].op in VIEWS:
+        i = tape.instrs[i].args[0]
+    return i
+
+
+def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Collection[int]) -> list[int]:
+    """The values that get roots, in order. `wanted` are needed as wholes, `extra` was found too dear to be done twice."""
+    chosen = {i for i in needed if not inline(tape.instrs[i])} | {
+        i for i in (*wanted, *extra) if tape.instrs[i].op not in LEAVES
+    }
+    weight: dict[int, int] = {}
+    for i in needed:
+        instr = tape.instrs[i]
+        if instr.op in LEAVES or instr.op == "array":
+            weight[i] = 0
+            continue
+        weight[i] = HEAVY.get(instr.op, 1) + sum(weight[a] for a in instr.args if a not in chosen)
+        if instr.op in ("broadcast_to", "take_axis", "take_along"):
+            a = instr.args[0]
+            if tape.instrs[a].type.shape and weight[a] >= DEAR and a not in chosen:
+                chosen.add(a)
+        elif instr.op == "scan":
+            many = len(instr.attrs[0].names)
+            chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a))
+        if weight[i] > LONGEST and i not in chosen:
+            chosen.add(i)
+    return [i for i in needed if i in chosen and tape.instrs[i].op != "item"]
+
+
+def roots_of(tape: Tape, i: int) -> list[Root]:
+    """The roots of a value that is no recurrence."""
+    make = COMBINED.get(tape.instrs[i].op, stored)
+    roots = make(tape, i)
+    for r in roots:
+        r.gives = (i,)
+    return roots

@@ -1,0 +1,301 @@
+"""The plan of a program: kernels of fused loops, calls of a library between them, and where every value lies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradlang.ir.tape import Instr, Tape
+from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
+from gradlang.ops.table import OpTable
+from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, roots_of
+from gradlang.plan.pointwise import HEAVY, KINDS
+from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
+from gradlang.plan.roots import Root
+from gradlang.plan.scans import Recurrence
+from gradlang.plan.weave import Temporary, Weaver, survey
+from gradlang.types import Shape
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a buffer or number of a kernel is, for the caller: an "input" (by name), a "value" (by instruction), a "temp",
+    the "scalars" of a kind, the "flag" that is set where an index is outside, or a "size" (by name)."""
+
+    kind: str
+    key: Any
+    shape: Shape = ()
+    dtype: str = "real"
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order."""
+
+    kernel: Kernel
+    sources: tuple[Source, ...]
+    work: int  # operations, roughly
+
+    @property
+    def faults(self) -> bool:
+        return any(s.kind == "flag" for s in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A step of library calls: instructions of the tape, in order."""
+
+    instrs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    tape: Tape
+    steps: tuple[Loops | Library, ...]
+    arrays: dict[int, Shape]  # values of loops that lie in arrays which the caller makes
+    scalars: dict[int, tuple[str, int]]  # values of loops that are numbers: kind and position among the scalars
+
+
+def plan(tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True) -> Plan:
+    """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers."""
+    extra: dict[int, set[int]] = {}
+    for _ in range(ROUNDS):
+        planner = Planner(tape, table, sizes, fixed, extra, library)
+        found = planner.plan()
+        dear = planner.twice()
+        if not dear:
+            break
+        for key, more in dear.items():
+            extra.setdefault(key, set()).update(more)
+    return found
+
+
+@dataclass(eq=False)
+class Planner:
+    tape: Tape
+    table: OpTable
+    sizes: Mapping[str, int]
+    fixed: Collection[str]
+    extra: dict[int, set[int]]
+    library: bool
+    readers: list[Reader] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tape, table = self.tape, self.table
+        self.foreign = {
+            i
+            for i, instr in enumerate(tape.instrs)
+            if not (instr.op in LEAVES or instr.op == "array" or instr.op == "item")
+            and (not loops_do(instr, table) or (self.library and library_does(tape, i, self.sizes)))
+        }
+        self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
+        self.slot = self.slots()
+        self.items: dict[int, dict[int, int]] = {}
+        for i, instr in enumerate(tape.instrs):
+            if instr.op == "item" and i not in self.foreign:
+                self.items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
+        outputs = {i for _, i in tape.outputs}
+        needs = {beneath(tape, a) for f in self.foreign for a in tape.instrs[f].args}
+        wanted = {i for i in (*outputs, *needs) if i not in self.foreign and tape.instrs[i].op not in (*LEAVES, "array")}
+        loops = [i for i in range(len(tape.instrs)) if i not in self.foreign]
+        self.chosen = made(tape, loops, {i for i in wanted if tape.instrs[i].op != "item"}, self.extra.get(id(tape), ()))
+        self.crossing = wanted | self.crossings(set(self.chosen) | {i for of in self.items.values() for i in of.values()})
+        self.scalars: dict[int, tuple[str, int]] = {}
+        self.arrays: dict[int, Shape] = {}
+        count: dict[str, int] = {}
+        for i in sorted(self.crossing):
+            type = tape.instrs[i].type
+            if type.shape:
+                self.arrays[i] = type.shape
+            else:
+                position = count.get(type.dtype, 0)
+                count[type.dtype] = position + 1
+                self.scalars[i] = (type.dtype, position)
+
+    def slots(self) -> list[int]:
+        """When each value is there: kernels run at even times, library calls at odd ones."""
+        out: list[int] = []
+        for i, instr in enumerate(self.tape.instrs):
+            if instr.op in LEAVES or instr.op == "array":
+                out.append(-1)
+                continue
+            at = max((out[a] for a in instr.args), default=-1)
+            out.append(at if (at % 2 == 1) == (i in self.foreign) else at + 1)
+        return out
+
+    def crossings(self, whole: set[int]) -> set[int]:
+        """Values that a kernel makes and a later one reads."""
+        found: set[int] = set()
+        for i in self.chosen:
+            stack, seen = [i], {i}
+            while stack:
+                for a in self.tape.instrs[stack.pop()].args:
+                    if a in seen or a in self.foreign:
+                        continue
+                    seen.add(a)
+                    if a in whole:
+                        if self.slot[a] != self.slot[i]:
+                            found.add(a)
+                        continue
+                    stack.append(a)
+        return found
+
+    # -------------------------------------------------------------- steps
+    def plan(self) -> Plan:
+        steps: list[Loops | Library] = []
+        times = sorted({self.slot[i] for i in self.chosen} | {self.slot[i] for i in self.foreign})
+        for time in times:
+            if time % 2:
+                steps.append(Library(tuple(i for i in sorted(self.foreign) if self.slot[i] == time)))
+            else:
+                steps.append(self.loops([i for i in self.chosen if self.slot[i] == time], f"k{len(steps)}"))
+        return Plan(self.tape, tuple(steps), self.arrays, self.scalars)
+
+    def loops(self, values: Sequence[int], name: str) -> Loops:
+        return _KernelMaker(self, values, name).make()
+
+    def twice(self) -> dict[int, set[int]]:
+        """What is dear and was nevertheless written more than once, by tape."""
+        out: dict[int, set[int]] = {}
+        counts: dict[tuple[int, int], int] = {}
+        for reader in self.readers:
+            for i, n in reader.count.items():
+                counts[id(reader.tape), i] = counts.get((id(reader.tape), i), 0) + n
+        tapes = {id(r.tape): r.tape for r in self.readers}
+        for (tape, i), n in counts.items():
+            instr = tapes[tape].instrs[i]
+            if n > 1 and HEAVY.get(instr.op, 1) >= 12 and instr.type.shape and i not in self.extra.get(tape, ()):
+                out.setdefault(tape, set()).add(i)
+        return out
+
+
+class _KernelMaker:
+    """One kernel: the loops of the values that are made at the same time."""
+
+    def __init__(self, planner: Planner, values: Sequence[int], name: str) -> None:
+        self.planner, self.values, self.name = planner, values, name
+        self.tape = planner.tape
+        self.code = Code()
+        self.names = sorted(set(planner.sizes) - set(planner.fixed))
+        held = {n: Value("i", hint=n) for n in self.names}
+        self.size_values = list(held.values())
+        held |= {n: self.code.whole(planner.sizes[n]) for n in planner.sizes if n in planner.fixed}
+        self.flag = Buffer("flag", "i", writable=True)
+        trouble = self.code.cell(self.code.const(False, "b"), "trouble")
+        self.frame = Frame(self.code, held, trouble)
+        self.buffers: dict[Any, tuple[Buffer, Source]] = {}
+        self.numbers: dict[str, tuple[Value, Source]] = {}
+        self.wholes: dict[str, tuple[Value, Source]] = {}
+        self.params = {i.attrs[0]: i for i in self.tape.instrs if i.op == "input"}
+
+    def buffer(self, source: Source, writable: bool) -> Buffer:
+        key = (source.kind, source.key)
+        if key not in self.buffers:
+            made = Buffer(f"b{len(self.buffers)}", KINDS[source.dtype], writable)
+            self.buffers[key] = made, source
+        return self.buffers[key][0]
+
+    def input(self, key: Any, index: Index) -> Value:
+        instr = self.params[key]
+        type, code = instr.type, self.code
+        if type.shape:
+            place = self.buffer(Source("input", key, type.shape, type.dtype), False)
+            return code.load(place, self.frame.linear(index, type.shape), str(key))
+        if type.dtype == "real":
+            if key not in self.numbers:
+                self.numbers[key] = Value("f", hint=str(key)), Source("input", key)
+            return self.numbers[key][0]
+        if key not in self.wholes:
+            self.wholes[key] = Value("i", hint=str(key)), Source("input", key, (), type.dtype)
+        value = self.wholes[key][0]
+        return value if type.dtype == "int" else code.op("itob", value)
+
+    def outside(self, i: int, index: Index) -> Value | None:
+        """A value that another step has made."""
+        planner, instr = self.planner, self.tape.instrs[i]
+        if i in planner.foreign or instr.op == "array":
+            where = self.buffer(Source("value", i, instr.type.shape, instr.type.dtype), False)
+            return self.code.load(where, self.frame.linear(index, instr.type.shape), instr.name or "")
+        if i in planner.crossing and planner.slot[i] != self.time:
+            place = self.place(i, False)
+            at = self.frame.linear(index, instr.type.shape) if place.start is None else place.start
+            return self.code.load(place.buffer, at, instr.name or "")
+        return None
+
+    def place(self, i: int, writable: bool) -> Place:
+        planner, type = self.planner, self.tape.instrs[i].type
+        if i in planner.scalars:
+            kind, position = planner.scalars[i]
+            return Place(self.buffer(Source("scalars", kind, (), kind), True), (), (), self.code.whole(position))
+        made = self.buffer(Source("value", i, type.shape, type.dtype), writable)
+        return Place(made, tuple(range(type.rank)), type.shape)
+
+    def body_roots(self, body: Tape, outputs: Sequence[int]) -> list[Root]:
+        planner = self.planner
+        found = made(body, range(len(body.instrs)), (), planner.extra.get(id(body), ()))
+        return self.with_recurrences(body, found)
+
+    def with_recurrences(self, tape: Tape, values: Sequence[int]) -> list[Root]:
+        roots: list[Root] = []
+        items: dict[int, dict[int, int]] = {}
+        for i, instr in enumerate(tape.instrs):
+            if instr.op == "item":
+                items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
+        for i in values:
+            instr = tape.instrs[i]
+            if instr.op != "scan":
+                roots.extend(roots_of(tape, i))
+                continue
+            of = items.get(i, {})
+            special = Recurrence(tape, instr, of, self.body_roots, dict(self.planner.sizes), self.planner.readers)
+            needs = tuple(self.behind(tape, instr))
+            roots.append(Root(i, (), lambda r, c: r.code.real(0.0), gives=tuple(of.values()), needs=needs, special=special))
+        return roots
+
+    def behind(self, tape: Tape, instr: Instr) -> list[int]:
+        """The values of this kernel that a recurrence reads through what is computed at the spot."""
+        stack, seen = [*instr.args], set(instr.args)
+        for i in stack:
+            if inline(tape.instrs[i]) or tape.instrs[i].op == "item":
+                for a in tape.instrs[i].args:
+                    if a not in seen:
+                        seen.add(a)
+                        stack.append(a)
+        return stack
+
+    def make(self) -> Loops:
+        planner, code = self.planner, self.code
+        self.time = planner.slot[self.values[0]]
+        reader = Reader(self.tape, self.frame, {}, self.input, self.outside)
+        planner.readers.append(reader)
+        roots = self.with_recurrences(self.tape, self.values)
+        before = {i for i in planner.crossing if planner.slot[i] != self.time}
+        arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
+        survey(roots, self.tape, planner.sizes, [*planner.sizes], planner.foreign | before | arrays)
+        temps: list[Temporary] = []
+        wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
+        Weaver(self.tape, reader, self.frame, roots, wanted, temps).weave(roots)
+        sources = [(b, s) for b, s in self.buffers.values()]
+        sources += [(t.buffer, Source("temp", f"{self.name}_{t.buffer.name}", t.shape, _dtype(t.buffer))) for t in temps]
+        if self.frame.faulted:
+            flag = Buffer("flag", "i", writable=True)
+            assert isinstance(self.frame.trouble, Cell)
+            code.store(flag, code.whole(0), code.op("btoi", code.read(self.frame.trouble)))
+            sources.append((flag, Source("flag", self.name, (), "int")))
+        wholes = [*zip(self.size_values, (Source("size", n) for n in self.names), strict=True), *self.wholes.values()]
+        kernel = Kernel(
+            self.name,
+            tuple(b for b, _ in sources),
+            tuple(v for v, _ in wholes),
+            code.body,
+            tuple(v for v, _ in self.numbers.values()),
+        )
+        order = (*(s for _, s in sources), *(s for _, s in wholes), *(s for _, s in self.numbers.values()))
+        return Loops(kernel, order, 0)
+
+
+def _dtype(buffer: Buffer) -> str:
+    return {"f": "real", "i": "int", "b": "bool"}[buffer.kind]

@@ -1,0 +1,266 @@
+"""What a kernel makes: values that are stored or summed up, each with the loops that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from gradlang.ir.tape import Instr, Tape
+from gradlang.loops.ir import FOLDS, Code, Value
+from gradlang.plan.reader import Index, Place, Reader, checked, nothing
+from gradlang.types import Dim, Shape, add
+
+Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
+Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A loop of a root, and the axis of the result that it runs over (None: it sums up, or fills a part of an axis)."""
+
+    extent: Dim
+    out: int | None
+
+
+@dataclass(eq=False, slots=True)
+class Root:
+    """A value that is made entry by entry (`combine` is ""), or by combining entries, from `start` on.
+
+    Without `target` the entry goes where the counters of the out axes say. With `onto` a value that another root gives is
+    put there, or combined with what lies there. `special` writes a root that is no nest of loops over entries: a
+    recurrence. `gives` are the values it makes, `needs` those that it reads besides its entries."""
+
+    at: int
+    axes: tuple[Axis, ...]
+    entry: Entry
+    combine: str = ""
+    start: float | int | bool = 0.0
+    target: Target | None = None
+    onto: Place | None = None
+    gives: tuple[int, ...] = ()
+    needs: tuple[int, ...] = ()
+    special: Any = None
+    # what the survey found
+    reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
+    touches: frozenset[Any] = frozenset()
+    order: tuple[int, ...] = ()  # the loops, outermost first
+
+
+def stored(tape: Tape, i: int) -> list[Root]:
+    """A value as it is. What is joined from parts is filled part by part."""
+    instr = tape.instrs[i]
+    shape = instr.type.shape
+    if instr.op in ("concat", "stack"):
+        return joined(tape, i, instr)
+    axes = tuple(Axis(d, k) for k, d in enumerate(shape))
+    return [Root(i, axes, lambda r, c: r.compute(i, tuple(c)))]
+
+
+def joined(tape: Tape, i: int, instr: Instr) -> list[Root]:
+    (axis,) = instr.attrs
+    roots = []
+    if instr.op == "stack":
+        shape = instr.type.shape
+        thin = tuple(Axis(d, k) for k, d in enumerate(shape) if k != axis)
+        for n, a in enumerate(instr.args):
+            roots.append(Root(i, thin, partial(read_part, a), target=partial(stacked, axis, n)))
+        return roots
+    sizes = [tape.instrs[a].type.shape[axis] for a in instr.args]
+    start: Dim = 0
+    for a, size in zip(instr.args, sizes, strict=True):
+        axes = tuple(Axis(d, None if k == axis else k) for k, d in enumerate(tape.instrs[a].type.shape))
+        roots.append(Root(i, axes, partial(read_part, a), target=partial(shifted, axis, start)))
+        start = add(start, size)
+    return roots
+
+
+def read_part(a: int, r: Reader, counters: Sequence[Value]) -> Value:
+    return r.at(a, tuple(counters))
+
+
+def stacked(axis: int, n: int, r: Reader, counters: Sequence[Value]) -> Index:
+    return (*counters[:axis], r.code.whole(n), *counters[axis:])
+
+
+def shifted(axis: int, start: Dim, r: Reader, counters: Sequence[Value]) -> Index:
+    moved = r.code.op("iadd", counters[axis], r.frame.dim(start))
+    return (*counters[:axis], moved, *counters[axis + 1 :])
+
+
+# ------------------------------------------------------------------ reductions
+def reduced_axes(source: Shape, gone: Sequence[int], keep: bool) -> tuple[Axis, ...]:
+    out, axes = 0, []
+    for k, d in enumerate(source):
+        if k in gone:
+            axes.append(Axis(d, None))
+            out += keep
+        else:
+            axes.append(Axis(d, out))
+            out += 1
+    return tuple(axes)
+
+
+def reduction(combine: str, start: float | int | bool) -> Callable[[Tape, int], list[Root]]:
+    def roots(tape: Tape, i: int) -> list[Root]:
+        instr = tape.instrs[i]
+        gone, keep = instr.attrs[:2]
+        (a,) = instr.args
+        first, how = start, combine
+        if len(instr.attrs) > 2 and instr.attrs[2] is not None:
+            first = instr.attrs[2]
+        if instr.type.dtype == "int":
+            how = {"add": "iadd", "maximum": "imax", "minimum": "imin"}[combine]
+            first = int(first) if abs(float(first)) < 2**53 else (2**63 - 1 if first > 0 else -(2**63))
+        return [Root(i, reduced_axes(tape.instrs[a].type.shape, gone, bool(keep)), partial(read_part, a), how, first)]
+
+    return roots
+
+
+def sum_to(tape: Tape, i: int) -> list[Root]:
+    instr = tape.instrs[i]
+    (a,) = instr.args
+    source, target = tape.instrs[a].type.shape, instr.type.shape
+    extra = len(source) - len(target)
+    thin = [k for k, d in enumerate(target) if d == 1 and source[extra + k] != 1]
+    axes = tuple(Axis(d, None if k < extra or k - extra in thin else k - extra) for k, d in enumerate(source))
+    return [Root(i, axes, partial(read_part, a), "add")]
+
+
+def product(tape: Tape, i: int) -> list[Root]:
+    (a,) = tape.instrs[i].args
+    shape = tape.instrs[a].type.shape
+    return [Root(i, reduced_axes(shape, [len(shape) - 1], False), partial(read_part, a), "mul", 1.0)]
+
+
+def letters_of(tape: Tape, i: int) -> tuple[list[str], str]:
+    """A product of arrays with sums over some axes as the letters of einsum."""
+    instr = tape.instrs[i]
+    if instr.op in ("einsum", "zeinsum"):
+        left, _, right = instr.attrs[0].partition("->")
+        return left.split(","), right
+    a, b = (len(tape.instrs[x].type.shape) for x in instr.args)
+    batch = "".join(chr(ord("A") + k) for k in range(max(a, b, 2) - 2))
+    left = batch[len(batch) - max(a - 2, 0) :] + "ik" if a > 1 else "k"
+    other = batch[len(batch) - max(b - 2, 0) :] + "kj" if b > 1 else "k"
+    return [left, other], batch + ("i" if a > 1 else "") + ("j" if b > 1 else "")
+
+
+def contraction(tape: Tape, i: int) -> list[Root]:
+    instr = tape.instrs[i]
+    parts, right = letters_of(tape, i)
+    extents: dict[str, Dim] = {}
+    for part, a in zip(parts, instr.args, strict=True):
+        for letter, d in zip(part, tape.instrs[a].type.shape, strict=True):
+            if extents.get(letter, 1) == 1:
+                extents[letter] = d
+    order = right + "".join(c for c in extents if c not in right)
+    axes = tuple(Axis(extents[c], right.index(c) if c in right else None) for c in order)
+    zeros = None if instr.op in ("matmul", "einsum") else (instr.attrs[0] if instr.op == "zmatmul" else 0)
+
+    def summand(r: Reader, counters: Sequence[Value]) -> Value:
+        code, at = r.code, dict(zip(order, counters, strict=True))
+        factors = []
+        for part, a in zip(parts, instr.args, strict=True):
+            shape = tape.instrs[a].type.shape
+            index = tuple(code.whole(0) if d == 1 else at[c] for c, d in zip(part, shape, strict=True))
+            factors.append(r.at(a, index))
+        made = factors[0]
+        for f in factors[1:]:
+            made = code.op("mul", made, f)
+        if zeros is None:
+            return made
+        zero = nothing(code, made)
+        return code.select(code.op("eq", factors[zeros], zero), zero, made)
+
+    return [Root(i, axes, summand, "add")]
+
+
+# ------------------------------------------------------------------ sums into places
+def scatter_add(tape: Tape, i: int) -> list[Root]:
+    instr = tape.instrs[i]
+    (axis, _), (a, places) = instr.attrs, instr.args
+    rank = len(tape.instrs[places].type.shape)
+    size = instr.type.shape[axis]
+
+    def target(r: Reader, counters: Sequence[Value]) -> Index:
+        at = checked(r, r.at(places, tuple(counters[axis : axis + rank])), size)
+        return (*counters[:axis], at, *counters[axis + rank :])
+
+    axes = tuple(Axis(d, None) for d in tape.instrs[a].type.shape)
+    return [Root(i, axes, partial(read_part, a), "add", target=target)]
+
+
+def scatter_along(tape: Tape, i: int) -> list[Root]:
+    instr = tape.instrs[i]
+    (axis, _), (a, places) = instr.attrs, instr.args
+    size = instr.type.shape[axis]
+
+    def target(r: Reader, counters: Sequence[Value]) -> Index:
+        at = checked(r, r.at(places, tuple(counters)), size)
+        return (*counters[:axis], at, *counters[axis + 1 :])
+
+    axes = tuple(Axis(d, None) for d in tape.instrs[a].type.shape)
+    return [Root(i, axes, partial(read_part, a), "add", target=target)]
+
+
+COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
+    "sum": reduction("add", 0.0),
+    "max": reduction("maximum", float("-inf")),
+    "min": reduction("minimum", float("inf")),
+    "any": reduction("or", False),
+    "all": reduction("and", True),
+    "sum_to": sum_to,
+    "product": product,
+    "matmul": contraction,
+    "einsum": contraction,
+    "zmatmul": contraction,
+    "zeinsum": contraction,
+    "scatter_add": scatter_add,
+    "scatter_along": scatter_along,
+}
+
+
+# ------------------------------------------------------------------ which loops go outside
+FAR = 64.0  # the stride of an access that is not known
+
+
+def strides(code: Code, at: Value, counters: Sequence[Value], sizes: Mapping[Value, int]) -> list[float]:
+    """How far one step of each loop moves an access, in entries; from the statements that compute its position."""
+    defined = {id(s.value): s for s in code.body if hasattr(s, "op") and hasattr(s, "value")}
+    known: dict[int, int | None] = {id(v): n for v, n in sizes.items()}
+    base = _evaluate(defined, at, known | {id(c): 0 for c in counters})
+    out = []
+    for c in counters:
+        moved = _evaluate(defined, at, known | {id(k): int(k is c) for k in counters})
+        out.append(FAR if base is None or moved is None else float(abs(moved - base)))
+    return out
+
+
+def _evaluate(defined: Mapping[int, Any], at: Value, env: dict[int, int | None]) -> int | None:
+    stack = [at]
+    while stack:
+        v = stack[-1]
+        if id(v) in env:
+            stack.pop()
+            continue
+        if v.const is not None:
+            env[id(v)] = int(v.const) if v.type != "f" else None
+            continue
+        let = defined.get(id(v))
+        if let is None or not hasattr(let, "args"):
+            env[id(v)] = None
+            continue
+        missing = [a for a in let.args if id(a) not in env]
+        if missing:
+            stack.extend(missing)
+            continue
+        args = [env[id(a)] for a in let.args]
+        if let.op == "select":
+            env[id(v)] = args[1] if args[0] else args[2]
+        elif any(a is None for a in args) or let.op not in FOLDS or (let.op in ("idiv", "imod") and not args[1]):
+            env[id(v)] = None
+        else:
+            env[id(v)] = int(FOLDS[let.op](*args))
+    return env[id(at)]

@@ -1,0 +1,143 @@
+"""Recurrences as loops: each step weaves the roots of the body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradlang.ir.tape import Instr, Scan, Tape
+from gradlang.loops.ir import Buffer, Value
+from gradlang.plan.pointwise import KINDS
+from gradlang.plan.reader import Index, Place, Reader
+from gradlang.plan.roots import Axis, Root, read_part
+from gradlang.plan.weave import Temporary, Weaver, survey
+from gradlang.types import Type, add
+
+Choose = Callable[[Tape, Sequence[int]], list[Root]]  # the roots that a body needs, given its outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """Writes one scan. `items` are the instructions of its sequences, by number."""
+
+    tape: Tape
+    instr: Instr
+    items: dict[int, int]
+    choose: Choose
+    hints: dict[str, int]
+    readers: list[Reader]  # of all bodies: a new one is added
+
+    def __call__(self, weaver: Weaver, root: Root) -> None:
+        _Loop(self, weaver, root).write()
+
+
+class _Loop:
+    def __init__(self, of: Recurrence, weaver: Weaver, root: Root) -> None:
+        self.of, self.weaver, self.root = of, weaver, root
+        self.scan: Scan = of.instr.attrs[0]
+        self.frame, self.code = weaver.frame, weaver.code
+        many = len(self.scan.names)
+        args = of.instr.args
+        self.first, self.rows, self.held = args[:many], args[many : many + self.scan.rows], args[many + self.scan.rows :]
+        self.places = [self.place(k, self.scan.item_type(k)) for k in range(many)]
+        inputs = {i.attrs[0][0] for i in self.scan.body.instrs if i.op == "input"}
+        # what reads all rows of a step must be done before the step adds its own
+        self.late = "past" in inputs or any(lag is None for _, lag in self.scan.ports)
+        self.whole = "past" in inputs
+
+    def place(self, k: int, type: Type) -> Place:
+        weaver, item = self.weaver, self.of.items.get(k)
+        if item is not None and item in weaver.wanted:
+            weaver.reader.places[item] = weaver.wanted[item]
+            return weaver.wanted[item]
+        buffer = Buffer(f"t{len(weaver.temps)}", KINDS[type.dtype], writable=True)
+        weaver.temps.append(Temporary(buffer, type.shape))
+        made = Place(buffer, tuple(range(type.rank)), type.shape)
+        if item is not None:
+            weaver.reader.places[item] = made
+        return made
+
+    def write(self) -> None:
+        for k, place in enumerate(self.places):
+            self.begin(k, place)
+        code, frame, scan = self.code, self.frame, self.scan
+        with code.loop(code.whole(0), frame.dim(scan.length), hint="t", apart=False) as t:
+            body = scan.body
+            reader = Reader(body, frame, {}, lambda key, index: self.leaf(key, index, t))
+            self.of.readers.append(reader)
+            makers = self.of.choose(body, [i for _, i in body.outputs])
+            copies = [self.copy(k, i, t) for k, (_, i) in enumerate(body.outputs)]
+            roots = [*makers, *copies]
+            survey(roots, body, self.of.hints, frame.sizes)
+            inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps)
+            for part in (makers, copies) if self.late else (roots,):
+                inner.weave(part)
+
+    def begin(self, k: int, place: Place) -> None:
+        """The rows that are known before the first step."""
+        scan, code, frame = self.scan, self.code, self.frame
+        zero = code.whole(0)
+        shape = place.shape
+        push = scan.kind == "push"
+        if self.whole and not push:
+            with code.loop(zero, frame.linear([frame.dim(shape[0]), *[zero] * (len(shape) - 1)], shape)) as at:
+                code.store(place.buffer, self.start(place, at), code.real(0.0))
+        if not push:
+            shape = (scan.extra[k], *shape[1:])
+        if shape[0] == 0:
+            return
+        index: list[Value] = []
+
+        def over(axis: int) -> None:
+            if axis == len(shape):
+                at = self.weaver.reader.position(place, tuple(index))
+                code.store(place.buffer, at, self.weaver.reader.at(self.first[k], tuple(index)))
+                return
+            if shape[axis] == 1:
+                index.append(zero)
+                over(axis + 1)
+            else:
+                with code.loop(zero, frame.dim(shape[axis])) as c:
+                    index.append(c)
+                    over(axis + 1)
+            index.pop()
+
+        over(0)
+
+    def start(self, place: Place, at: Value) -> Value:
+        return at if place.start is None else self.code.op("iadd", place.start, at)
+
+    def leaf(self, key: Any, index: Index, t: Value) -> Value:
+        """What the inputs of the body are at step t."""
+        kind, k, lag = key
+        code, outer = self.code, self.weaver.reader
+        if kind == "row":
+            return outer.at(self.rows[k], (t, *index))
+        if kind == "held":
+            return outer.at(self.held[k], index)
+        place = self.places[k]
+        if kind != "past":
+            row = t if kind == "inbox" else code.op("iadd", t, self.frame.dim(add(self.scan.extra[k], -lag)))
+            index = (row, *index)
+        return code.load(place.buffer, outer.position(place, index), self.scan.names[k])
+
+    def copy(self, k: int, i: int, t: Value) -> Root:
+        """Puts an output of the body where it belongs."""
+        code, frame, scan = self.code, self.frame, self.scan
+        body = scan.body
+        shape = body.instrs[i].type.shape
+        axes = tuple(Axis(d, n) for n, d in enumerate(shape))
+        to, lag = (k, scan.extra[k]) if scan.kind == "pull" else scan.ports[k]
+        place = self.places[to]
+        start = place.start
+        if lag is not None:
+            row = code.op("iadd", t, frame.dim(lag))
+            rows = [row, *[code.whole(0)] * len(shape)]
+            start = self.start(place, frame.linear(rows, place.shape))
+        onto = Place(place.buffer, tuple(range(len(shape))), shape, start)
+
+        def entry(r: Reader, counters: Sequence[Value]) -> Value:
+            return read_part(i, r, counters)
+
+        return Root(i, axes, entry, "" if scan.kind == "pull" else "add", onto=onto)
