@@ -279,10 +279,10 @@ class Weaver:
         return self.code.op(r.combine, old, new)
 
     def target(self, r: Root) -> Index:
-        counters = [c for c in self.state[r].counters if c is not None]
+        counters = self.state[r].counters
         if r.target is not None:
-            return r.target(self.reader, counters)
-        outs = {a.out: c for a, c in zip(r.axes, counters, strict=True) if a.out is not None}
+            return r.target(self.reader, [c for c in counters if c is not None])
+        outs = {a.out: c for a, c in zip(r.axes, counters, strict=True) if a.out is not None and c is not None}
         rank = len(self.tape.instrs[r.at].type.shape)
         return tuple(outs.get(k, self.code.whole(0)) for k in range(rank))
 

@@ -1,0 +1,251 @@
+"""The driver of a plan: Python that makes the arrays, runs the kernels and calls NumPy in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradlang.backend.artifact import Job
+from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.numpy import NumpyPrinter, array_text
+from gradlang.backend.numpy_helpers import HELPERS
+from gradlang.backend.python import structure
+from gradlang.ir.tape import Instr, Tape
+from gradlang.loops.ir import Buffer, Value
+from gradlang.ops.table import OpTable
+from gradlang.plan.plan import Library, Loops, Plan, Source
+from gradlang.plan.reader import VIEWS
+from gradlang.types import Shape, product, value
+
+KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
+PLAIN = {"real": "float", "int": "int", "bool": "bool"}
+QUIET = {"matmul"}  # what runs through BLAS tells nobody of infinities
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Source of a module in which the names of `entries` are missing; `rooms` are the shapes and kinds of the arrays that a
+    call borrows."""
+
+    source: str
+    name: str
+    entries: tuple[Entry, ...]
+    rooms: tuple[tuple[Shape, str], ...]
+
+
+@dataclass(eq=False)
+class Writer:
+    plan: Plan
+    job: Job
+    table: OpTable
+    sizes: Mapping[str, int]
+    names: Names = field(default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | {"empty", "again", "pool", "room"}))
+
+    def __post_init__(self) -> None:
+        job = self.job
+        self.entry = self.names.user(job.entry)
+        self.params = {p.name: self.names.user(p.name) for p in job.params}
+        self.types = {p.name: p.type for p in job.params}
+        self.lines: list[str] = []
+        self.rooms: list[tuple[Shape, str]] = []
+        self.borrowed: list[str] = []
+        self.entries: list[Entry] = []
+        self.helpers: set[str] = set()
+        self.known: dict[int, str] = {}  # instruction -> text of its value
+        self.scalars: dict[str, str] = {}
+        self.results: set[int] = {i for _, i in self.plan.tape.outputs}
+
+    # -------------------------------------------------------------- names and memory
+    def borrow(self, stem: str, shape: Shape, dtype: str) -> str:
+        name = self.names.user(stem)
+        self.rooms.append((shape, KINDS[dtype]))
+        self.borrowed.append(name)
+        return name
+
+    def shape(self, shape: Shape) -> str:
+        dims = [str(value(d, self.sizes)) for d in shape]
+        return f"({', '.join(dims)}{',' if len(dims) == 1 else ''})"
+
+    def array(self, i: int) -> str:
+        """The array that a value of loops lies in: the caller's from now on if it is a result."""
+        if i not in self.known:
+            instr = self.plan.tape.instrs[i]
+            stem = instr.name or next((n for n, k in self.plan.tape.outputs if k == i), f"v{i}")
+            if i in self.results:
+                self.known[i] = name = self.names.user(stem)
+                self.lines.append(f"{name} = empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
+            else:
+                self.known[i] = self.borrow(stem, instr.type.shape, instr.type.dtype)
+        return self.known[i]
+
+    def scalar_room(self, dtype: str) -> str:
+        if dtype not in self.scalars:
+            count = sum(1 for kind, _ in self.plan.scalars.values() if kind == dtype)
+            self.scalars[dtype] = self.borrow(f"numbers_{dtype}", (count,), dtype)
+        return self.scalars[dtype]
+
+    def source(self, s: Source) -> str:
+        if s.kind == "input":
+            return self.params[s.key]
+        if s.kind == "size":
+            return str(self.sizes[s.key])
+        if s.kind == "value":
+            return self.array(s.key)
+        if s.kind == "scalars":
+            return self.scalar_room(s.key)
+        return self.borrow(s.key, s.shape, s.dtype)
+
+    # -------------------------------------------------------------- steps
+    def write(self) -> Driver:
+        tape = self.plan.tape
+        for i, instr in enumerate(tape.instrs):
+            if instr.op == "input":
+                self.known[i] = self.params[instr.attrs[0]]
+        self.constants = {i: n for i, n in enumerate(tape.instrs) if n.op == "array"}
+        for i in self.constants:
+            self.known[i] = self.names.user(f"c{i}")
+        single = len(self.plan.steps) == 1 and isinstance(self.plan.steps[0], Loops)
+        for step in self.plan.steps:
+            if isinstance(step, Loops):
+                self.loops(step, single)
+            else:
+                self.library(step)
+        return Driver(self.module(self.results_text()), self.entry, tuple(self.entries), tuple(self.rooms))
+
+    def loops(self, step: Loops, single: bool) -> None:
+        kernel = step.kernel
+        packed: dict[Buffer, int] = {}
+        lengths: dict[Buffer, tuple[int | Value, ...]] = {}
+        args = []
+        results: list[str] = []
+        for buffer, s in zip(kernel.buffers, step.sources, strict=False):
+            if s.kind == "flag" or (s.kind == "scalars" and single):
+                packed[buffer] = 1 if s.kind == "flag" else len([k for k, _ in self.plan.scalars.values() if k == s.key])
+                if s.kind == "flag":
+                    results.append("flag")
+                else:
+                    for i, (_, _) in sorted((i for i in self.plan.scalars.items() if i[1][0] == s.key), key=lambda p: p[1][1]):
+                        name = self.names.user(f"n{i}")
+                        self.known[i] = name
+                        results.append(name)
+                continue
+            args.append(self.source(s))
+            count = len([k for k, _ in self.plan.scalars.values() if k == s.key]) if s.kind == "scalars" else None
+            lengths[buffer] = (value(product(s.shape), self.sizes) if count is None else count,)
+        rest = step.sources[len(kernel.buffers) :]
+        args += [self.source(s) for s in rest]
+        returns = tuple(range(len(results))) if results else None
+        works = True
+        self.entries.append(Entry(f"run_{kernel.name}", kernel, lengths, {}, packed, returns, works))
+        call = f"run_{kernel.name}({', '.join([*args, str(step.work)])})"
+        self.lines.append(f"{', '.join(results)}{',' if len(results) == 1 else ''} = {call}" if results else call)
+        if "flag" in results:
+            self.lines += ["if flag:", "    return again"]
+
+    def library(self, step: Library) -> None:
+        """Library calls as the NumPy backend writes them, over the arrays that are there."""
+        tape = self.plan.tape
+        instrs: list[Instr] = []
+        at: dict[int, int] = {}
+        params: dict[Any, str] = {}
+        quiet = True
+
+        def operand(i: int) -> int:
+            chain = []
+            while i not in at:
+                instr = tape.instrs[i]
+                chain.append(i)
+                if instr.op not in VIEWS:
+                    break
+                i = instr.args[0]
+            for i in reversed(chain):
+                instr = tape.instrs[i]
+                if instr.op in VIEWS:
+                    made = Instr(instr.op, (at[instr.args[0]],), instr.attrs, instr.type, instr.span)
+                elif instr.op in ("const", "size"):
+                    made = instr
+                else:
+                    params["value", i] = self.text(i)
+                    made = Instr("input", (), (("value", i),), instr.type, instr.span, (), instr.name)
+                at[i] = len(instrs)
+                instrs.append(made)
+            return at[i]
+
+        for i in step.instrs:
+            instr = tape.instrs[i]
+            args = []
+            for a in instr.args:
+                operand(a)
+                args.append(at[a])
+            quiet = quiet and instr.op in QUIET
+            at[i] = len(instrs)
+            instrs.append(Instr(instr.op, tuple(args), instr.attrs, instr.type, instr.span))
+        kept = [i for i in step.instrs if tape.instrs[i].type.dtype != "bundle"]
+        mini = Tape(tuple(instrs), tuple((f"v{i}", at[i]) for i in kept))
+        printer = NumpyPrinter(mini, self.names, self.table, params, {n: str(v) for n, v in self.sizes.items()}, self.helpers)
+        lines = [text for text, _ in printer.lines]
+        for i in kept:
+            text = printer.text[at[i]][0]
+            if not text.isidentifier() or text in params.values():
+                name = self.names.user(f"v{i}")
+                lines.append(f"{name} = {text}")
+                text = name
+            self.known[i] = text
+        if not quiet:
+            self.lines.append('with np.errstate(all="ignore"):')
+            lines = ["    " + line for line in lines]
+        self.lines += lines
+
+    def text(self, i: int) -> str:
+        if i in self.known:
+            return self.known[i]
+        if i in self.plan.scalars:
+            kind, position = self.plan.scalars[i]
+            return f"{self.scalar_room(kind)}[{position}]"
+        return self.array(i)
+
+    # -------------------------------------------------------------- results
+    def results_text(self) -> str:
+        texts = {}
+        given: set[str] = set()
+        for name, i in self.plan.tape.outputs:
+            instr = self.plan.tape.instrs[i]
+            if instr.op in ("const", "size"):
+                number = instr.attrs[0] if instr.op == "const" else value(instr.attrs[0], self.sizes)
+                texts[name] = f"{PLAIN[instr.type.dtype]}({literal(number)})"
+                continue
+            text = self.text(i)
+            if not instr.type.shape:
+                kind = PLAIN[instr.type.dtype]
+                texts[name] = text if i in self.plan.scalars and text.isidentifier() and kind == "float" else f"{kind}({text})"
+                continue
+            own = i in self.plan.arrays and text not in given
+            given.add(text)
+            texts[name] = text if own else f"np.array({text}, order='C')"
+        return structure(self.job.returns, texts)
+
+    def module(self, result: str) -> str:
+        out = ["import numpy as np", "", "empty = np.empty", f"F = np.{self.job.dtype}"]
+        for i, instr in self.constants.items():
+            out.append(f"{self.known[i]} = np.array({array_text(instr.attrs[0])}, {KINDS[instr.type.dtype]})")
+        for name in sorted(self.helpers):
+            out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
+        out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
+        body = list(self.lines)
+        if self.borrowed:
+            body = ["room = pool.pop() if pool else make_room()", f"{', '.join(self.borrowed)}, = room", *body]
+            body += [f"result = {result}", "pool.append(room)", "return result"]
+        else:
+            body.append(f"return {result}")
+        return "\n".join(out + ["    " + line for line in body]) + "\n"
+
+
+def literal(number: float) -> str:
+    return repr(number) if number == number and abs(number) < float("inf") else repr(str(number))
+
+
+def driver(plan: Plan, job: Job, table: OpTable, sizes: Mapping[str, int]) -> Driver:
+    """The driver of a plan for given sizes."""
+    return Writer(plan, job, table, sizes).write()

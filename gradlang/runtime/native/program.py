@@ -1,0 +1,89 @@
+"""Array programs as machine code: one version for each set of sizes that is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradlang.backend.artifact import Job
+from gradlang.backend.llvm import unit_text
+from gradlang.backend.llvm_ops import Width
+from gradlang.backend.native import Driver, driver
+from gradlang.loops.functions import function
+from gradlang.ops.table import OpTable
+from gradlang.plan.plan import Plan, plan
+from gradlang.runtime.native.calls import bind, exports
+from gradlang.runtime.native.engine import load, target
+from gradlang.types import Size, value
+
+MOST = 16  # versions that are kept
+AGAIN = object()  # what a driver gives that met what its kernels cannot do
+
+
+class NativeProgram:
+    """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
+    arrays without entries, indices that are outside, arguments that are too large for fast functions."""
+
+    def __init__(self, job: Job, table: OpTable, otherwise: Callable[[], Callable[..., Any]]) -> None:
+        self.job, self.table, self.otherwise = job, table, otherwise
+        self.versions: dict[tuple[int, ...], Version | None] = {}
+        self.where = [
+            (k, axis, *line)
+            for k, p in enumerate(job.params)
+            for axis, dim in enumerate(p.type.shape)
+            if isinstance(dim, Size) and (line := dim.linear()) is not None
+        ]
+
+    def __call__(self, *args: Any) -> Any:
+        sizes = self.sizes(args)
+        key = tuple(sizes.values())
+        if key not in self.versions:
+            self.versions[key] = self.version(sizes)
+            while len(self.versions) > MOST:
+                del self.versions[next(iter(self.versions))]
+        version = self.versions[key]
+        if version is None:
+            return self.otherwise()(*args)
+        try:
+            found = version.run(*args)
+        except ValueError:
+            found = version.run(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) and a.ndim else a for a in args))
+        return self.otherwise()(*args) if found is AGAIN else found
+
+    def sizes(self, args: Sequence[Any]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for k, axis, name, factor, offset in self.where:
+            if name not in found:
+                found[name] = (args[k].shape[axis] - offset) // factor
+        return found
+
+    def version(self, sizes: Mapping[str, int]) -> Version | None:
+        dims = {d for i in self.job.tape.instrs for d in i.type.shape}
+        if any(value(d, sizes) <= 0 for d in dims):
+            return None
+        return Version(self.job, self.table, sizes)
+
+
+class Version:
+    """The code for one set of sizes."""
+
+    def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int]) -> None:
+        self.plan: Plan = plan(job.tape, table, sizes, sizes)
+        self.driver: Driver = driver(self.plan, job, table, sizes)
+        width: Width = "f64" if job.dtype == "float64" else "f32"
+        entries = self.driver.entries
+        namespace: dict[str, Any] = {"again": AGAIN, "pool": [], "make_room": self.room}
+        if entries:
+            self.text = unit_text([], width, target(), lambda name: function(name, width), entries)
+            library = load(self.text, [n for e in entries for n in exports(e)])
+            namespace.update({e.name: bind(library, e) for e in entries})
+        exec(compile(self.driver.source, f"<gradlang {job.entry}>", "exec"), namespace)
+        dtype = np.dtype(job.dtype)
+        kinds = {"F": dtype, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
+        self.rooms = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in self.driver.rooms]
+        self.run: Callable[..., Any] = namespace[self.driver.name]
+
+    def room(self) -> tuple[np.ndarray[Any, Any], ...]:
+        return tuple(np.empty(shape, kind) for shape, kind in self.rooms)
