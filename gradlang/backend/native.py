@@ -9,7 +9,7 @@ from typing import Any
 from gradlang.backend.artifact import Job
 from gradlang.backend.llvm_entry import Entry
 from gradlang.backend.names import PYTHON_RESERVED, Names
-from gradlang.backend.numpy import NumpyPrinter, array_text
+from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.python import structure
 from gradlang.ir.tape import Instr, Tape
@@ -17,6 +17,9 @@ from gradlang.loops.ir import Buffer, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.plan import Library, Loops, Plan, Source
 from gradlang.plan.reader import VIEWS
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
+from gradlang.transform.passes import deep
 from gradlang.types import Shape, product, value
 
 KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
@@ -184,15 +187,16 @@ class Writer:
             instrs.append(Instr(instr.op, tuple(args), instr.attrs, instr.type, instr.span))
         kept = [i for i in step.instrs if tape.instrs[i].type.dtype != "bundle"]
         mini = Tape(tuple(instrs), tuple((f"v{i}", at[i]) for i in kept))
+        templates = Templates(self.table)
+        mini = deep(lambda t: expand(t, self.table, templates, spelled))(mini)
+        at = {i: k for i, (_, k) in zip(kept, mini.outputs, strict=True)}
         printer = NumpyPrinter(mini, self.names, self.table, params, {n: str(v) for n, v in self.sizes.items()}, self.helpers)
         lines = [text for text, _ in printer.lines]
         for i in kept:
             text = printer.text[at[i]][0]
-            if not text.isidentifier() or text in params.values():
-                name = self.names.user(f"v{i}")
-                lines.append(f"{name} = {text}")
-                text = name
-            self.known[i] = text
+            name = self.names.user(f"v{i}")
+            lines.append(f"{name} = np.ascontiguousarray({text})" if tape.instrs[i].type.shape else f"{name} = {text}")
+            self.known[i] = name
         if not quiet:
             self.lines.append('with np.errstate(all="ignore"):')
             lines = ["    " + line for line in lines]

@@ -76,10 +76,10 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
         if instr.op in LEAVES or instr.op == "array":
             weight[i] = 0
             continue
-        weight[i] = HEAVY.get(instr.op, 1) + sum(weight[a] for a in instr.args if a not in chosen)
+        weight[i] = HEAVY.get(instr.op, 1) + sum(weight.get(a, 0) for a in instr.args if a not in chosen)
         if instr.op in ("broadcast_to", "take_axis", "take_along"):
             a = instr.args[0]
-            if tape.instrs[a].type.shape and weight[a] >= DEAR and a not in chosen:
+            if tape.instrs[a].type.shape and weight.get(a, 0) >= DEAR and a not in chosen:
                 chosen.add(a)
         elif instr.op == "scan":
             many = len(instr.attrs[0].names)

@@ -99,7 +99,13 @@ class Reader:
 
     def at(self, i: int, index: Index) -> Value:
         """An entry of a value, wherever it comes from."""
+        index = self.plain(i, index)
         return self.known(i, index) or self.compute(i, index)
+
+    def plain(self, i: int, index: Index) -> Index:
+        """The index with 0 on axes of one entry."""
+        shape = self.tape.instrs[i].type.shape
+        return tuple([self.code.whole(0) if d == 1 else k for k, d in zip(index, shape, strict=True)]) if 1 in shape else index
 
     def known(self, i: int, index: Index) -> Value | None:
         """An entry that is there already."""
@@ -127,9 +133,10 @@ class Reader:
                 self.code.remember(self.key(i, index), answer)
                 stack.pop()
                 continue
-            answer = self.known(*want)
+            i, index = want[0], self.plain(*want)
+            answer = self.known(i, index)
             if answer is None:
-                stack.append((*want, self.entry(*want)))
+                stack.append((i, index, self.entry(i, index)))
         assert answer is not None
         return answer
 

@@ -58,13 +58,13 @@ def survey(
         code = Code()
         held = {n: Value("i", hint=n) for n in names}
         frame = Frame(code, held, Cell("b"))
-        counters = [Value("i", hint=f"i{k}") for k in range(len(root.axes))]
+        counters = [code.whole(0) if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
         reads: dict[int, list[tuple[int | None, ...]]] = {}
         touched: set[Any] = set()
         steps = [0.0] * len(counters)
 
         def pattern(index: Index, counters: list[Value] = counters) -> tuple[int | None, ...]:
-            where = {id(c): k for k, c in enumerate(counters)}
+            where = {id(c): k for k, c in enumerate(counters) if c.const is None}
             return tuple(where.get(id(v)) for v in index)
 
         def weigh(
@@ -77,7 +77,7 @@ def survey(
         ) -> None:
             at = frame.linear(index, shape)
             for k, s in enumerate(strides(frame.code, at, counters, {v: sizes[n] for n, v in held.items()})):
-                steps[k] += s
+                steps[k] += s if counters[k].const is None else 0.0
 
         def seen(
             i: int,
@@ -132,7 +132,8 @@ class Weaver:
         """`wanted` are the places of values that others read as well; new temporaries are added to `temps`."""
         self.tape, self.reader, self.frame, self.code = tape, reader, frame, frame.code
         self.wanted, self.temps = wanted, temps
-        self.state = {r: State([None] * len(r.axes)) for r in roots}
+        zero = self.code.whole(0)
+        self.state = {r: State([zero if a.extent == 1 else None for a in r.axes]) for r in roots}
         self.makers: dict[int, list[Root]] = {}
         self.users: dict[int, set[Root]] = {}
         for r in roots:
@@ -272,8 +273,9 @@ class Weaver:
         elif state.into is not None:
             at = self.reader.position(state.into, self.target(r))
             code.store(state.into.buffer, at, self.combined(r, code.load(state.into.buffer, at), value))
-        else:  # a sum over no axis
-            self.settle(r, value)
+        else:  # no loop to combine over
+            first = code.const(r.start, value.type)
+            self.settle(r, value if r.combine in ("add", "iadd") else self.combined(r, first, value))
 
     def combined(self, r: Root, old: Value, new: Value) -> Value:
         return self.code.op(r.combine, old, new)
