@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.pipeline import Goal
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, Compiled, compiled
+from gradlang.runtime.call import GIVEN, Compiled, Native, compiled
 from gradlang.types import Shape
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradlang.runtime.sparse import SparseMatrix
 
 
+CALLS = 1000  # within which machine code has to pay
 UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
 
 
@@ -60,13 +61,17 @@ class Model:
     A model is called like a function, with inputs as keywords or one dict, and gives the output, or a dict of outputs if
     there are several. Parameters that are not given are made by their initialisers from `seed`."""
 
-    def __init__(self, program: Program, dtype: str = "float64", seed: int = 0) -> None:
+    def __init__(
+        self, program: Program, dtype: str = "float64", seed: int = 0, backend: str = "auto", calls: int = CALLS
+    ) -> None:
+        """`backend` is what `auto` stands for in the calls of this model; `calls`, within how many calls of a function
+        machine code has to pay to be made."""
         if dtype not in ("float64", "float32"):
             raise InputError([Diagnostic("G508", f"`{dtype}` is no number type", help="float64 or float32")])
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError([Diagnostic("G508", f"a seed is a whole number from 0 on, not {seed!r}")])
-        self.program, self.dtype, self.seed = program, dtype, seed
-        self._compiled: dict[Goal, Compiled] = {}
+        self.program, self.dtype, self.seed, self.backend, self.calls = program, dtype, seed, backend, calls
+        self._compiled: dict[tuple[Goal, str], Compiled] = {}
 
     # -------------------------------------------------------------- what it is
     def _info(self, leaf: Leaf) -> Info:
@@ -154,9 +159,10 @@ class Model:
 
     def compile(self, goal: Goal, backend: str = "auto") -> Compiled:
         """The compiled function of a goal; compiled once."""
-        if backend not in ("auto", "numpy"):
-            raise InputError([Diagnostic("G511", f"there is no backend `{backend}`", help="auto or numpy")])
-        found = self._compiled.get(goal)
+        if backend not in ("auto", "numpy", "native"):
+            raise InputError([Diagnostic("G511", f"there is no backend `{backend}`", help="auto, numpy or native")])
+        backend = self.backend if backend == "auto" else backend
+        found = self._compiled.get((goal, backend))
         if found is None:
             origin = Path(self.program.sources.files[0].path).name if self.program.sources.files else "a graph"
             with pipeline.uncollected():
@@ -164,9 +170,25 @@ class Model:
             leaves = self.program.callable_leaves()
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
-            found = compiled(job, Binder(self.program, tuple(leaves), extra, self.dtype, self.seed))
-            self._compiled[goal] = found
+            binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
+            native = None if job.scalar or backend == "numpy" else self._native(goal, origin, backend)
+            found = self._compiled[goal, backend] = compiled(job, binder, native)
         return found
+
+    def _native(self, goal: Goal, origin: str, backend: str) -> Native | None:
+        """How machine code is made of a goal, or None if there is no compiler and `auto` does without."""
+        reason = "llvmlite is not installed" if find_spec("llvmlite") is None else None
+        if reason is None and backend == "native":
+            from gradlang.runtime.native import available
+
+            reason = available()
+        if reason is None:
+            job = partial(pipeline.plan, self.program, goal, self.program.language, origin, native=True)
+            return Native(job, self.calls if backend == "auto" else None)
+        if backend == "native":
+            help = 'install it (`pip install gradlang[native]`), or use backend="numpy"'
+            raise InputError([Diagnostic("G511", f"there is no native backend here: {reason}", help=help)])
+        return None
 
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         return self.function()(given, **values)
@@ -253,7 +275,7 @@ class Model:
         return check_model(self)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Model, (self.program, self.dtype, self.seed)
+        return Model, (self.program, self.dtype, self.seed, self.backend, self.calls)
 
     def __repr__(self) -> str:
         leaves = ", ".join(n for n, leaf in self.program.leaves.items() if leaf.role != "const")

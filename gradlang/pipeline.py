@@ -25,6 +25,7 @@ from gradlang.ops.language import Language as Language
 from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
+from gradlang.plan.choose import spelled as loops_spell
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
 from gradlang.transform.structure import band
@@ -260,9 +261,10 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
         return generate(job, language.table)
 
 
-def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
-    """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives."""
-    return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook)
+def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None, native: bool = False) -> Job:
+    """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives. A `native`
+    job of arrays is in the ops of the loop form."""
+    return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook, native=native)
 
 
 def planned(
@@ -273,6 +275,7 @@ def planned(
     origin: str,
     hook: Hook | None = None,
     written: bool = False,
+    native: bool = False,
 ) -> Job:
     tape, returns, extra = wanted
     leaves = program.callable_leaves()
@@ -281,7 +284,7 @@ def planned(
         *(Param(leaf.name, "", leaf.type, default_of(program, leaf, written)) for leaf in leaves),
     )
     scalar = goal.dtype == "float64" and is_scalar(tape, params, language.table)
-    spelled = scalar_backend.spelled if scalar else array_backend.spelled
+    spelled = scalar_backend.spelled if scalar else loops_spell if native else array_backend.spelled
     with sources_of(program):
         tape, _ = optimized(tape, language, spelled, hook)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")

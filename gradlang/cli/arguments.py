@@ -78,7 +78,7 @@ def _run(to: argparse.ArgumentParser) -> None:
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
     to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
-    to.add_argument("--backend", choices=["auto", "numpy"], default="auto")
+    to.add_argument("--backend", choices=["auto", "numpy", "native"], default="auto")
 
 
 def _compile(to: argparse.ArgumentParser) -> None:

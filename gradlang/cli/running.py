@@ -27,7 +27,9 @@ def open_model(args: argparse.Namespace) -> Model:
     program = pipeline.load(text, name, pipeline.standard(), finder)
     if not program.language.plain and (note := proven(program)) is not None:
         print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
-    return Model(program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0))
+    return Model(
+        program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0), getattr(args, "backend", "auto"), calls=1
+    )
 
 
 def given(args: argparse.Namespace) -> dict[str, Any]:

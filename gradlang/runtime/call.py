@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, cast
 
@@ -16,23 +17,40 @@ LARGE = 2000  # instructions of a scalar program from which on compiling costs m
 GIVEN: Any = object()  # marks that no dict of values is given
 
 
+@dataclass(frozen=True, slots=True)
+class Native:
+    """That machine code may be made: what gives the job in the ops of loops, and within how many calls it must pay (None:
+    it is wanted in any case)."""
+
+    job: Callable[[], Job]
+    calls: int | None
+
+
 class Compiled:
     """A compiled function. Inputs are keywords, or one dict; results are Python floats and NumPy arrays of their own.
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "raw")
 
-    def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
-        self.job, self.binder, self._artifact = job, binder, artifact
+    def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None) -> None:
+        self.job, self.binder, self._artifact, self.native = job, binder, artifact, native
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
         self.raw: Callable[..., Any] = (
             Steps(job.tape, job.params, job.returns, binder.program.language.table) if artifact is None else load(artifact)
         )
+        if native is not None:
+            from gradlang.runtime.native.program import NativeProgram
+
+            self.raw = NativeProgram(native.job, binder.program.language.table, self.raw, job.params, native.calls)
 
     @property
     def backend(self) -> str:
-        """`python` (floats), `numpy`, or `steps` for scalar programs that are too large to be worth compiling."""
+        """What runs: `python` (floats), `numpy`, `native`, or `steps` for scalar programs that are too large to be worth
+        compiling. Where it depends on the sizes of the arrays it is what the last call ran, and before the first one `auto`."""
+        if self.native is not None:
+            used: Any = self.raw
+            return "native" if used.last is not None else "numpy" if used.versions else "auto"
         return "steps" if isinstance(self.raw, Steps) else self.artifact.language
 
     @property
@@ -120,23 +138,23 @@ class Compiled:
         return cast(Compiled, MethodType(function, self))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return build, (self.job, self.binder)
+        return build, (self.job, self.binder, self.native)
 
     def __repr__(self) -> str:
         names = ", ".join(p.name for p in self.job.params)
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def build(job: Job, binder: Binder) -> Compiled:
+def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
         return Compiled(job, binder)
-    return Compiled(job, binder, generate(job, binder.program.language.table))
+    return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
 
 
-def compiled(job: Job, binder: Binder) -> Compiled:
+def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """What the user calls: for a small scalar program a function that takes floats straight to the formula."""
-    made = build(job, binder)
+    made = build(job, binder, native)
     params = job.params
     plain = made.backend == "python" and params and [p.name for p in params] == [p.identifier for p in made.artifact.params]
     return made.direct if plain else made

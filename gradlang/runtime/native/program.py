@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gradlang.backend.artifact import Job
+from gradlang.backend.artifact import Job, Param
 from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
+from gradlang.plan.cost import pays
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import load, target
@@ -24,14 +25,20 @@ AGAIN = object()  # what a driver gives that met what its kernels cannot do
 
 class NativeProgram:
     """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
-    arrays without entries, indices that are outside, arguments that are too large for fast functions."""
+    arrays without entries, indices that are outside, arguments that are too large for fast functions.
 
-    def __init__(self, job: Job, table: OpTable, otherwise: Callable[[], Callable[..., Any]]) -> None:
-        self.job, self.table, self.otherwise = job, table, otherwise
+    With `calls` machine code is made only where it is expected to pay within so many calls."""
+
+    def __init__(
+        self, job: Callable[[], Job], table: OpTable, otherwise: Callable[..., Any], params: Sequence[Param], calls: int | None
+    ) -> None:
+        self.make_job, self.table, self.otherwise, self.calls = job, table, otherwise, calls
+        self.job: Job | None = None
         self.versions: dict[tuple[int, ...], Version | None] = {}
+        self.last: Version | None = None
         self.where = [
             (k, axis, *line)
-            for k, p in enumerate(job.params)
+            for k, p in enumerate(params)
             for axis, dim in enumerate(p.type.shape)
             if isinstance(dim, Size) and (line := dim.linear()) is not None
         ]
@@ -43,14 +50,14 @@ class NativeProgram:
             self.versions[key] = self.version(sizes)
             while len(self.versions) > MOST:
                 del self.versions[next(iter(self.versions))]
-        version = self.versions[key]
+        version = self.last = self.versions[key]
         if version is None:
-            return self.otherwise()(*args)
+            return self.otherwise(*args)
         try:
             found = version.run(*args)
-        except ValueError:
+        except ValueError:  # an array that does not lie in C order
             found = version.run(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) and a.ndim else a for a in args))
-        return self.otherwise()(*args) if found is AGAIN else found
+        return self.otherwise(*args) if found is AGAIN else found
 
     def sizes(self, args: Sequence[Any]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -60,8 +67,12 @@ class NativeProgram:
         return found
 
     def version(self, sizes: Mapping[str, int]) -> Version | None:
+        if self.job is None:
+            self.job = self.make_job()
         dims = {d for i in self.job.tape.instrs for d in i.type.shape}
         if any(value(d, sizes) <= 0 for d in dims):
+            return None
+        if self.calls is not None and not pays(self.job.tape, sizes, self.calls):
             return None
         return Version(self.job, self.table, sizes)
 
