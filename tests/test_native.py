@@ -393,8 +393,7 @@ def five(returns):
 
 
 def bound(entry, width="f64"):
-    text = unit_text([], width, native.target(), FUNCTIONS.__getitem__, [entry])
-    return native.bind(native.load(text, native.exports(entry)), entry)
+    return native.build([entry], width, FUNCTIONS.__getitem__)[0]
 
 
 @needs_native

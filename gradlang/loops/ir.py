@@ -20,7 +20,9 @@ RESULTS = {
         ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "fma", "floor", "ceil", "rint", "copysign", "maximum", "minimum"),
         "f",
     ),
-    **dict.fromkeys(("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"),  # idiv and imod round down
+    **dict.fromkeys(
+        ("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"
+    ),  # idiv and imod round down; 0 where b is 0
     **dict.fromkeys(("wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar"), "w"),
     **dict.fromkeys((*COMPARISONS, "ilt", "ile", "igt", "ige", "ieq", "ine", "wlt", "weq", "and", "or", "not"), "b"),
     "bits": "w",  # f -> w, the same bits
@@ -31,7 +33,7 @@ RESULTS = {
     "btoi": "i",
     "itob": "b",  # not zero
     "wtof": "f",
-    "ftow": "w",
+    "ftow": "w",  # towards zero; of numbers smaller than 2^51, or 2^22 in "f32"
     "itow": "w",
     "wtoi": "i",
 }
