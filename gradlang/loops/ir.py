@@ -20,9 +20,8 @@ RESULTS = {
         ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "fma", "floor", "ceil", "rint", "copysign", "maximum", "minimum"),
         "f",
     ),
-    **dict.fromkeys(
-        ("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"
-    ),  # idiv and imod round down; 0 where b is 0
+    # "idiv" and "imod" round down, and give 0 for division by 0
+    **dict.fromkeys(("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"),
     **dict.fromkeys(("wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar"), "w"),
     **dict.fromkeys((*COMPARISONS, "ilt", "ile", "igt", "ige", "ieq", "ine", "wlt", "weq", "and", "or", "not"), "b"),
     "bits": "w",  # f -> w, the same bits
