@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from gradlang.loops.ir import Declare, For, Function, If, Kernel, Let, Statement, Store, Update, Value
+from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Statement, Store, Update, Value
 
 Opened = Iterator[Statement]
 
@@ -81,14 +81,46 @@ def summed_products(body: Sequence[Statement]) -> set[Value]:
     uses: Counter[Value] = Counter()
     added: Counter[Value] = Counter()
     for s in statements(body):
-        if isinstance(s, Let):
-            uses.update(s.args)
-            if s.op == "mul":
-                products.add(s.value)
-        elif isinstance(s, Update):
-            (added if s.op == "add" else uses)[s.value] += 1
-        elif isinstance(s, Store):
-            uses[s.value] += 1
-        elif isinstance(s, Declare):
-            uses[s.start] += 1
+        if isinstance(s, Let) and s.op == "mul":
+            products.add(s.value)
+        (added if isinstance(s, Update) and s.op == "add" else uses).update(operands(s))
     return {p for p in products if added[p] == 1 and not uses[p]}
+
+
+def live(body: Sequence[Statement], results: Sequence[Value] = ()) -> tuple[set[Value], set[Cell]]:
+    """The values and cells that something comes of. All others may be left out, together with what updates them."""
+    flat = list(statements(body))
+    cells = {s.cell for s in flat if isinstance(s, Read)}
+    while True:
+        values = set(results)
+        for s in reversed(flat):  # what uses a value stands after it
+            if isinstance(s, Let | Load | Read):
+                if s.value in values:
+                    values.update(operands(s))
+            elif not isinstance(s, Declare | Update) or s.cell in cells:
+                values.update(operands(s))
+        read = {s.cell for s in flat if isinstance(s, Read) and s.value in values}
+        if read == cells:
+            return values, cells
+        cells = read
+
+
+def operands(s: Statement) -> tuple[Value, ...]:
+    """The values that a statement uses itself, not those that its blocks use."""
+    match s:
+        case Let():
+            return s.args
+        case Load():
+            return (s.index,)
+        case Store():
+            return (s.index, s.value)
+        case Declare():
+            return (s.start,)
+        case Update():
+            return (s.value,)
+        case For():
+            return (s.start, s.stop)
+        case If():
+            return (s.condition,)
+        case Read():
+            return ()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.llvm_ops import Width
 from gradlang.backend.llvm_python import FUNCTIONS, TABLE
-from gradlang.runtime.native.engine import Library
+from gradlang.loops.ir import Function
+from gradlang.runtime.native.engine import Library, load, target
 
 METH_FASTCALL = 0x80
 
@@ -86,3 +89,18 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
 def exports(entry: Entry) -> list[str]:
     """The names that a library must give for an entry."""
     return [entry.name, "python", *([entry.keys_symbol()] if entry.labels() else [])]
+
+
+def build(
+    entries: Sequence[Entry], width: Width, functions: Callable[[str], Function], level: int = 2
+) -> list[Callable[..., Any]]:
+    """Entries, from the loop form to Python functions, as one unit. At `level` 1 nothing is made into vectors, and long
+    straight-line code compiles sooner.
+
+    Raises NativeError, with the reason in one line.
+    """
+    if not entries:
+        return []
+    text = unit_text([], width, target(), functions, entries)
+    library = load(text, sorted({name for entry in entries for name in exports(entry)}), level)
+    return [bind(library, entry) for entry in entries]
