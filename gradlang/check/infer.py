@@ -41,7 +41,8 @@ def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
             attrs, made = RULES[op.shape](types, attrs)
         except (TypeError, ValueError, IndexError, AttributeError, KeyError):
             raise Misfit(f"the settings of `{op.name}` do not fit") from None
-        return attrs, Type(made.shape, "bool") if "predicate" in op.flags else made
+        kind = "bool" if "predicate" in op.flags else "int" if "index" in op.flags else made.dtype
+        return attrs, made if kind == made.dtype else Type(made.shape, kind)
     return _body(op, types, attrs, table)
 
 

@@ -187,8 +187,8 @@ class _KernelMaker:
         trouble = self.code.cell(self.code.const(False, "b"), "trouble")
         self.frame = Frame(self.code, held, trouble)
         self.buffers: dict[Any, tuple[Buffer, Source]] = {}
-        self.numbers: dict[str, tuple[Value, Source]] = {}
-        self.wholes: dict[str, tuple[Value, Source]] = {}
+        self.numbers: dict[Any, tuple[Value, Source]] = {}
+        self.wholes: dict[Any, tuple[Value, Source]] = {}
         self.params = {i.attrs[0]: i for i in self.tape.instrs if i.op == "input"}
 
     def buffer(self, source: Source, writable: bool) -> Buffer:
@@ -200,22 +200,27 @@ class _KernelMaker:
 
     def input(self, key: Any, index: Index) -> Value:
         instr = self.params[key]
-        type, code = instr.type, self.code
+        type = instr.type
         if type.shape:
             place = self.buffer(Source("input", key, type.shape, type.dtype), False)
-            return code.load(place, self.frame.linear(index, type.shape), str(key))
-        if type.dtype == "real":
-            if key not in self.numbers:
-                self.numbers[key] = Value("f", hint=str(key)), Source("input", key)
-            return self.numbers[key][0]
-        if key not in self.wholes:
-            self.wholes[key] = Value("i", hint=str(key)), Source("input", key, (), type.dtype)
-        value = self.wholes[key][0]
-        return value if type.dtype == "int" else code.op("itob", value)
+            return self.code.load(place, self.frame.linear(index, type.shape), str(key))
+        return self.number(Source("input", key, (), type.dtype), str(key))
+
+    def number(self, source: Source, hint: str) -> Value:
+        """A single number that the caller has."""
+        key = (source.kind, source.key)
+        real = source.dtype == "real"
+        numbers = self.numbers if real else self.wholes
+        if key not in numbers:
+            numbers[key] = Value("f" if real else "i", hint=hint), source
+        value = numbers[key][0]
+        return self.code.op("itob", value) if source.dtype == "bool" else value
 
     def outside(self, i: int, index: Index) -> Value | None:
         """A value that another step has made."""
         planner, instr = self.planner, self.tape.instrs[i]
+        if i in planner.foreign and not instr.type.shape:
+            return self.number(Source("value", i, (), instr.type.dtype), instr.name or "")
         if i in planner.foreign or instr.op == "array":
             where = self.buffer(Source("value", i, instr.type.shape, instr.type.dtype), False)
             return self.code.load(where, self.frame.linear(index, instr.type.shape), instr.name or "")

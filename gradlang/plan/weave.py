@@ -13,7 +13,7 @@ from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
-from gradlang.plan.pointwise import KINDS
+from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Axis, Root, strides
 from gradlang.types import Dim, Shape
@@ -198,8 +198,10 @@ class Weaver:
                 (r,) = group.members
                 if r.special is not None:
                     r.special(self, r)
-                else:
-                    self.leaf(r)
+                    continue
+                if r.target is not None and r.combine and self.state[r].into is None:
+                    self.begin(r)  # one entry is added to zeros
+                self.leaf(r)
             else:
                 self.loop(group)
 
@@ -262,7 +264,7 @@ class Weaver:
         """The innermost work of a root."""
         state, code = self.state[r], self.code
         counters = [c for c in state.counters if c is not None]
-        value = r.entry(self.reader, counters)
+        value = self.fit(r, r.entry(self.reader, counters))
         if r.onto is not None:
             place, at = r.onto, self.reader.position(r.onto, self.target(r))
             code.store(place.buffer, at, self.combined(r, code.load(place.buffer, at), value) if r.combine else value)
@@ -276,6 +278,11 @@ class Weaver:
         else:  # no loop to combine over
             first = code.const(r.start, value.type)
             self.settle(r, value if r.combine in ("add", "iadd") else self.combined(r, first, value))
+
+    def fit(self, r: Root, value: Value) -> Value:
+        """The value in the kind that the root has."""
+        kind = KINDS[self.tape.instrs[r.at].type.dtype]
+        return value if value.type == kind else {"f": real, "i": whole, "b": truth}[kind](self.code, value)
 
     def combined(self, r: Root, old: Value, new: Value) -> Value:
         return self.code.op(r.combine, old, new)
