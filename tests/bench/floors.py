@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -50,11 +51,12 @@ def built(name: str, source: str, flags: Sequence[str]) -> ctypes.CDLL:
 
 
 @cache
-def library(name: str, loose: bool = True) -> ctypes.CDLL:
-    """The library made of c/`name`.c."""
+def library(name: str, width: int = 512) -> ctypes.CDLL:
+    """The library made of c/`name`.c; `width` in bits is what gcc should prefer where the processor has such vectors."""
     head = (HERE / "vector.h").read_text(encoding="utf-8")
     source = (HERE / f"{name}.c").read_text(encoding="utf-8").replace('#include "vector.h"', head)
-    return built(name, source, LOOSE if loose else FLAGS)
+    wide = [f"-mprefer-vector-width={width}"] if platform.machine() in ("x86_64", "AMD64") else []
+    return built(name, source, [*LOOSE, *wide])
 
 
 def address(a: np.ndarray) -> int:

@@ -149,7 +149,9 @@ def casadi(x: np.ndarray) -> Call:
     c = peers.casadi()
     v, a, b = c.MX.sym("x", len(x)), c.MX.sym("a"), c.MX.sym("b")
     y = c.sum1(c.tanh(a * v + b) / (1 + c.exp(-v)) * c.exp(-v * v))
-    call, (value, dx, da, db) = peers.from_casadi(c.Function("f", [v, a, b], [y, *(c.gradient(y, k) for k in (v, a, b))]), [x, A, B])
+    call, (value, dx, da, db) = peers.from_casadi(
+        c.Function("f", [v, a, b], [y, *(c.gradient(y, k) for k in (v, a, b))]), [x, A, B]
+    )
 
     def go() -> Any:
         call()
