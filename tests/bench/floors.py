@@ -51,12 +51,13 @@ def built(name: str, source: str, flags: Sequence[str]) -> ctypes.CDLL:
 
 
 @cache
-def library(name: str, width: int = 512) -> ctypes.CDLL:
-    """The library made of c/`name`.c; `width` in bits is what gcc should prefer where the processor has such vectors."""
+def library(name: str, width: int = 512, loose: bool = True) -> ctypes.CDLL:
+    """The library made of c/`name`.c; `width` in bits is what gcc should prefer where the processor has such vectors,
+    `loose` allows it to change the order of sums and to call the vector libm."""
     head = (HERE / "vector.h").read_text(encoding="utf-8")
     source = (HERE / f"{name}.c").read_text(encoding="utf-8").replace('#include "vector.h"', head)
     wide = [f"-mprefer-vector-width={width}"] if platform.machine() in ("x86_64", "AMD64") else []
-    return built(name, source, [*LOOSE, *wide])
+    return built(name, source, [*(LOOSE if loose else FLAGS), *wide])
 
 
 def address(a: np.ndarray) -> int:

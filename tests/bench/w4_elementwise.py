@@ -73,7 +73,7 @@ def numpy_plain(x: np.ndarray, a: float, b: float) -> tuple[float, tuple[Any, ..
 
 def c_floor(x: np.ndarray) -> Call:
     dx, dab = np.empty(len(x)), np.empty(2)
-    call = floors.bound(floors.library("w4_elementwise").value_and_grad, [len(x), x, A, B, dx, dab])
+    call = floors.bound(floors.library("w4_elementwise", loose=False).value_and_grad, [len(x), x, A, B, dx, dab])
     return lambda: (call(), (dx, dab[0], dab[1]))
 
 
