@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+int64 = ctypes.c_int64
 HERE = Path(__file__).resolve().parent / "c"
 FLAGS = ["-O3", "-march=native", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
 # -ffast-math is what makes gcc call the vector libm. It stands here and not at the link: there it would switch the
 # process to flush small numbers to zero.
+
 LOOSE = [*FLAGS, "-ffast-math"]
 
 

@@ -17,7 +17,7 @@ def kind(contestant: str) -> str:
     """gradlang, a hand-written floor, or a peer."""
     if contestant.startswith(("gradlang", "- ")):
         return "gradlang"
-    return "floor" if any(word in contestant for word in ("by hand", "products", "empty call")) else "peer"
+    return "floor" if "by hand" in contestant or contestant.startswith(("five products", "an empty call")) else "peer"
 
 
 @dataclass
