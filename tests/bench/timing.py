@@ -71,13 +71,14 @@ class Bench:
     ) -> None:
         """Makes the contestants, compares their answers with `wanted`, then takes times as `compare` does.
 
-        A maker that raises ImportError has no package; another error of a peer leaves it out with a note. `objective` is the
+        A maker that raises ImportError has no package; another error of a peer leaves it out with a note. A call
+        whose result must be converted before it can be compared has an attribute `answer` that does so. `objective` is the
         value alone: with it a row says how much the gradient costs beside it."""
         calls: dict[str, Callable[[], Any]] = {}
         for name, make in makers.items():
             try:
                 call = make()
-                equal(f"{workload}, {case}, {name}", call(), wanted, tol)
+                equal(f"{workload}, {case}, {name}", getattr(call, "answer", call)(), wanted, tol)
             except ImportError:
                 continue
             except Exception as error:

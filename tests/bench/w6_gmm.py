@@ -20,10 +20,10 @@ x     : [N, D]
 alpha : [K]
 mu    : [K, D]
 q     : [K, D]
-l     : [K, L]
+low     : [K, L]
 
 def below(i, j) = j*(2*D - j - 1)//2 + i - j - 1
-Q    = [[[exp(q[k, i]) if i == j else l[k, below(i, j)] if i > j else 0 for j in range(D)] for i in range(D)] for k in range(K)]
+Q    = [[[exp(q[k, i]) if i == j else low[k, below(i, j)] if i > j else 0 for j in range(D)] for i in range(D)] for k in range(K)]
 dist = [[sum((Q[k] @ (x[n] - mu[k]))**2) for k in range(K)] for n in range(N)]
 
 p           = D + 1
@@ -32,7 +32,7 @@ prior       = sum(Q**2)/2 - K*(-p*D*log(2)/2 - log_gamma_D)
 mixture     = sum(logsumexp(alpha + sum(q, axis=1) - dist/2, axis=1)) - N*logsumexp(alpha) - N*D/2*log(2*pi)
 objective   = mixture + prior
 """
-LEAVES = ["alpha", "mu", "q", "l"]
+LEAVES = ["alpha", "mu", "q", "low"]
 SIZES = ((10, 25, 1000), (32, 25, 1000), (64, 50, 1000))
 Arrays = dict[str, np.ndarray]
 Call = Callable[[], Any]
@@ -45,7 +45,7 @@ def data(d: int, K: int, n: int) -> Arrays:
         "alpha": r.normal(size=K),
         "mu": r.uniform(size=(K, d)),
         "q": r.normal(0, 0.3, (K, d)),
-        "l": r.normal(0, 0.3 / math.sqrt(d), (K, d * (d - 1) // 2)),
+        "low": r.normal(0, 0.3 / math.sqrt(d), (K, d * (d - 1) // 2)),
     }
 
 
@@ -56,13 +56,13 @@ def constant(d: int, K: int, n: int) -> float:
     return K * (p * d * math.log(2) / 2 + gammas) - n * d / 2 * math.log(2 * math.pi)
 
 
-def triangle(q: Any, l: Any) -> tuple[Any, tuple[Any, Any]]:
+def triangle(q: Any, low: Any) -> tuple[Any, tuple[Any, Any]]:
     """Q, and where the lower entries stand, column by column."""
     K, d = q.shape
     columns, rows = np.triu_indices(d, 1)
     Q = np.zeros((K, d, d))
     Q[:, range(d), range(d)] = np.exp(q)
-    Q[:, rows, columns] = l
+    Q[:, rows, columns] = low
     return Q, (rows, columns)
 
 
@@ -76,10 +76,10 @@ def weights(z: Any, axis: int) -> tuple[float, Any]:
     return float(top.sum() + np.log(total).sum()), z
 
 
-def as_written(x: Any, alpha: Any, mu: Any, q: Any, l: Any) -> tuple[float, tuple[Any, ...]]:
+def as_written(x: Any, alpha: Any, mu: Any, q: Any, low: Any) -> tuple[float, tuple[Any, ...]]:
     """NumPy: the products Q(x - mu) of a component are one matrix product, and so is the gradient of Q."""
     (K, d), n = q.shape, len(x)
-    Q, (rows, columns) = triangle(q, l)
+    Q, (rows, columns) = triangle(q, low)
     Z = x[None] - mu[:, None]
     Y = Z @ Q.transpose(0, 2, 1)
     z = (alpha + q.sum(axis=1))[:, None] - 0.5 * np.einsum("kni,kni->kn", Y, Y)
@@ -106,7 +106,7 @@ class Moments:
         self.rows, self.columns = self.rows[order], self.columns[order]
         self.z = np.empty((K, n))
 
-    def __call__(self, x: Any, alpha: Any, mu: Any, q: Any, l: Any) -> tuple[float, tuple[Any, ...]]:
+    def __call__(self, x: Any, alpha: Any, mu: Any, q: Any, low: Any) -> tuple[float, tuple[Any, ...]]:
         (K, d), n, F = q.shape, len(x), self.features
         pairs = len(self.rows)
         xt = F[pairs : pairs + d]
@@ -116,7 +116,7 @@ class Moments:
         for j in range(d):
             np.multiply(xt[j:], xt[j], out=F[start : start + d - j])
             start += d - j
-        Q, (rows, columns) = triangle(q, l)
+        Q, (rows, columns) = triangle(q, low)
         A = Q.transpose(0, 2, 1) @ Q
         Amu = np.matmul(A, mu[:, :, None])[:, :, 0]
         C = np.empty((K, len(F)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import peers
 
-LEAVES = ["alpha", "mu", "q", "l"]
+LEAVES = ["alpha", "mu", "q", "low"]
 Arrays = dict[str, np.ndarray]
 Call = Callable[[], Any]
 
@@ -24,8 +24,8 @@ def jax_loss(d: int, n: int, constant: float, apart: bool) -> Callable[..., Any]
     jnp, lse = j.numpy, j.scipy.special.logsumexp
     rows, columns = places(d)
 
-    def loss(alpha: Any, mu: Any, q: Any, l: Any, x: Any) -> Any:
-        Q = jnp.zeros((len(alpha), d, d)).at[:, rows, columns].set(l) + j.vmap(jnp.diag)(jnp.exp(q))
+    def loss(alpha: Any, mu: Any, q: Any, low: Any, x: Any) -> Any:
+        Q = jnp.zeros((len(alpha), d, d)).at[:, rows, columns].set(low) + j.vmap(jnp.diag)(jnp.exp(q))
         if apart:
             y = jnp.einsum("kij,nj->nki", Q, x) - jnp.einsum("kij,kj->ki", Q, mu)
         else:
@@ -48,11 +48,11 @@ def torch(d: Arrays, constant: float, apart: bool) -> Call:
     t = peers.torch()
     n, dim = d["x"].shape
     rows, columns = (t.tensor(k) for k in places(dim))
-    leaves = alpha, mu, q, l = [t.tensor(d[k], requires_grad=True) for k in LEAVES]
+    leaves = alpha, mu, q, low = [t.tensor(d[k], requires_grad=True) for k in LEAVES]
     x = t.tensor(d["x"])
 
     def call() -> Any:
-        Q = t.diag_embed(t.exp(q)).index_put((t.arange(len(alpha))[:, None], rows, columns), l)
+        Q = t.diag_embed(t.exp(q)).index_put((t.arange(len(alpha))[:, None], rows, columns), low)
         if apart:
             y = t.einsum("kij,nj->nki", Q, x) - t.einsum("kij,kj->ki", Q, mu)
         else:
@@ -78,8 +78,8 @@ def autograd(d: Arrays, constant: float) -> Call:
     x, eye = d["x"], np.eye(dim)
 
     def loss(p: Any) -> Any:
-        alpha, mu, q, l = p
-        Q = anp.reshape(anp.dot(l, place), (-1, dim, dim)) + anp.exp(q)[:, :, None] * eye
+        alpha, mu, q, low = p
+        Q = anp.reshape(anp.dot(low, place), (-1, dim, dim)) + anp.exp(q)[:, :, None] * eye
         y = anp.transpose(anp.tensordot(Q, x, ((2,), (1,))), (2, 0, 1)) - anp.einsum("kij,kj->ki", Q, mu)
         z = alpha + anp.sum(q, axis=1) - 0.5 * anp.sum(y * y, axis=2)
         return anp.sum(logsumexp(z, axis=1)) - n * logsumexp(alpha) + 0.5 * anp.sum(Q * Q) + constant
@@ -95,12 +95,12 @@ def pytensor(d: Arrays, constant: float) -> Call:
     n, dim = d["x"].shape
     K = len(d["alpha"])
     rows, columns = places(dim)
-    alpha, mu, q, l, x = pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()
-    Q = pt.zeros((K, dim, dim))[:, rows, columns].set(l)[:, np.arange(dim), np.arange(dim)].set(pt.exp(q))
+    alpha, mu, q, low, x = pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()
+    Q = pt.zeros((K, dim, dim))[:, rows, columns].set(low)[:, np.arange(dim), np.arange(dim)].set(pt.exp(q))
     y = pt.dot(x, Q.reshape((K * dim, dim)).T).reshape((n, K, dim)) - pt.sum(Q * mu[:, None], axis=2)
     z = alpha + pt.sum(q, axis=1) - 0.5 * pt.sum(y * y, axis=2)
     loss = pt.sum(pt.logsumexp(z, axis=1)) - n * pt.logsumexp(alpha) + 0.5 * pt.sum(Q * Q) + constant
-    leaves = [alpha, mu, q, l]
+    leaves = [alpha, mu, q, low]
     f = p.function([*leaves, x], [loss, *p.grad(loss, leaves)], trust_input=True)
     given = [d[k] for k in (*LEAVES, "x")]
 
