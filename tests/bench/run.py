@@ -59,12 +59,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds and no large cases")
+    parser.add_argument("--huge", action="store_true", help="W5 with a million lines, too (minutes, and some GB of memory)")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
     args = parser.parse_args()
     unknown = [w for w in args.workloads if w not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
-    bench = Bench(args.quick)
+    bench = Bench(args.quick, args.huge)
     failed = 0
     for name in args.workloads or WORKLOADS:
         print(f"{name} ...", file=sys.stderr, flush=True)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OBJECTIVE = "gradlang, objective alone"
-
 
 def kind(contestant: str) -> str:
     """gradlang, a hand-written floor, or a peer."""
@@ -38,6 +36,7 @@ class Bench:
     """What a workload is given: how long it may take, and where its rows go."""
 
     quick: bool = False
+    huge: bool = False
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -67,13 +66,14 @@ class Bench:
         tol: float = 1e-9,
         seconds: float = 2.0,
         objective: Callable[[], Any] | None = None,
+        what: tuple[str, str] = ("gradient", "objective"),
         notes: Mapping[str, str] | None = None,
     ) -> None:
         """Makes the contestants, compares their answers with `wanted`, then takes times as `compare` does.
 
         A maker that raises ImportError has no package; another error of a peer leaves it out with a note. A call
-        whose result must be converted before it can be compared has an attribute `answer` that does so. `objective` is the
-        value alone: with it a row says how much the gradient costs beside it."""
+        whose result must be converted before it can be compared has an attribute `answer` that does so. `objective` is
+        gradlang's value alone: with it a row says how much the gradient costs beside it, or whatever `what` names."""
         calls: dict[str, Callable[[], Any]] = {}
         for name, make in makers.items():
             try:
@@ -88,13 +88,14 @@ class Bench:
                 self.notes.append(f"{workload}, {case}: {name} is left out: {type(error).__name__}: {first_line}")
                 continue
             calls[name] = call
+        alone = f"gradlang, {what[1]} alone"
         if objective is not None:
-            calls[OBJECTIVE] = objective
+            calls[alone] = objective
         self.compare(workload, case, calls, seconds=seconds, notes=notes)
         if objective is not None:
             found = {r.contestant: r.median for r in self.rows if (r.workload, r.case) == (workload, case)}
-            ratio = found[next(iter(calls))] / found[OBJECTIVE]
-            self.add(workload, case, "gradlang, gradient / objective", ratio, 0.0, "times")
+            ratio = found[next(iter(calls))] / found[alone]
+            self.add(workload, case, f"gradlang, {what[0]} / {what[1]}", ratio, 0.0, "times")
 
     def add(
         self, workload: str, case: str, contestant: str, value: float, ratio: float = 1.0, unit: str = "s", note: str = ""

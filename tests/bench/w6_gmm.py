@@ -104,11 +104,12 @@ class Moments:
         self.rows, self.columns = np.tril_indices(d)
         order = np.lexsort((self.rows, self.columns))  # column by column
         self.rows, self.columns = self.rows[order], self.columns[order]
+        self.halves = np.where(self.rows == self.columns, -0.5, -1.0)
         self.z = np.empty((K, n))
 
-    def __call__(self, x: Any, alpha: Any, mu: Any, q: Any, low: Any) -> tuple[float, tuple[Any, ...]]:
-        (K, d), n, F = q.shape, len(x), self.features
-        pairs = len(self.rows)
+    def fill(self, x: Any) -> Any:
+        """The products x[i]*x[j] column by column, then x, then ones: [.., n]."""
+        d, F, pairs = self.d, self.features, len(self.rows)
         xt = F[pairs : pairs + d]
         xt[:] = x.T
         F[-1] = 1
@@ -116,21 +117,34 @@ class Moments:
         for j in range(d):
             np.multiply(xt[j:], xt[j], out=F[start : start + d - j])
             start += d - j
+        return F
+
+    def coefficients(self, A: Any, Amu: Any, head: Any) -> Any:
+        """head - (x - mu)' A (x - mu)/2 in terms of the features, but for mu' A mu/2, which is in the head."""
+        C, pairs = np.empty((len(A), len(self.features))), len(self.rows)
+        C[:, :pairs] = A[:, self.rows, self.columns]
+        C[:, :pairs] *= self.halves
+        C[:, pairs:-1] = Amu
+        C[:, -1] = head
+        return C
+
+    def taken_apart(self, M: Any) -> tuple[Any, Any, Any]:
+        """Second moments as matrices, first moments, masses."""
+        S, pairs = np.empty((len(M), self.d, self.d)), len(self.rows)
+        S[:, self.rows, self.columns] = S[:, self.columns, self.rows] = M[:, :pairs]
+        return S, M[:, pairs:-1], M[:, -1]
+
+    def __call__(self, x: Any, alpha: Any, mu: Any, q: Any, low: Any) -> tuple[float, tuple[Any, ...]]:
+        (K, d), n = q.shape, len(x)
+        F = self.fill(x)
         Q, (rows, columns) = triangle(q, low)
         A = Q.transpose(0, 2, 1) @ Q
         Amu = np.matmul(A, mu[:, :, None])[:, :, 0]
-        C = np.empty((K, len(F)))
-        C[:, :pairs] = A[:, self.rows, self.columns]
-        C[:, :pairs] *= np.where(self.rows == self.columns, -0.5, -1.0)
-        C[:, pairs:-1] = Amu
-        C[:, -1] = alpha + q.sum(axis=1) - 0.5 * (Amu * mu).sum(axis=1)
+        C = self.coefficients(A, Amu, alpha + q.sum(axis=1) - 0.5 * (Amu * mu).sum(axis=1))
         logs, P = weights(np.dot(C, F, out=self.z), 0)
         norm, share = weights(alpha[None].copy(), 1)
         value = logs - n * norm + 0.5 * np.vdot(Q, Q) + constant(d, K, n)
-        M = P @ F.T
-        S = np.empty((K, d, d))
-        S[:, self.rows, self.columns] = S[:, self.columns, self.rows] = M[:, :pairs]
-        first, mass = M[:, pairs:-1], M[:, -1]
+        S, first, mass = self.taken_apart(P @ F.T)
         centred = first - mass[:, None] * mu
         S -= first[:, :, None] * mu[:, None]
         S -= mu[:, :, None] * centred[:, None]

@@ -44,31 +44,39 @@ def jax(d: Arrays, constant: float, apart: bool) -> Call:
     return lambda: j.block_until_ready(g(*there))
 
 
-def torch(d: Arrays, constant: float, apart: bool) -> Call:
+def torch_loss(d: Arrays, constant: float, apart: bool) -> tuple[list[Any], Call]:
     t = peers.torch()
     n, dim = d["x"].shape
     rows, columns = (t.tensor(k) for k in places(dim))
     leaves = alpha, mu, q, low = [t.tensor(d[k], requires_grad=True) for k in LEAVES]
     x = t.tensor(d["x"])
 
-    def call() -> Any:
+    def loss() -> Any:
         Q = t.diag_embed(t.exp(q)).index_put((t.arange(len(alpha))[:, None], rows, columns), low)
         if apart:
             y = t.einsum("kij,nj->nki", Q, x) - t.einsum("kij,kj->ki", Q, mu)
         else:
             y = t.einsum("kij,nkj->nki", Q, x[:, None] - mu)
         z = alpha + q.sum(1) - 0.5 * (y * y).sum(2)
-        loss = t.logsumexp(z, 1).sum() - n * t.logsumexp(alpha, 0) + 0.5 * (Q * Q).sum() + constant
-        return loss.item(), [g.numpy() for g in t.autograd.grad(loss, leaves)]
+        return t.logsumexp(z, 1).sum() - n * t.logsumexp(alpha, 0) + 0.5 * (Q * Q).sum() + constant
+
+    return leaves, loss
+
+
+def torch(d: Arrays, constant: float, apart: bool) -> Call:
+    t = peers.torch()
+    leaves, loss = torch_loss(d, constant, apart)
+
+    def call() -> Any:
+        made = loss()
+        return made.item(), [g.numpy() for g in t.autograd.grad(made, leaves)]
 
     return call
 
 
-def autograd(d: Arrays, constant: float) -> Call:
+def autograd_loss(d: Arrays, constant: float) -> Callable[[Any], Any]:
     peers.autograd()
     import autograd.numpy as anp
-    from autograd.builtins import tuple as boxed
-    from autograd.differential_operators import value_and_grad
     from autograd.scipy.special import logsumexp
 
     n, dim = d["x"].shape
@@ -84,23 +92,36 @@ def autograd(d: Arrays, constant: float) -> Call:
         z = alpha + anp.sum(q, axis=1) - 0.5 * anp.sum(y * y, axis=2)
         return anp.sum(logsumexp(z, axis=1)) - n * logsumexp(alpha) + 0.5 * anp.sum(Q * Q) + constant
 
+    return loss
+
+
+def autograd(d: Arrays, constant: float) -> Call:
+    loss = autograd_loss(d, constant)
+    from autograd.builtins import tuple as boxed
+    from autograd.differential_operators import value_and_grad
+
     g = value_and_grad(loss)
     return lambda: g(boxed(tuple(d[k] for k in LEAVES)))
 
 
-def pytensor(d: Arrays, constant: float) -> Call:
-    p = peers.pytensor()
+def pytensor_loss(dim: int, K: int, n: int, constant: float) -> tuple[list[Any], Any, Any]:
+    """The leaves, x, and the loss of them."""
+    peers.pytensor()
     import pytensor.tensor as pt
 
-    n, dim = d["x"].shape
-    K = len(d["alpha"])
     rows, columns = places(dim)
     alpha, mu, q, low, x = pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()
     Q = pt.zeros((K, dim, dim))[:, rows, columns].set(low)[:, np.arange(dim), np.arange(dim)].set(pt.exp(q))
     y = pt.dot(x, Q.reshape((K * dim, dim)).T).reshape((n, K, dim)) - pt.sum(Q * mu[:, None], axis=2)
     z = alpha + pt.sum(q, axis=1) - 0.5 * pt.sum(y * y, axis=2)
     loss = pt.sum(pt.logsumexp(z, axis=1)) - n * pt.logsumexp(alpha) + 0.5 * pt.sum(Q * Q) + constant
-    leaves = [alpha, mu, q, low]
+    return [alpha, mu, q, low], x, loss
+
+
+def pytensor(d: Arrays, constant: float) -> Call:
+    p = peers.pytensor()
+    n, dim = d["x"].shape
+    leaves, x, loss = pytensor_loss(dim, len(d["alpha"]), n, constant)
     f = p.function([*leaves, x], [loss, *p.grad(loss, leaves)], trust_input=True)
     given = [d[k] for k in (*LEAVES, "x")]
 

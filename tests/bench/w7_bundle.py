@@ -144,5 +144,12 @@ def run(bench: Bench) -> None:
     }
     notes = {"gradlang": f.backend}
     bench.race(
-        "W7", f"{len(J[0, 0])} observations", makers, by_hand(d, J).copy(), seconds=5, objective=lambda: value(d), notes=notes
+        "W7",
+        f"{len(J[0, 0])} observations",
+        makers,
+        by_hand(d, J).copy(),
+        seconds=5,
+        objective=lambda: value(d),
+        what=("Jacobian", "residuals"),
+        notes=notes,
     )
