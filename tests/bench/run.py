@@ -1,4 +1,4 @@
-"""python tests/bench/run.py [W1 W2 text start memory ...] [--quick] [--json FILE]: the benchmarks as a Markdown table."""
+"""python tests/bench/run.py [W1 ... W9 cold text start memory] [--quick] [--json FILE]: the benchmarks as a Markdown table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,26 @@ from pathlib import Path  # noqa: E402
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from timing import Bench, markdown  # noqa: E402
+from timing import Bench, markdown, summary  # noqa: E402
 
-WORKLOADS = {"W1": "w1_shopping", "W2": "w2_network", "text": "text_cold", "start": "start_up", "memory": "peak_memory"}
+WORKLOADS = {
+    "W1": "w1_shopping",
+    "W2": "w2_network",
+    "W3": "w3_logistic",
+    "W4": "w4_elementwise",
+    "W5": "w5_dag",
+    "W6": "w6_gmm",
+    "W7": "w7_bundle",
+    "W8": "w8_second",
+    "W9": "w9_recurrence",
+    "cold": "cold",
+    "text": "text_cold",
+    "start": "start_up",
+    "memory": "peak_memory",
+}
+
+
+PACKAGES = "gradlang numpy scipy llvmlite jax torch casadi autograd drjit ddx-ad pytensor sympy lark networkx".split()
 
 
 def versions() -> str:
@@ -30,7 +47,7 @@ def versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     found = [f"Python {platform.python_version()}"]
-    for package in ("gradlang", "numpy", "jax", "torch", "casadi", "lark"):
+    for package in PACKAGES:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
@@ -42,12 +59,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds and no large cases")
+    parser.add_argument("--huge", action="store_true", help="W5 with a million lines, too (minutes, and some GB of memory)")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
     args = parser.parse_args()
     unknown = [w for w in args.workloads if w not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
-    bench = Bench(args.quick)
+    bench = Bench(args.quick, args.huge)
     failed = 0
     for name in args.workloads or WORKLOADS:
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -56,7 +74,7 @@ def main() -> int:
         except Exception:  # what the other workloads measured is worth keeping
             traceback.print_exc()
             failed = 1
-    print(versions() + "\n\n" + markdown(bench.rows))
+    print(versions() + "\n\n" + summary(bench.rows) + "\n\n" + markdown(bench.rows))
     for note in bench.notes:
         print("\n" + note)
     if args.json:
