@@ -7,15 +7,15 @@ never leave it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.ir import Buffer, Cell, Code, Value
+from gradlang.ir.tape import Tape
+from gradlang.loops.ir import Buffer, Cell, Value
 from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
-from gradlang.plan.roots import Axis, Root, strides
+from gradlang.plan.roots import Root
 from gradlang.types import Dim, Shape
 
 
@@ -45,76 +45,6 @@ class Temporary:
 
     buffer: Buffer
     shape: Shape
-
-
-def survey(
-    roots: Iterable[Root], tape: Tape, sizes: Mapping[str, int], names: Iterable[str], outside: Collection[int] = ()
-) -> None:
-    """What each root reads, at which of its loops, and the order of the loops that reads memory best. Values in `outside`
-    are made by somebody else."""
-    made = {g for r in roots for g in r.gives}
-    inputs = {i.attrs[0]: i for i in tape.instrs if i.op == "input"}
-    for root in roots:
-        code = Code()
-        held = {n: Value("i", hint=n) for n in names}
-        frame = Frame(code, held, Cell("b"))
-        counters = [code.whole(0) if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
-        reads: dict[int, list[tuple[int | None, ...]]] = {}
-        touched: set[Any] = set()
-        steps = [0.0] * len(counters)
-
-        def pattern(index: Index, counters: list[Value] = counters) -> tuple[int | None, ...]:
-            where = {id(c): k for k, c in enumerate(counters) if c.const is None}
-            return tuple(where.get(id(v)) for v in index)
-
-        def weigh(
-            index: Index,
-            shape: Shape,
-            frame: Frame = frame,
-            held: dict[str, Value] = held,
-            counters: list[Value] = counters,
-            steps: list[float] = steps,
-        ) -> None:
-            at = frame.linear(index, shape)
-            for k, s in enumerate(strides(frame.code, at, counters, {v: sizes[n] for n, v in held.items()})):
-                steps[k] += s if counters[k].const is None else 0.0
-
-        def seen(
-            i: int,
-            index: Index,
-            reads: dict[int, list[tuple[int | None, ...]]] = reads,
-            touched: set[Any] = touched,
-            own: tuple[int, ...] = root.gives,
-        ) -> Value | None:
-            if i in own or not (i in made or i in outside):
-                return None
-            reads.setdefault(i, []).append(pattern(index))
-            shape = tape.instrs[i].type.shape
-            if shape:
-                touched.add(i)
-            weigh(index, shape)
-            return Value(KINDS[tape.instrs[i].type.dtype])
-
-        def leaf(key: Any, index: Index, touched: set[Any] = touched, inputs: dict[Any, Instr] = inputs) -> Value:
-            instr = inputs[key]
-            if index:
-                touched.add(key)
-                weigh(index, instr.type.shape)
-            return Value(KINDS[instr.type.dtype])
-
-        for n in root.needs:
-            reads.setdefault(n, []).append(())
-        if root.special is None:
-            reader = Reader(tape, frame, {}, leaf, seen)
-            root.entry(reader, counters)
-            shape = tape.instrs[root.at].type.shape
-            if root.target is not None:
-                weigh(root.target(reader, counters), shape)
-            else:
-                outs = {a.out: c for a, c in zip(root.axes, counters, strict=True) if a.out is not None}
-                weigh(tuple(outs.get(k, code.whole(0)) for k in range(len(shape))), shape)
-        root.reads, root.touches = reads, frozenset(touched)
-        root.order = tuple(sorted(range(len(counters)), key=lambda k: (-steps[k], k)))
 
 
 class Weaver:
@@ -328,6 +258,3 @@ class Weaver:
             found = Place(buffer, axes, shape)
         self.reader.places[i] = found
         return found
-
-
-__all__ = ["Axis", "Code", "Group", "Root", "State", "Temporary", "Weaver", "survey"]
