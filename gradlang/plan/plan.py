@@ -283,7 +283,7 @@ class _KernelMaker:
         Survey(self.tape, planner.sizes, dict.fromkeys(planner.foreign | before | arrays))(roots)
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
-        Weaver(self.tape, reader, self.frame, roots, wanted, temps).weave(roots)
+        Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)
         sources = [(b, s) for b, s in self.buffers.values()]
         sources += [(t.buffer, Source("temp", f"{self.name}_{t.buffer.name}", t.shape, _dtype(t.buffer))) for t in temps]
         if self.frame.faulted:

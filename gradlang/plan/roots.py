@@ -46,6 +46,7 @@ class Root:
     reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
+    dear: bool = False  # it calls functions
 
 
 def stored(tape: Tape, i: int) -> list[Root]:

@@ -73,7 +73,7 @@ class _Loop:
             copies = [self.copy(k, i, t) for k, (_, i) in enumerate(body.outputs)]
             roots = [*makers, *copies]
             Survey(body, self.of.hints, packed, self.note)(roots)
-            inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps)
+            inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps, self.of.hints)
             for part in (makers, copies) if self.late else (roots,):
                 inner.weave(part)
 

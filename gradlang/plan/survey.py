@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.ir.tape import Tape
-from gradlang.loops.ir import FOLDS, Cell, Code, Value
+from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
 from gradlang.plan.roots import Root
@@ -61,6 +61,7 @@ class _Look:
             else:
                 outs = {a.out: c for a, c in zip(root.axes, self.counters, strict=True) if a.out is not None}
                 self.access(tuple(outs.get(k, self.code.whole(0)) for k in range(len(shape))), shape)
+        root.dear = any(isinstance(s, Let) and s.op == "call" for s in self.code.body)
         root.reads, root.touches = self.reads, frozenset(self.touched)
         root.order = tuple(sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k)))
 
