@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gradlang.check.infer import infer
-from gradlang.check.program import Node, Ref, Root, Scan, Tape
+from gradlang.check.program import Node, Ref, Root, Scan, Segments, Tape
 from gradlang.check.rules import evaluate
 from gradlang.ops.op import BEYOND, BODIES, DERIVATIVES, Op
 from gradlang.ops.table import OpTable
@@ -27,7 +27,7 @@ def constant_key(value: Any) -> Any:
     return repr(value)
 
 
-__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Tape", "constant_key", "has_bodies"]
+__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Segments", "Tape", "constant_key", "has_bodies"]
 
 
 def has_bodies(tape: Tape) -> bool:
