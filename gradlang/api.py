@@ -171,9 +171,7 @@ class Model:
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         return self.function()(given, **values)
 
-    def function(
-        self, of: str | Iterable[str] | None = None, backend: str = "auto", checkpoint: bool = False
-    ) -> Compiled:
+    def function(self, of: str | Iterable[str] | None = None, backend: str = "auto", checkpoint: bool = False) -> Compiled:
         """The value of a definition, or a dict of several; without an argument, of all outputs. For `checkpoint` see
         `value_and_grad`."""
         names = self.program.outputs if of is None else self._names(of, "definition", self.program.values)

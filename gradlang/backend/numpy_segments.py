@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradlang.backend.text import ATOM, Text
 from gradlang.check.program import AT, BEGIN, ROWS
 from gradlang.ir.tape import Instr, Segments, Tape
-from gradlang.types import Dim, add, sub
+from gradlang.types import Dim, add, at_least, neg
 
 if TYPE_CHECKING:
     from gradlang.backend.numpy import NumpyPrinter
@@ -24,6 +24,12 @@ def write(p: NumpyPrinter, i: int, instr: Instr) -> Text:
     loop.segment()
     p.sequences[i] = loop.names
     return "", ATOM
+
+
+def shifted(p: NumpyPrinter, name: str, start: Dim) -> str:
+    """A number of steps from where a window starts."""
+    back = p.dim(neg(start))
+    return name if start == 0 else f"{name} - {back[1:]}" if back.startswith("-") else f"{name} + {back}"
 
 
 class _Segments:
@@ -98,15 +104,21 @@ class _Segments:
         if w == 0:
             self.places[0] = f"{self.step}:{self.end}"
             return
-        low, at, many = (p.names.user(n) for n in ("low", "at", "rows"))
-        self.sizes[AT.format(w)], self.sizes[ROWS.format(w)] = at, many
+        low, at = p.names.user("low"), p.names.user("at")
+        self.sizes[AT.format(w)] = at
         text = p.dim(start)
-        self.put(f"{low} = max({self.step}, {text}) if {self.step} else {text}")
-        stop = self.end if sub(add(start, length), self.held.length) == 0 else f"min({self.end}, {p.dim(add(start, length))})"
+        known = at_least(neg(start), 0)
+        first = self.step if known else f"min(max({self.step}, {text}), {self.end})"
+        before = text if known else f"min({text}, {self.end})"
+        self.put(f"{low} = " + (first if start == 0 else f"{first} if {self.step} else {before}"))
         self.put(f"{at} = {low} - {self.step}")
-        self.put(f"{many} = max({stop} - {low}, 0)")
-        first = low if start == 0 else f"{low} - ({text})" if not isinstance(start, int) or start < 0 else f"{low} - {start}"
-        self.places[w] = f"{first}:{first} + {many}"
+        stop = add(start, length)
+        if stop == self.held.length:
+            self.places[w] = f"{shifted(p, low, start)}:{shifted(p, self.end, start)}"
+            return
+        rows = self.sizes[ROWS.format(w)] = p.names.user("rows")
+        self.put(f"{rows} = max(min({self.end}, {p.dim(stop)}) - {low}, 0)")
+        self.places[w] = f"{shifted(p, low, start)}:{shifted(p, low, start)} + {rows}"
 
     def inputs(self) -> dict[Any, str]:
         """What the inputs of the body are called."""

@@ -14,7 +14,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language, standard
 from gradlang.source import Sources, Span
-from gradlang.types import Dim, Type, add
+from gradlang.types import Dim, Type, add, size, sub
 
 LEAVES = ("input", "const", "array", "size")
 
@@ -111,10 +111,21 @@ class Segments:
         """The sizes of the body for the segment from step `begin` on, of `length` steps, for windows with these bounds."""
         out = {BEGIN: begin}
         for w, (start, many) in enumerate(bounds):
-            low = max(start, begin) if begin else start
+            low = min(max(start, begin) if begin else start, begin + length)
             out[AT.format(w)] = low - begin
             out[ROWS.format(w)] = max(min(start + many, begin + length) - low, 0)
         return out
+
+    def count(self, window: int) -> Dim:
+        """How many steps of a window are in a segment, as a size of the body."""
+        return steps_in(self.windows, window)
+
+
+def steps_in(windows: Sequence[tuple[Dim, Dim]], window: int) -> Dim:
+    """How many steps of a window are in a segment: where it goes on to the last step, the rest of the segment."""
+    if window and add(*windows[window]) == windows[0][1]:
+        return sub(size(ROWS.format(0)), size(AT.format(window)))
+    return size(ROWS.format(window))
 
 
 BEGIN, ROWS, AT = "begin.", "rows.{}", "at.{}"

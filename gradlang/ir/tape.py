@@ -27,7 +27,19 @@ def constant_key(value: Any) -> Any:
     return repr(value)
 
 
-__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Segments", "Tape", "constant_key", "has_bodies"]
+__all__ = [
+    "BEYOND",
+    "BODIES",
+    "DERIVATIVES",
+    "Builder",
+    "Instr",
+    "Root",
+    "Scan",
+    "Segments",
+    "Tape",
+    "constant_key",
+    "has_bodies",
+]
 
 
 def has_bodies(tape: Tape) -> bool:

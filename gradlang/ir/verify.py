@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from gradlang.check.infer import infer
-from gradlang.check.program import ROWS
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import BEYOND, Instr, Tape, constant_key
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
-from gradlang.types import Type, size
+from gradlang.types import Type
 
 LEAVES = ("input", "const", "array", "size")
 
@@ -98,11 +97,11 @@ def _verify_segments(tape: Tape, instr: Instr, table: OpTable, where: str) -> No
             length = held.windows[held.rows[k]][1]
             if shape[0] != length:
                 raise internal(f"{where} has {shape[0]} rows for a window of {length} steps")
-            shape = (size(ROWS.format(held.rows[k])), *shape[1:])
+            shape = (held.count(held.rows[k]), *shape[1:])
         if shape != leaf.type.shape:
             raise internal(f"{where} reads {kind} {k} as {leaf.type}, but its shape is {Type(shape)}")
     for k, (_, i) in enumerate(held.body.outputs):
         window = held.outs[k - held.carried] if k >= held.carried else None
-        shape = held.types[k].shape if window is None else (size(ROWS.format(window)), *held.types[k].shape[1:])
+        shape = held.types[k].shape if window is None else (held.count(window), *held.types[k].shape[1:])
         if held.body.instrs[i].type.shape != shape:
             raise internal(f"{where} makes {held.names[k]} as {held.body.instrs[i].type}, but its shape is {Type(shape)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradlang.check.program import AT, BEGIN, ROWS, Segments
+from gradlang.check.program import AT, BEGIN, Segments, steps_in
 from gradlang.ir.rebuild import copy, dce
 from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Scan, Tape
 from gradlang.ops.table import OpTable
@@ -123,9 +123,9 @@ class Writer:
         for i, instr in enumerate(self.instrs):
             if i in r.bit:
                 self.recurrence(i, instr)
-            for rows in r.asked.get(i, ()):
+            for part in r.asked.get(i, ()):
                 if r.reach[i] or i in r.written or instr.op == "iota":
-                    self.inner[i, rows] = self.part(i, instr, rows)
+                    self.inner[i, part] = self.part(i, instr, part)
         names, types, outs, windows = [], [], [], []
         for (i, k), at in self.sequences.items():
             scan = r.scan(i)
@@ -143,13 +143,11 @@ class Writer:
                 outs.append(self.leaving(instr, found.parts) if rows is None else self.fronted(i, instr, rows))
         body = self.body.tape((f"{k} {name}", at) for k, (name, at) in enumerate(zip(names, outs, strict=True)))
         rows_of = tuple(w for _, w in self.rows)
-        return Segments(
-            r.length, tuple(names), tuple(types), len(self.first), tuple(r.windows), rows_of, tuple(windows), body
-        )
+        return Segments(r.length, tuple(names), tuple(types), len(self.first), tuple(r.windows), rows_of, tuple(windows), body)
 
     def count(self, window: int) -> Dim:
         """How many steps of a window are in the segment."""
-        return size(ROWS.format(window))
+        return steps_in(self.region.windows, window)
 
     def offset(self, window: int) -> Dim:
         return 0 if window == ALL else size(AT.format(window))

@@ -92,7 +92,9 @@ def passes(
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
     simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)), settles=True)
-    short = Pass("checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table))
+    short = Pass(
+        "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table)
+    )
     return Passes(
         (
             Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),

@@ -205,7 +205,7 @@ class Region:
                 return [self.through(instr, p, found.rows)]
             part = found.parts[p] if found.parts else None
             return [part] if part is not None else []
-        if i not in self.asked or instr.op == "item" and self.known(i):
+        if i not in self.asked or (instr.op == "item" and self.known(i)):
             return []
         if not self.reach[i] and not (alone and self.absorbed(instr, self.asked[i])):
             return []

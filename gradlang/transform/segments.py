@@ -14,7 +14,7 @@ from gradlang.source import NOWHERE
 from gradlang.transform.chain import Chain
 from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.scan import ends_full, total, zeros
-from gradlang.types import BUNDLE, Type, add
+from gradlang.types import BUNDLE, Type
 
 Vjp = Callable[..., dict[int, int | None]]
 
@@ -44,6 +44,11 @@ class Body:
         """Where an input of the body stands among the arguments."""
         return k + {"start": 0, "row": self.held.carried, "held": self.held.carried + len(self.held.rows)}[kind]
 
+    def read(self, k: int) -> bool:
+        """Whether a sequence is used for more than being carried on."""
+        (sequence,) = self.b.instrs[self.outs[k]].args
+        return sum(sequence in i.args for i in self.b.instrs) > 1
+
     def wanted(self, active: Sequence[int]) -> list[tuple[str, int]]:
         """The inputs that matter, the carried ones first: real ones whose arguments do, and carried values that depend on
         such."""
@@ -68,8 +73,10 @@ def segments_adjoints(
     rows, whole = list(instr.args[held.carried :][: len(held.rows)]), list(instr.args[held.carried + len(held.rows) :])
     windows = list(held.rows)
     seeds = [(body.outs[k], body.leaf("carry", n, held.types[k])) for n, k in enumerate(carried)]
-    if not ends(chain, held, cotangents):
-        body.chain.masked.update(leaf for _, leaf in seeds)
+    for k, (_, leaf) in zip(carried, seeds, strict=True):
+        g = cotangents.get(k)
+        if body.read(k) if g is None else g in chain.masked and not ends_full(chain, g):
+            body.chain.masked.add(leaf)  # what the last segment starts from has exact zeros
     for k, g in cotangents.items():
         if k >= held.carried:
             window = held.outs[k - held.carried]
@@ -109,19 +116,3 @@ def segments_adjoints(
 def filled(b: Builder, g: int | None, type: Type) -> int:
     """A cotangent in its own shape; zeros where there is none."""
     return zeros(b, type) if g is None else b.broadcast(g, type.shape, NOWHERE)
-
-
-def ends(chain: Chain, held: Segments, cotangents: dict[int, int]) -> bool:
-    """Whether the last segment has a whole cotangent for its last rows: then no segment starts from an exact zero."""
-    for k, g in cotangents.items():
-        whole = g not in chain.masked
-        if k < held.carried:
-            if whole or ends_full(chain, g):
-                return True
-        else:
-            window = held.outs[k - held.carried]
-            if whole and window is not None and add(*held.windows[window]) == held.length:
-                return True
-            if whole and window is None and any(add(*w) == held.length for w in held.windows):
-                return True
-    return False
