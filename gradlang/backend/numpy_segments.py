@@ -56,8 +56,8 @@ class _Segments:
         """What stands before the loop, and its head."""
         p, held = self.p, self.held
         for kind, k in sorted(self.used):
-            if kind != "start" and kind != "carry":
-                p.named((self.rows if kind == "row" else self.whole)[k])
+            if kind in ("row", "held"):
+                self.named((self.rows if kind == "row" else self.whole)[k])
         for k, name in enumerate(self.names):
             if k < held.carried:
                 self.put(f"{name} = {p.typed(self.first[k])}", 0)
@@ -80,6 +80,13 @@ class _Segments:
         self.put(f"{self.many} = {self.end} - {self.step}")
         if self.kept and not held.backwards:
             self.put(f"{p.starts[self.i]}.append(({', '.join(self.names[: held.carried])},))")
+
+    def named(self, i: int) -> str:
+        """An argument by a name; a number is of the program's kind, as all that the body reads."""
+        p = self.p
+        if p.tape.instrs[i].op == "const":
+            p.text[i] = (p.typed(i), ATOM)
+        return p.named(i)
 
     def segment(self) -> None:
         p, held = self.p, self.held

@@ -188,7 +188,7 @@ class Builder:
             at = self.instrs[i]
         return i if at.op in ("const", "size") and not at.type.shape else None
 
-    def broadcast(self, i: int, shape: Shape, span: Span, scope: tuple[str, ...] = ()) -> int:
+    def broadcast(self, i: int, shape: Shape, span: Span = NOWHERE, scope: tuple[str, ...] = ()) -> int:
         at = self.instrs[i]
         if at.type.shape == shape:
             return i

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gradlang.ir.tape import Builder, Segments
-from gradlang.source import NOWHERE
 from gradlang.transform.chain import Chain
 from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.scan import ends_full, total, zeros
@@ -79,9 +78,13 @@ def segments_adjoints(
             body.chain.masked.add(leaf)  # what the last segment starts from has exact zeros
     for k, g in cotangents.items():
         if k >= held.carried:
-            window = held.outs[k - held.carried]
+            window, type = held.outs[k - held.carried], inner.instrs[body.outs[k]].type
+            uniform = b.uniform(g)
+            if uniform is not None and b.instrs[uniform].op == "const":
+                seeds.append((body.outs[k], inner.broadcast(inner.const(b.instrs[uniform].attrs[0]), type.shape)))
+                continue
             place = whole if window is None else rows
-            leaf = body.leaf("held" if window is None else "row", len(place), inner.instrs[body.outs[k]].type)
+            leaf = body.leaf("held" if window is None else "row", len(place), type)
             place.append(g)
             windows += [] if window is None else [window]
             body.chain.masked.update({leaf} if g in chain.masked else ())
@@ -115,4 +118,4 @@ def segments_adjoints(
 
 def filled(b: Builder, g: int | None, type: Type) -> int:
     """A cotangent in its own shape; zeros where there is none."""
-    return zeros(b, type) if g is None else b.broadcast(g, type.shape, NOWHERE)
+    return zeros(b, type) if g is None else b.broadcast(g, type.shape)
