@@ -12,6 +12,7 @@ ORDER = [
     {"pipeline"},
     {"runtime"},
     {"backend"},
+    {"plan"},
     {"transform"},
     {"ir"},
     {"graph"},

@@ -9,8 +9,8 @@ from typing import Any, cast
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
 from gradlang.runtime.bind import Binder, fail
+from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
-from gradlang.runtime.steps import Steps
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 GIVEN: Any = object()  # marks that no dict of values is given
@@ -26,14 +26,12 @@ class Compiled:
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
         self.job, self.binder, self._artifact = job, binder, artifact
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
-        self.raw: Callable[..., Any] = (
-            Steps(job.tape, job.params, job.returns, binder.program.language.table) if artifact is None else load(artifact)
-        )
+        self.raw: Callable[..., Any] = Large(job, binder.program.language.table) if artifact is None else load(artifact)
 
     @property
     def backend(self) -> str:
-        """`python` (floats), `numpy`, or `steps` for scalar programs that are too large to be worth compiling."""
-        return "steps" if isinstance(self.raw, Steps) else self.artifact.language
+        """`python` (floats), `numpy`; `steps` or `groups` for scalar programs that are too large to be worth compiling."""
+        return self.raw.name if isinstance(self.raw, Large) else self.artifact.language
 
     @property
     def artifact(self) -> Artifact:

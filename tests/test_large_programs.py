@@ -1,0 +1,272 @@
+"""Large scalar programs: every way to run a tape gives what the reference interpreter and the generated code give."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gradlang as gl
+from gradlang import pipeline
+from gradlang.backend.artifact import Job
+from gradlang.backend.module import generate
+from gradlang.ir.evaluate import evaluate
+from gradlang.ops.table import builtin
+from gradlang.plan.sorted_tape import SortedTape
+from gradlang.runtime.groups import Groups, primitive, sorted_for_numpy
+from gradlang.runtime.large import Large
+from gradlang.runtime.load import load
+from gradlang.runtime.steps import Steps
+
+TABLE = builtin()
+UNARY = (
+    "sin({0})",
+    "cos({0})",
+    "tanh({0})",
+    "exp(-abs({0}))",
+    "sqrt(abs({0}))",
+    "log(1 + {0}**2)",
+    "-{0}",
+    "atan({0})",
+    "erf({0})",
+    "floor({0})",
+    "round({0}*3)",
+    "sigmoid({0})",
+    "relu({0})",
+    "{0}**3",
+    "cbrt({0})",
+)
+BINARY = (
+    "{0} + {1}",
+    "{0} - {1}",
+    "{0}*{1}",
+    "{0}/(1 + {1}**2)",
+    "({0} if {0} < {1} else 2*{1})",
+    "max({0}, {1})",
+    "({1} if {0} > 0.5 or not {1} <= 0.25 and {0} != {1} else {0}*{1})",
+    "atan2({0}, {1})",
+    "hypot({0}, {1})",
+    "{0} % 1.5 + {1} // 0.7",
+    "(1 + {0}**2)**tanh({1})",
+)
+
+
+def program(seed: int, lines: int = 60, leaves: int = 4) -> str:
+    """Values stay of moderate size: every line of several is squashed."""
+    r = random.Random(seed)
+    names = [f"x{k}" for k in range(leaves)]
+    out = [f"input {n}" for n in names]
+    while len(names) < lines:
+        text = r.choice(UNARY + BINARY).format(*(r.choice(names[-20:]) for _ in "ab"))
+        out.append(f"t{len(names)} = {f'tanh({text})*2' if len(names) % 3 == 0 else text}")
+        names.append(f"t{len(names)}")
+    return "\n".join([*out, "less = t10 < t11", "y = " + " + ".join(names[-6:])]) + "\n"
+
+
+def job_of(text: str, y: str = "y") -> Job:
+    model = gl.loads(text)
+    goal = pipeline.Goal("grad", (y,), tuple(model.program.differentiable()))
+    return pipeline.plan(model.program, goal, model.program.language, "a test")
+
+
+def interpreted(job: Job, args: list[float]) -> list[Any]:
+    tape = primitive(job.tape, TABLE)
+    inputs = {p.name: np.float64(a) for p, a in zip(job.params, args, strict=True)}
+    return list(evaluate(tape, TABLE, inputs, {}, number=np.float64).values())
+
+
+def over_numpy(job: Job) -> Groups:
+    return Groups(sorted_for_numpy(primitive(job.tape, TABLE), job.params, TABLE), TABLE)
+
+
+def points(count: int, seed: int) -> list[float]:
+    r = random.Random(seed)
+    return [round(r.uniform(-2, 2), 6) for _ in range(count)]
+
+
+def apart(got: list[Any], wanted: list[Any]) -> float:
+    """The largest difference, relative to the larger of the value and 1; infinite where one is nan and the other is not."""
+    assert len(got) == len(wanted)
+    worst = 0.0
+    for a, b in zip(got, wanted, strict=True):
+        a, b = float(a), float(b)
+        if (math.isnan(a) and math.isnan(b)) or a == b:
+            continue
+        worst = max(worst, abs(a - b) / max(1.0, abs(b)) if math.isfinite(a - b) else math.inf)
+    return worst
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_groups_give_what_the_interpreter_gives(seed: int) -> None:
+    """NumPy's functions of arrays and of single numbers differ by an ulp or two each; 60 lines may magnify that."""
+    job = job_of(program(seed))
+    args = points(len(job.params), seed)
+    assert apart(over_numpy(job)(*args), interpreted(job, args)) < 1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_steps_give_what_generated_code_gives(seed: int) -> None:
+    job = job_of(program(seed))
+    args = points(len(job.params), seed)
+    wanted = load(generate(job, TABLE))(*args)
+    found = Large(job, TABLE)(*args)
+    assert list(found[1]) == list(wanted[1])
+    assert apart([found[0], *found[1].values()], [wanted[0], *wanted[1].values()]) < 1e-9
+
+
+# not 0.5: for that exponent NumPy takes the square root of a single number, of which -inf has none
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.75, math.inf, -math.inf, math.nan, 1e308, -1e308, 5e-324, 800.0]
+KINDS = {
+    "arithmetic": "y = a + b*(a - b)/b - -a",
+    "functions": "y = exp(a) + log(b) + sqrt(a)*sin(b) + tanh(a)",
+    "choices": "y = (a if a < b else b) + max(a, b)*min(a, b)",
+    "logic": "y = a if (a <= b or not b > 0.5) and a != 0.25 else b*b",
+    "rounding": "y = floor(a) + ceil(b) + round(a)",
+    "remainders": "y = a % b + a // b",
+    "powers": "y = a**b + abs(a)**1.5",
+    "what NumPy lacks": "y = erf(a) + log(b)*erfc(b)",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_infinities_and_nans(kind: str) -> None:
+    job = job_of("input a, b\n" + KINDS[kind] + "\n")
+    groups, large, printed = over_numpy(job), Large(job, TABLE), load(generate(job, TABLE))
+    for a in SPECIAL:
+        for b in SPECIAL:
+            wanted = interpreted(job, [a, b])
+            assert apart(groups(a, b), wanted) < 1e-13, (a, b)
+            for run in (large, printed):
+                y, slopes = run(a, b)
+                assert apart([y, *slopes.values()], wanted) < 1e-13, (a, b)
+
+
+def test_signs_of_zeros() -> None:
+    """Constants 0.0 and -0.0 are two; so are results."""
+    job = job_of("input a, b\ny = (0.0 if a > 0 else -0.0) + -b*1.0\n")
+    for args in ([1.0, 0.0], [-1.0, 0.0], [1.0, -0.0], [-1.0, -0.0]):
+        assert repr(over_numpy(job)(*args)) == repr([float(v) for v in interpreted(job, args)])
+
+
+def test_truth_values_are_bools() -> None:
+    text = "input a, b\nc = a < b\nd = not c\ny = a\n"
+    model = gl.loads(text)
+    goal = pipeline.Goal("value", ("c", "d", "y"))
+    job = pipeline.plan(model.program, goal, model.program.language, "a test")
+    large = Large(job, TABLE)
+    assert large(1.0, 2.0) == {"c": True, "d": False, "y": 1.0}
+    assert all(type(large(*args)[n]) is bool for n in "cd" for args in ((1.0, 2.0), (2.0, 1.0)))
+    large.way = over_numpy(job)
+    found = large(1.0, 2.0)
+    assert found == {"c": True, "d": False, "y": 1.0}
+    assert type(found["c"]) is bool
+
+
+# ------------------------------------------------------------------ which way is taken
+def chain(lines: int) -> str:
+    body = "\n".join(f"x{k + 1} = sin(x{k})*1.5 + a" for k in range(lines))
+    return f"input a, x0\n{body}\ny = x{lines}\n"
+
+
+def wide(lines: int) -> str:
+    body = "\n".join(f"u{k} = tanh(a*{k}.5 + b)*sin(b - {k})" for k in range(lines))
+    sums, names = [], [f"u{k}" for k in range(lines)]
+    while len(names) > 1:
+        pairs = [names[k : k + 2] for k in range(0, len(names), 2)]
+        sums += [f"s{len(sums) + k} = {' + '.join(p)}" for k, p in enumerate(pairs)]
+        names = [line.split(" = ")[0] for line in sums[-len(pairs) :]]
+    return f"input a, b\n{body}\n" + "\n".join(sums) + f"\ny = {names[0]}\n"
+
+
+def test_shallow_programs_run_in_groups() -> None:
+    f = gl.loads(wide(300)).value_and_grad("y")
+    assert f.backend == "groups"
+    y, slopes = f(a=0.3, b=0.2)
+    k = np.arange(300)
+    assert y == pytest.approx(np.sum(np.tanh(0.3 * (k + 0.5) + 0.2) * np.sin(0.2 - k)), rel=1e-13)
+    t = np.tanh(0.3 * (k + 0.5) + 0.2)
+    assert slopes["a"] == pytest.approx(np.sum((1 - t * t) * (k + 0.5) * np.sin(0.2 - k)), rel=1e-12)
+
+
+def test_deep_programs_run_in_steps() -> None:
+    assert gl.loads(chain(1500)).value_and_grad("y").backend == "steps"
+
+
+def test_numpy_goes_on_where_python_stops() -> None:
+    """math.sin raises for an infinity."""
+    f = gl.loads(chain(1500)).value_and_grad("y")
+    y, slopes = f(a=math.inf, x0=0.0)
+    assert math.isnan(y)
+    assert math.isnan(slopes["a"])
+
+
+@pytest.mark.parametrize("text", [chain(1200), wide(300)], ids=["deep", "wide"])
+def test_threads_have_arrays_of_their_own(text: str) -> None:
+    f = gl.loads(text).value_and_grad("y")
+    names = list(f.job.params)
+    given = [{p.name: 0.1 + k / 16 for p in names} for k in range(24)]
+    wanted = [repr(f(g)) for g in given]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert list(pool.map(lambda g: repr(f(g)), given)) == wanted
+
+
+# ------------------------------------------------------------------ the sorted tape itself
+def holds(tape: SortedTape) -> None:
+    """Groups follow one another without gaps, and read only what stands before them."""
+    at = tape.base
+    for code, count, first in zip(tape.codes, tape.counts, tape.firsts, strict=True):
+        assert first == at
+        assert count > 0
+        for column in tape.operands:
+            assert np.all(column[first - tape.base : first - tape.base + count] < first)
+        assert 0 <= code < len(tape.kinds)
+        at += count
+    assert at == tape.size
+
+
+@pytest.mark.parametrize("text", [chain(40), wide(33), program(3), program(4, 200)])
+def test_groups_read_what_stands_before_them(text: str) -> None:
+    job = job_of(text)
+    holds(sorted_for_numpy(primitive(job.tape, TABLE), job.params, TABLE))
+
+
+def lines_run(work: Any) -> int:
+    """How many lines of gradlang/plan run during a call."""
+    count = 0
+
+    def trace(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal count
+        if "gradlang" not in frame.f_code.co_filename or "plan" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+@pytest.mark.parametrize("shape", [chain, wide])
+def test_sorting_takes_time_in_proportion(shape: Any) -> None:
+    small, large = (job_of(shape(n)) for n in (200, 1600))
+    a, b = (lines_run(lambda job=job: sorted_for_numpy(job.tape, job.params, TABLE)) for job in (small, large))
+    assert b < 10 * a
+
+
+def test_steps_are_as_many_as_instructions() -> None:
+    job = job_of(chain(100))
+    leaves = sum(not i.args for i in job.tape.instrs)
+    assert len(Steps(job.tape, job.params, TABLE).steps) == len(job.tape) - leaves
