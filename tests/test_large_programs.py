@@ -19,11 +19,13 @@ from gradlang.backend.artifact import Job
 from gradlang.backend.module import generate
 from gradlang.ir.evaluate import evaluate
 from gradlang.ops.table import builtin
+from gradlang.plan import x86
 from gradlang.plan.sorted_tape import SortedTape
 from gradlang.runtime.groups import Groups, primitive, sorted_for_numpy
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.steps import Steps
+from gradlang.runtime.x86 import machine, possible
 
 TABLE = builtin()
 UNARY = (
@@ -53,7 +55,6 @@ BINARY = (
     "({1} if {0} > 0.5 or not {1} <= 0.25 and {0} != {1} else {0}*{1})",
     "atan2({0}, {1})",
     "hypot({0}, {1})",
-    "{0} % 1.5 + {1} // 0.7",
     "(1 + {0}**2)**tanh({1})",
 )
 
@@ -86,6 +87,23 @@ def over_numpy(job: Job) -> Groups:
     return Groups(sorted_for_numpy(primitive(job.tape, TABLE), job.params, TABLE), TABLE)
 
 
+needs_x86 = pytest.mark.skipif(not possible(), reason="machine code is written for x86-64 under Linux")
+
+
+def as_machine_code(job: Job) -> Any:
+    return machine(x86.machine_code(job.tape, [p.name for p in job.params]))
+
+
+WAYS = ("steps", "groups", *(["machine"] if possible() else []))
+
+
+def way(kind: str, job: Job) -> Any:
+    """The job run in one way, which gives the list of its outputs."""
+    if kind == "machine":
+        return as_machine_code(job)
+    return over_numpy(job) if kind == "groups" else Steps(job.tape, job.params, TABLE)
+
+
 def points(count: int, seed: int) -> list[float]:
     r = random.Random(seed)
     return [round(r.uniform(-2, 2), 6) for _ in range(count)]
@@ -112,15 +130,32 @@ def test_groups_give_what_the_interpreter_gives(seed: int) -> None:
     assert apart(over_numpy(job)(*args), interpreted(job, args)) < 1e-9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
-def test_steps_give_what_generated_code_gives(seed: int) -> None:
+def test_all_ways_give_what_generated_code_gives(seed: int) -> None:
     job = job_of(program(seed))
     args = points(len(job.params), seed)
     wanted = load(generate(job, TABLE))(*args)
-    found = Large(job, TABLE)(*args)
-    assert list(found[1]) == list(wanted[1])
-    assert apart([found[0], *found[1].values()], [wanted[0], *wanted[1].values()]) < 1e-9
+    large = Large(job, TABLE)
+    for kind in WAYS:
+        large.way = way(kind, job)
+        found = large(*args)
+        assert list(found[1]) == list(wanted[1])
+        assert apart([found[0], *found[1].values()], [wanted[0], *wanted[1].values()]) < 1e-9
+
+
+@needs_x86
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_machine_code_gives_the_bits_of_python(seed: int) -> None:
+    """Both call the C library. Python has its own hypot."""
+    job = job_of(program(seed).replace("hypot", "atan2"))
+    args = points(len(job.params), seed)
+    try:
+        wanted = Steps(job.tape, job.params, TABLE)(*args)
+    except ArithmeticError:
+        return
+    assert list(map(repr, as_machine_code(job)(*args))) == list(map(repr, wanted))
 
 
 # not 0.5: for that exponent NumPy takes the square root of a single number, of which -inf has none
@@ -140,12 +175,15 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_infinities_and_nans(kind: str) -> None:
     job = job_of("input a, b\n" + KINDS[kind] + "\n")
-    groups, large, printed = over_numpy(job), Large(job, TABLE), load(generate(job, TABLE))
+    groups, printed = over_numpy(job), load(generate(job, TABLE))
+    large = [Large(job, TABLE), Large(job, TABLE)]
+    large[0].way = Steps(job.tape, job.params, TABLE)
+    assert large[1].name == ("steps" if kind == "remainders" else "machine") or not possible()
     for a in SPECIAL:
         for b in SPECIAL:
             wanted = interpreted(job, [a, b])
             assert apart(groups(a, b), wanted) < 1e-13, (a, b)
-            for run in (large, printed):
+            for run in (*large, printed):
                 y, slopes = run(a, b)
                 assert apart([y, *slopes.values()], wanted) < 1e-13, (a, b)
 
@@ -154,21 +192,22 @@ def test_signs_of_zeros() -> None:
     """Constants 0.0 and -0.0 are two; so are results."""
     job = job_of("input a, b\ny = (0.0 if a > 0 else -0.0) + -b*1.0\n")
     for args in ([1.0, 0.0], [-1.0, 0.0], [1.0, -0.0], [-1.0, -0.0]):
-        assert repr(over_numpy(job)(*args)) == repr([float(v) for v in interpreted(job, args)])
+        wanted = repr([float(v) for v in interpreted(job, args)])
+        assert all(repr(way(kind, job)(*args)) == wanted for kind in WAYS)
 
 
-def test_truth_values_are_bools() -> None:
-    text = "input a, b\nc = a < b\nd = not c\ny = a\n"
+@pytest.mark.parametrize("kind", WAYS)
+def test_truth_values_are_bools(kind: str) -> None:
+    text = "input a, b\nc = a < b\nd = not c\ne = 1 < 2\ny = a\n"
     model = gl.loads(text)
-    goal = pipeline.Goal("value", ("c", "d", "y"))
+    goal = pipeline.Goal("value", ("c", "d", "e", "y"))
     job = pipeline.plan(model.program, goal, model.program.language, "a test")
     large = Large(job, TABLE)
-    assert large(1.0, 2.0) == {"c": True, "d": False, "y": 1.0}
-    assert all(type(large(*args)[n]) is bool for n in "cd" for args in ((1.0, 2.0), (2.0, 1.0)))
-    large.way = over_numpy(job)
-    found = large(1.0, 2.0)
-    assert found == {"c": True, "d": False, "y": 1.0}
-    assert type(found["c"]) is bool
+    large.way = way(kind, job)
+    for a, b in ((1.0, 2.0), (2.0, 1.0)):
+        found = large(a, b)
+        assert found == {"c": a < b, "d": a >= b, "e": True, "y": a}
+        assert all(type(found[n]) is bool for n in "cde")
 
 
 # ------------------------------------------------------------------ which way is taken
@@ -187,7 +226,12 @@ def wide(lines: int) -> str:
     return f"input a, b\n{body}\n" + "\n".join(sums) + f"\ny = {names[0]}\n"
 
 
-def test_shallow_programs_run_in_groups() -> None:
+@pytest.fixture
+def without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradlang.runtime.x86.library", lambda: None)
+
+
+def test_shallow_programs_run_in_groups(without_machine_code: None) -> None:
     f = gl.loads(wide(300)).value_and_grad("y")
     assert f.backend == "groups"
     y, slopes = f(a=0.3, b=0.2)
@@ -197,16 +241,31 @@ def test_shallow_programs_run_in_groups() -> None:
     assert slopes["a"] == pytest.approx(np.sum((1 - t * t) * (k + 0.5) * np.sin(0.2 - k)), rel=1e-12)
 
 
-def test_deep_programs_run_in_steps() -> None:
+def test_deep_programs_run_in_steps(without_machine_code: None) -> None:
     assert gl.loads(chain(1500)).value_and_grad("y").backend == "steps"
 
 
-def test_numpy_goes_on_where_python_stops() -> None:
+def test_numpy_goes_on_where_python_stops(without_machine_code: None) -> None:
     """math.sin raises for an infinity."""
     f = gl.loads(chain(1500)).value_and_grad("y")
     y, slopes = f(a=math.inf, x0=0.0)
     assert math.isnan(y)
     assert math.isnan(slopes["a"])
+
+
+@needs_x86
+def test_machine_code_comes_first() -> None:
+    for text in (chain(1500), wide(300)):
+        assert gl.loads(text).value_and_grad("y").backend == "machine"
+
+
+@needs_x86
+def test_a_system_that_runs_no_such_code_gets_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any, **settings: Any) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("os.memfd_create", refused)
+    assert gl.loads(chain(1500)).value_and_grad("y").backend == "steps"
 
 
 @pytest.mark.parametrize("text", [chain(1200), wide(300)], ids=["deep", "wide"])
@@ -264,6 +323,19 @@ def test_sorting_takes_time_in_proportion(shape: Any) -> None:
     small, large = (job_of(shape(n)) for n in (200, 1600))
     a, b = (lines_run(lambda job=job: sorted_for_numpy(job.tape, job.params, TABLE)) for job in (small, large))
     assert b < 10 * a
+
+
+@pytest.mark.parametrize("shape", [chain, wide])
+def test_machine_code_grows_in_proportion(shape: Any) -> None:
+    small, large = (job_of(shape(n)) for n in (200, 1600))
+    codes: list[x86.MachineCode] = []
+
+    def write(job: Job) -> int:
+        return lines_run(lambda: codes.append(x86.machine_code(job.tape, [p.name for p in job.params])))
+
+    a, b = write(small), write(large)
+    assert b < 10 * a
+    assert [len(c.words) <= 4 * len(j.tape) for c, j in zip(codes, (small, large), strict=True)] == [True, True]
 
 
 def test_steps_are_as_many_as_instructions() -> None:

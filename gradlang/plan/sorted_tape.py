@@ -73,7 +73,7 @@ def sort(tape: Tape, inputs: Iterable[str], forms: Mapping[str, Form]) -> Sorted
     ops = {op: k for k, op in enumerate(dict.fromkeys(i.op for i in tape.instrs))}
     op = np.array([ops[i.op] for i in tape.instrs], np.int32)
     level = np.array(levels(tape), np.int64)
-    args = arguments(tape, len(forms) and max(len(f.operands) for f in forms.values()))
+    _, args = arguments(tape, len(forms) and max(len(f.operands) for f in forms.values()))
     chosen = {op: forms[op] for op in ops if op in forms}
     numbers = Numbers(tape, names, chosen)
     code = np.full(len(ops), -1)
@@ -122,13 +122,13 @@ def levels(tape: Tape) -> list[int]:
     return out
 
 
-def arguments(tape: Tape, width: int) -> list[NDArray[np.int64]]:
-    """Column k holds argument k of every instruction (anything where there is none)."""
+def arguments(tape: Tape, width: int) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """How many arguments every instruction has; and column k holds argument k of every one (anything where there is none)."""
     args = [i.args for i in tape.instrs]
     counts = np.fromiter(map(len, args), np.int64, len(args))
     flat = np.array([*chain.from_iterable(args), *[0] * (width + 1)], np.int64)
     starts = np.cumsum(counts) - counts
-    return [flat[starts + k] for k in range(width)]
+    return counts, [flat[starts + k] for k in range(width)]
 
 
 class Numbers:

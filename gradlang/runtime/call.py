@@ -30,7 +30,7 @@ class Compiled:
 
     @property
     def backend(self) -> str:
-        """`python` (floats), `numpy`; `steps` or `groups` for scalar programs that are too large to be worth compiling."""
+        """`python` (floats), `numpy`; for large scalar programs `machine`, `groups` or `steps` (`Large.name`)."""
         return self.raw.name if isinstance(self.raw, Large) else self.artifact.language
 
     @property

@@ -20,14 +20,21 @@ class Large:
         self.place = {name: k for k, (name, _) in enumerate(job.tape.outputs)}
         self.truths = [k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"]
         self.ieee: Way | None = None
-        self.way: Any = None
-        groups = self.groups()
-        self.way = Steps(job.tape, job.params, table) if groups is None else groups
+        self.way: Any = self.machine() or self.groups() or Steps(job.tape, job.params, table)
 
     @property
     def name(self) -> str:
-        """How the job is run: `steps`, `groups`."""
+        """How the job is run: `machine` (code of this machine), `groups` (of equal ops, over NumPy) or `steps` (of floats)."""
         return self.way.name  # type: ignore[no-any-return]
+
+    def machine(self) -> Way | None:
+        """The job as code of this machine, if we can write and run that."""
+        from gradlang.plan.x86 import KNOWN, machine_code
+        from gradlang.runtime.x86 import machine, possible
+
+        if not possible() or any(i.op not in KNOWN or i.op in self.table.own for i in self.job.tape.instrs):
+            return None
+        return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
 
     def groups(self, always: bool = False) -> Way | None:
         """The job over NumPy, if that is faster than single steps."""

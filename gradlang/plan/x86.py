@@ -1,0 +1,185 @@
+"""Scalar tapes as machine code of x86-64, written by table: no compiler, and a few hundredths of a microsecond a line.
+
+The code is one straight line. Every value has a slot in an array of float64 that register rbx points at; an instruction of
+the tape loads its first operand into xmm0, unless it is there already, works on it and stores it, unless only the next one
+needs it. All machine instructions stand in words of eight bytes, most of which end in a slot's place, so that NumPy writes them
+as whole arrays. Functions such as exp are called by addresses that stand in the same array; they are those of the C library
+that Python's math uses, so that results are the same bits, and infinities and nans go on.
+
+Encodings are those of Intel's manual (Software Developer's Manual, volume 2), with SSE2 alone, which every such machine has.
+Truth values are masks: all bits set, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlang.ir.tape import Tape
+from gradlang.plan.straight import Straight, straight
+
+Words = NDArray[np.uint64]
+A, B, C, OUT = range(4)  # what a word ends in: the place of an operand, of the result
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Eight bytes of code: four (or eight, as a `whole` word) that are given and a place of four in the array of values."""
+
+    bytes: bytes
+    ends: int | str | None = None  # an operand, OUT, or the name of a place in the head of the array
+
+
+def place(text: str, ends: int | str) -> Word:
+    made = bytes.fromhex(text)
+    assert len(made) == 4
+    return Word(made, ends)
+
+
+NOPS = {0: "", 2: "66 90", 3: "0F 1F 00", 4: "0F 1F 40 00", 5: "0F 1F 44 00 00"}
+
+
+def whole(text: str) -> Word:
+    made = bytes.fromhex(text)
+    return Word(made + bytes.fromhex(NOPS[8 - len(made)]))
+
+
+LOAD = place("F2 0F 10 83", A)  # movsd xmm0, [rbx + a]
+LOAD_B = place("F2 0F 10 8B", B)  # movsd xmm1, [rbx + b]
+LOAD_C = place("F2 0F 10 93", C)  # movsd xmm2, [rbx + c]
+STORE = place("F2 0F 11 83", OUT)  # movsd [rbx + out], xmm0
+ENTER = whole("53 48 89 FB")  # push rbx; mov rbx, rdi
+LEAVE = whole("5B C3 90 90")  # pop rbx; ret
+
+
+def compare(predicate: int) -> tuple[Word, ...]:
+    return LOAD_B, whole(f"F2 0F C2 C1 {predicate:02X}")  # cmpsd xmm0, xmm1, predicate
+
+
+def call(name: str) -> Word:
+    return place("66 90 FF 93", name)  # call [rbx + name]
+
+
+# What is done to xmm0, which holds the first operand.
+BODIES: dict[str, tuple[Word, ...]] = {
+    "add": (place("F2 0F 58 83", B),),
+    "sub": (place("F2 0F 5C 83", B),),
+    "mul": (place("F2 0F 59 83", B),),
+    "div": (place("F2 0F 5E 83", B),),
+    "sqrt": (whole("F2 0F 51 C0"),),
+    "neg": (place("66 0F 57 83", "sign"),),  # xorpd
+    "abs": (place("66 0F 54 83", "rest"),),  # andpd
+    "real": (place("66 0F 54 83", "one"),),
+    "logical_not": (place("66 0F 57 83", "all"),),
+    "logical_and": (LOAD_B, whole("66 0F 54 C1")),
+    "logical_or": (LOAD_B, whole("66 0F 56 C1")),
+    "less": compare(1),
+    "less_equal": compare(2),
+    "equal": compare(0),
+    "not_equal": compare(4),
+    # andpd xmm1, xmm0; andnpd xmm0, xmm2; orpd xmm0, xmm1
+    "where": (LOAD_B, LOAD_C, whole("66 0F 54 C8 66 0F 55 C2"), whole("66 0F 56 C1")),
+}
+UNARY_CALLS = (
+    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt floor ceil erf erfc"
+).split()
+CALLS = {**{n: n for n in UNARY_CALLS}, "round": "rint", "pow": "pow", "atan2": "atan2", "hypot": "hypot"}
+BINARY_CALLS = {"pow", "atan2", "hypot"}
+BODIES.update({op: (LOAD_B, call(f)) if op in BINARY_CALLS else (call(f),) for op, f in CALLS.items()})
+SWAPPED = {"greater": "less", "greater_equal": "less_equal"}
+EITHER = frozenset({"add", "mul", "equal", "not_equal", "logical_and", "logical_or"})  # operands may change places
+MASKS = {"sign": 1 << 63, "rest": (1 << 63) - 1, "all": (1 << 64) - 1, "one": 0x3FF0000000000000}
+KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCode:
+    """`words` is a function of one argument, the address of an array of `size` numbers of eight bytes, at a multiple of 16.
+    The array begins with `head`; from `calls` on stand the addresses of `functions`, from `inputs` on the inputs, from
+    `constants` on `numbers` (as bits). `results` says where the outputs stand in the end, and `truths` which are masks."""
+
+    words: Words
+    size: int
+    head: Words
+    functions: tuple[str, ...]
+    inputs: int
+    constants: int
+    numbers: Words
+    results: dict[str, int]
+    truths: frozenset[str]
+
+    @property
+    def calls(self) -> int:
+        return len(self.head)
+
+
+def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
+    """The code of a tape whose ops are all in KNOWN."""
+    names = {n: k for k, n in enumerate(inputs)}
+    line = straight(tape, SWAPPED, EITHER)
+    bodies = [BODIES.get(op, ()) for op in line.ops]
+    functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in MASKS))
+    head = np.repeat(np.array(list(MASKS.values()), np.uint64), 2)  # 16 bytes each, as the machine reads them
+    places = {m: 2 * k for k, m in enumerate(MASKS)} | {f: len(head) + k for k, f in enumerate(functions)}
+    first = len(head) + len(functions)
+    base = first + len(names)
+    numbers: list[int] = []
+    slots, size = line.slots, base
+    for i in line.leaves:
+        instr = tape.instrs[i]
+        if instr.op == "input":
+            slots[i] = first + names[instr.attrs[0]]
+        else:
+            slots[i] = base + len(numbers)
+            numbers.append(bits(instr.attrs[0]))
+    size = base + len(numbers)
+    slots[line.nodes[line.stored]] = np.arange(size, size + int(line.stored.sum()))
+    for i, a in line.aliases:
+        slots[i] = slots[a]
+    return MachineCode(
+        assemble(line, bodies, places),
+        size + int(line.stored.sum()),
+        head,
+        functions,
+        first,
+        base,
+        np.array(numbers, np.uint64),
+        {name: int(slots[i]) for name, i in tape.outputs},
+        frozenset(name for name, i in tape.outputs if tape.instrs[i].type.dtype == "bool"),
+    )
+
+
+def bits(value: float | bool) -> int:
+    if isinstance(value, bool):
+        return MASKS["all"] if value else 0
+    return int(np.float64(value).view(np.uint64))
+
+
+def assemble(line: Straight, bodies: list[tuple[Word, ...]], places: dict[str, int]) -> Words:
+    """The words: for every instruction a load unless its operand is in xmm0, its body, and a store if it needs one."""
+    lengths = np.array([len(b) for b in bodies], np.int64)[line.codes] + ~line.chained + line.stored
+    ends = 1 + np.cumsum(lengths)
+    code = np.empty(int(lengths.sum()) + 2, np.uint64)
+    code[0], code[-1] = number(ENTER), number(LEAVE)
+    starts = ends - lengths
+    places_of = [line.slots[column].astype(np.uint64) << np.uint64(35) for column in (*line.operands, line.nodes)]
+    code[starts[~line.chained]] = places_of[A][~line.chained] | number(LOAD)
+    code[ends[line.stored] - 1] = places_of[OUT][line.stored] | number(STORE)
+    starts += ~line.chained
+    for k, body in enumerate(bodies):
+        at = np.flatnonzero(line.codes == k)
+        for j, word in enumerate(body):
+            if isinstance(word.ends, int):
+                code[starts[at] + j] = places_of[word.ends][at] | number(word)
+            elif word.ends is None:
+                code[starts[at] + j] = number(word)
+            else:
+                code[starts[at] + j] = number(word) | np.uint64(places[word.ends] << 35)
+    return code
+
+
+def number(word: Word) -> np.uint64:
+    return np.uint64(int.from_bytes(word.bytes, "little"))
