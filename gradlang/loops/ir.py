@@ -20,7 +20,8 @@ RESULTS = {
         ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "fma", "floor", "ceil", "rint", "copysign", "maximum", "minimum"),
         "f",
     ),
-    **dict.fromkeys(("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"),  # idiv and imod round down
+    # "idiv" and "imod" round down, and give 0 for division by 0
+    **dict.fromkeys(("iadd", "isub", "imul", "idiv", "imod", "ineg", "iabs", "imax", "imin"), "i"),
     **dict.fromkeys(("wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar"), "w"),
     **dict.fromkeys((*COMPARISONS, "ilt", "ile", "igt", "ige", "ieq", "ine", "wlt", "weq", "and", "or", "not"), "b"),
     "bits": "w",  # f -> w, the same bits
@@ -31,7 +32,7 @@ RESULTS = {
     "btoi": "i",
     "itob": "b",  # not zero
     "wtof": "f",
-    "ftow": "w",
+    "ftow": "w",  # towards zero; of numbers smaller than 2^51, or 2^22 in "f32"
     "itow": "w",
     "wtoi": "i",
 }

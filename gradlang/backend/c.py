@@ -1,0 +1,218 @@
+"""The loop form as C: one file that needs nothing but a C11 compiler and libm.
+
+A kernel becomes `void name(double *restrict ..., int64_t ..., double ...)`: its buffers, sizes and numbers in order. Bits of
+reals are moved by memcpy, and constants are written in base 16 unless they are short, so that every bit is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from gradlang.backend.c_ops import HELPERS, TEMPLATES, literal, types
+from gradlang.backend.llvm_ops import Width
+from gradlang.backend.units import Opened, drive, live, needed
+from gradlang.loops.ir import (
+    Buffer,
+    Cell,
+    Declare,
+    For,
+    Function,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Read,
+    Statement,
+    Store,
+    Update,
+    Value,
+)
+
+RESERVED = frozenset(
+    "auto bool break case char const continue default do double else enum extern false float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch true typedef union unsigned void volatile while "
+    "asm main NAN INFINITY fabs sqrt floor ceil rint copysign fma fabsf sqrtf floorf ceilf rintf copysignf fmaf isnan memcpy "
+    "int32_t int64_t uint32_t uint64_t linux unix i386".split()
+)
+STEMS = {"f": "t", "w": "w", "i": "k", "b": "c"}
+
+
+class Scope:
+    """The names of one function, each near to its hint."""
+
+    def __init__(self) -> None:
+        self.taken = set(RESERVED)
+        self.count = 0
+
+    def name(self, hint: str) -> str:
+        stem = re.sub(r"[^A-Za-z0-9_]", "_", hint).strip("_") or "v"
+        if stem[0].isdigit() or stem.startswith("gl_"):
+            stem = f"v_{stem}"
+        made = stem
+        while made in self.taken:
+            self.count += 1
+            made = f"{stem}_{self.count}" if stem[-1].isdigit() else f"{stem}{self.count}"
+        self.taken.add(made)
+        return made
+
+
+class Body:
+    """The statements of one function."""
+
+    def __init__(self, width: Width, helpers: dict[str, None], scope: Scope) -> None:
+        self.width, self.helpers, self.scope = width, helpers, scope
+        self.types = types(width)
+        self.names: dict[Value, str] = {}
+        self.cells: dict[Cell, str] = {}
+        self.buffers: dict[Buffer, str] = {}
+        self.locals: list[str] = []
+        self.lines: list[str] = []
+        self.indent = "    "
+        self.live: tuple[set[Value], set[Cell]] = (set(), set())
+
+    def line(self, text: str) -> None:
+        self.lines.append(self.indent + text)
+
+    def at(self, value: Value) -> str:
+        return literal(value.type, value.const, self.width) if value.const is not None else self.names[value]
+
+    def run(self, body: Sequence[Statement], results: Sequence[Value] = ()) -> None:
+        self.live = live(body, results)
+        drive(body, self.statement)
+
+    def bind(self, value: Value, text: str) -> None:
+        if value in self.live[0]:
+            name = self.names[value] = self.scope.name(value.hint or STEMS[value.type])
+            self.line(f"const {self.types[value.type]} {name} = {text};")
+
+    def statement(self, s: Statement) -> Opened | None:
+        match s:
+            case Let():
+                if s.value in self.live[0]:
+                    self.bind(s.value, self.let(s))
+            case Load():
+                if s.value in self.live[0]:
+                    entry = f"{self.buffer(s.buffer)}[{self.at(s.index)}]"
+                    self.bind(s.value, f"{entry} != 0" if s.buffer.kind == "b" else entry)
+            case Store():
+                stored = {"s": "(int32_t)", "b": "(unsigned char)"}.get(s.buffer.kind, "")
+                self.line(f"{self.buffer(s.buffer)}[{self.at(s.index)}] = {stored}{self.at(s.value)};")
+            case Declare():
+                if s.cell in self.live[1]:
+                    name = self.cells[s.cell] = self.scope.name(s.cell.hint or "sum")
+                    self.line(f"{self.types[s.cell.type]} {name} = {self.at(s.start)};")
+            case Read():
+                self.bind(s.value, self.cells.get(s.cell, ""))
+            case Update():
+                if s.cell in self.live[1]:
+                    self.update(s)
+            case For():
+                return self.loop(s)
+            case If():
+                return self.branch(s)
+        return None
+
+    def update(self, s: Update) -> None:
+        cell, value = self.cells[s.cell], self.at(s.value)
+        self.line(f"{cell} = {self.template(s.op, [cell, value]) if s.op else value};")
+
+    def loop(self, s: For) -> Opened:
+        counter = self.names[s.counter] = self.scope.name(s.counter.hint or "i")
+        self.line(f"for (int64_t {counter} = {self.at(s.start)}; {counter} < {self.at(s.stop)}; {counter}++) {{")
+        self.indent += "    "
+        yield from s.body
+        self.indent = self.indent[:-4]
+        self.line("}")
+
+    def branch(self, s: If) -> Opened:
+        self.line(f"if ({self.at(s.condition)}) {{")
+        self.indent += "    "
+        yield from s.then
+        if s.otherwise:
+            self.lines.append(f"{self.indent[:-4]}}} else {{")
+            yield from s.otherwise
+        self.indent = self.indent[:-4]
+        self.line("}")
+
+    def buffer(self, buffer: Buffer) -> str:
+        if buffer not in self.buffers:
+            name = self.buffers[buffer] = self.scope.name(buffer.name)
+            self.locals.append(f"    {stored(buffer, self.types)} {name}[{buffer.local}];")
+        return self.buffers[buffer]
+
+    def let(self, s: Let) -> str:
+        args = [self.at(a) for a in s.args]
+        if s.op == "call":
+            return f"{symbol(s.function)}({', '.join(args)})"
+        return self.template(s.op, args)
+
+    def template(self, op: str, args: list[str]) -> str:
+        template, helper = TEMPLATES[op]
+        if helper:
+            self.helpers[helper] = None
+        suffix = "f" if self.width == "f32" else ""
+        return template.format(*args, s=suffix, real=self.types["f"], word=self.types["w"], signed=self.types["signed"])
+
+
+def stored(buffer: Buffer, kinds: dict[str, str]) -> str:
+    return {"s": "int32_t", "b": "unsigned char"}.get(buffer.kind) or kinds[buffer.kind]
+
+
+def symbol(function: str) -> str:
+    return f"gl_{function}"
+
+
+def function_text(width: Width, helpers: dict[str, None], name: str, function: Function) -> str:
+    scope = Scope()
+    body = Body(width, helpers, scope)
+    for p in function.params:
+        body.names[p] = scope.name(p.hint or "x")
+    body.run(function.body, (function.result,))
+    head = ", ".join(f"{body.types[p.type]} {body.names[p]}" for p in function.params)
+    lines = [f"/* {line.replace('*/', '* /').strip()} */" for line in function.doc.splitlines() if line.strip()]
+    lines += [f"static inline {body.types[function.result.type]} {symbol(name)}({head or 'void'}) {{", *body.locals]
+    lines += [f"    (void){body.names[p]};" for p in function.params if p not in body.live[0]]
+    return "\n".join([*lines, *body.lines, f"    return {body.at(function.result)};", "}"])
+
+
+def kernel_text(width: Width, helpers: dict[str, None], kernel: Kernel) -> str:
+    scope = Scope()
+    scope.taken.add(kernel.name)
+    body = Body(width, helpers, scope)
+    head = []
+    for b in kernel.buffers:
+        name = body.buffers[b] = scope.name(b.name)
+        head.append(f"{'' if b.writable else 'const '}{stored(b, body.types)} *restrict {name}")
+    for p in (*kernel.sizes, *kernel.numbers):
+        name = body.names[p] = scope.name(p.hint or ("n" if p.type == "i" else "x"))
+        head.append(f"{body.types[p.type]} {name}")
+    body.run(kernel.body)
+    used = {b for b in kernel.buffers if any(f"{body.buffers[b]}[" in line for line in body.lines)}
+    unused = [body.buffers[b] for b in kernel.buffers if b not in used]
+    unused += [body.names[p] for p in (*kernel.sizes, *kernel.numbers) if p not in body.live[0]]
+    lines = [f"void {kernel.name}({', '.join(head) or 'void'}) {{", *body.locals, *(f"    (void){name};" for name in unused)]
+    return "\n".join([*lines, *body.lines, "}"])
+
+
+def unit_text(kernels: Sequence[Kernel], width: Width, functions: Callable[[str], Function]) -> str:
+    """Kernels and all functions that they need, as one C file; `functions` gives a function by its name.
+
+    Raises ValueError if functions call each other in a circle.
+    """
+    helpers: dict[str, None] = {}
+    parts = [function_text(width, helpers, name, f) for name, f in needed(kernels, functions)]
+    for kernel in kernels:
+        head = kernel_text(width, helpers, kernel)
+        parts.append(head)
+    prototypes = [part.split(" {\n", 1)[0] + ";" for part in parts if part.startswith("void ")]
+    kinds = types(width)
+    suffix = "f" if width == "f32" else ""
+    shared = [
+        HELPERS[h].format(s=suffix, S=suffix.upper(), real=kinds["f"], word=kinds["w"], signed=kinds["signed"])
+        for h in HELPERS
+        if h in helpers
+    ]
+    top = "/* C11; cc -O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math -lm */"
+    includes = "#include <math.h>\n#include <stdint.h>\n#include <string.h>"
+    return "\n\n".join([top, includes, *shared, "\n".join(prototypes), *parts]) + "\n"

@@ -1,0 +1,322 @@
+"""Functions that Python calls directly, as LLVM text next to the kernels.
+
+An entry has the C signature of METH_FASTCALL: it takes Python objects apart, runs one kernel and makes Python objects of the
+results. All of CPython that it uses comes through the table `@python`, which the loader fills (`TABLE` says with what), so
+that the text names no symbol outside itself and its object code can be kept in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gradlang.backend.llvm_ops import Unit
+from gradlang.backend.llvm_python import common, slot, text_constant
+from gradlang.loops.ir import Buffer, Kernel, Value
+
+KINDS = {"i": ("int64", 8, "l", "q"), "s": ("int32", 4, "i", "l"), "b": ("bool", 1, "?", "?")}  # letters of the formats
+REALS = {"f64": ("float64", 8, "d", "d"), "f32": ("float32", 4, "f", "f")}
+RELEASE_AT = 50_000  # nanoseconds of work from which other threads may run meanwhile
+VIEW = 80  # bytes of a Py_buffer
+Returns = int | tuple["Returns", ...] | dict[str, "Returns"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """How a kernel is called from Python.
+
+    Positional arguments, in order: for each buffer of the kernel an array, or its entries as single numbers if it is in
+    `packed`, or nothing if it is in `results`; then its sizes as ints, its numbers as floats, and at the end an int, the
+    estimated work in nanoseconds, if `works`. Single numbers and results lie in arrays of the kernel's own on the stack, with
+    as many entries as given here. `lengths` has for each buffer the fewest entries that its array must have, as factors;
+    a size that is a factor must not be negative. `returns` is built of results, which are counted through all buffers.
+    """
+
+    name: str
+    kernel: Kernel
+    lengths: dict[Buffer, tuple[int | Value, ...]] = field(default_factory=dict)
+    packed: dict[Buffer, int] = field(default_factory=dict)
+    results: dict[Buffer, int] = field(default_factory=dict)
+    returns: Returns = None
+    works: bool = False
+
+    def labels(self) -> list[str]:
+        """The keys of the dicts of the result, in the order of the table that the loader fills."""
+        found: dict[str, None] = {}
+        waiting = [self.returns]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, dict):
+                found.update(dict.fromkeys(part))
+            waiting += part.values() if isinstance(part, dict) else part if isinstance(part, tuple) else ()
+        return list(found)
+
+    def keys_symbol(self) -> str:
+        return f"keys.{self.name}"
+
+
+class EntryText:
+    """Writes one entry."""
+
+    def __init__(self, unit: Unit, entry: Entry) -> None:
+        self.unit, self.entry, self.kernel = unit, entry, entry.kernel
+        self.constants: list[str] = []
+        self.slots: list[str] = []
+        self.lines: list[str] = []
+        self.count = 0
+        self.taken = 0  # arguments
+        self.views: list[str] = []
+        self.sizes: dict[Value, str] = {}
+
+    # ------------------------------------------------------------ writing
+    def fresh(self, stem: str = "%t") -> str:
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    def emit(self, text: str) -> str:
+        name = self.fresh()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def python(self, name: str, kind: str, *args: str) -> str:
+        """The call of a function of the C API; arguments with their types."""
+        function = self.emit(f"load ptr, ptr {slot(name)}")
+        call = f"call {kind} {function}({', '.join(args)})"
+        if kind == "void":
+            self.lines.append(f"  {call}")
+            return ""
+        return self.emit(call)
+
+    def unless(self, bad: str, to: str = "fail") -> None:
+        """Go on unless a condition holds."""
+        label = self.fresh("go")
+        self.lines += [f"  br i1 {bad}, label %{to}, label %{label}", f"{label}:"]
+
+    def constant(self, text: str) -> str:
+        name = f"text.{self.entry.name}.{len(self.constants)}"
+        self.constants.append(text_constant(name, text))
+        return f"@{name}"
+
+    # ---------------------------------------------------------- arguments
+    def argument(self) -> str:
+        at = self.emit(f"getelementptr inbounds ptr, ptr %args, i64 {self.taken}")
+        self.taken += 1
+        return self.emit(f"load ptr, ptr {at}")
+
+    def checked(self, value: str, kind: str, sign: str) -> str:
+        """A number that Python gave: minus one may say that there is an exception."""
+        suspect, fine = self.fresh("suspect"), self.fresh("go")
+        minus = self.emit(f"{sign} {kind} {value}, {'-1.0' if kind == 'double' else '-1'}")
+        self.lines += [f"  br i1 {minus}, label %{suspect}, label %{fine}", f"{suspect}:"]
+        error = self.python("PyErr_Occurred", "ptr")
+        none = self.emit(f"icmp eq ptr {error}, null")
+        self.lines += [f"  br i1 {none}, label %{fine}, label %fail", f"{fine}:"]
+        return value
+
+    def whole(self) -> str:
+        exception = self.emit(f"load ptr, ptr {slot('OverflowError')}")
+        given = self.argument()
+        return self.checked(self.python("PyNumber_AsSsize_t", "i64", f"ptr {given}", f"ptr {exception}"), "i64", "icmp eq")
+
+    def real(self) -> str:
+        given = self.argument()
+        value = self.checked(self.python("PyFloat_AsDouble", "double", f"ptr {given}"), "double", "fcmp oeq")
+        return value if self.unit.width == "f64" else self.emit(f"fptrunc double {value} to float")
+
+    def truth(self) -> str:
+        given = self.argument()
+        value = self.checked(self.python("PyObject_IsTrue", "i32", f"ptr {given}"), "i32", "icmp eq")
+        return self.emit(f"trunc i32 {value} to i8")
+
+    def stack(self, buffer: Buffer, count: int) -> str:
+        name = self.fresh("%stack")
+        self.slots.append(f"  {name} = alloca [{max(count, 1)} x {self.unit.stored[buffer.kind]}], align 32")
+        return name
+
+    def single(self, buffer: Buffer, count: int) -> str:
+        """Numbers that are given one by one, as an array."""
+        name, kind = self.stack(buffer, count), self.unit.stored[buffer.kind]
+        for k in range(count):
+            value = self.real() if buffer.kind == "f" else self.truth() if buffer.kind == "b" else self.whole()
+            if buffer.kind == "s":
+                value = self.emit(f"trunc i64 {value} to i32")
+            at = self.emit(f"getelementptr inbounds {kind}, ptr {name}, i64 {k}")
+            self.lines.append(f"  store {kind} {value}, ptr {at}")
+        return name
+
+    def needed(self, buffer: Buffer) -> str:
+        total = "1"
+        self.unit.declared["declare {i64, i1} @llvm.smul.with.overflow.i64(i64, i64)"] = None
+        for factor in self.entry.lengths[buffer]:
+            text = str(factor) if isinstance(factor, int) else self.sizes[factor]
+            if total == "1":
+                total = text
+                continue
+            both = self.emit(f"call {{i64, i1}} @llvm.smul.with.overflow.i64(i64 {total}, i64 {text})")
+            over = self.emit(f"extractvalue {{i64, i1}} {both}, 1")
+            product = self.emit(f"extractvalue {{i64, i1}} {both}, 0")
+            total = self.emit(f"select i1 {over}, i64 {2**63 - 1}, i64 {product}")
+        return total
+
+    def array(self, buffer: Buffer, given: str) -> str:
+        name, size, first, second = REALS[self.unit.width] if buffer.kind == "f" else KINDS[buffer.kind]
+        view, out = self.fresh("%view"), self.fresh("%out")
+        self.slots += [f"  {view} = alloca [{VIEW} x i8], align 8", f"  {out} = alloca ptr"]
+        owner = f"{view}.owner"
+        self.slots += [f"  {owner} = getelementptr inbounds i8, ptr {view}, i64 8", f"  store ptr null, ptr {owner}"]
+        self.views.append(view)
+        need = self.needed(buffer)
+        kind = self.emit(f"load ptr, ptr {slot(name)}")
+        status = self.emit(
+            f"call i32 @array(ptr {given}, i64 {need}, ptr {kind}, i64 {size}, i32 {ord(first)}, i32 {ord(second)}, "
+            f"i32 {int(buffer.writable)}, ptr {view}, ptr {out}, ptr {self.constant(buffer.name)}, ptr {self.constant(name)})"
+        )
+        self.unless(self.emit(f"icmp ne i32 {status}, 0"))
+        return self.emit(f"load ptr, ptr {out}")
+
+    # ------------------------------------------------------------ results
+    def release(self) -> Iterator[str]:
+        for view in self.views:
+            owner, let_go, kept = self.fresh(), self.fresh("release"), self.fresh("released")
+            here, function = self.fresh(), self.fresh()
+            yield f"  {owner} = load ptr, ptr {view}.owner"
+            yield f"  {here} = icmp eq ptr {owner}, null"
+            yield f"  br i1 {here}, label %{kept}, label %{let_go}"
+            yield f"{let_go}:"
+            yield f"  {function} = load ptr, ptr {slot('PyBuffer_Release')}"
+            yield f"  call void {function}(ptr {view})"
+            yield f"  br label %{kept}"
+            yield f"{kept}:"
+
+    def leaf(self, k: int, places: Sequence[tuple[Buffer, str, int]]) -> str:
+        """A new Python number of the k-th result."""
+        buffer, name, at = places[k]
+        kind = self.unit.stored[buffer.kind]
+        value = self.emit(f"load {kind}, ptr {self.emit(f'getelementptr inbounds {kind}, ptr {name}, i64 {at}')}")
+        if buffer.kind == "f":
+            if kind == "float":
+                value = self.emit(f"fpext float {value} to double")
+            return self.python("PyFloat_FromDouble", "ptr", f"double {value}")
+        if buffer.kind == "b":
+            return self.python("PyBool_FromLong", "ptr", f"i64 {self.emit(f'zext i8 {value} to i64')}")
+        if buffer.kind == "s":
+            value = self.emit(f"sext i32 {value} to i64")
+        return self.python("PyLong_FromSsize_t", "ptr", f"i64 {value}")
+
+    def made(self, part: Returns, places: Sequence[tuple[Buffer, str, int]]) -> str:
+        if isinstance(part, int):
+            return self.leaf(part, places)
+        if isinstance(part, tuple):
+            return self.python("PyTuple_New", "ptr", f"i64 {len(part)}")
+        return self.python("PyDict_New", "ptr")
+
+    def result(self, places: Sequence[tuple[Buffer, str, int]]) -> str:
+        """Containers first, each put into its own one before it is filled: so whatever fails, the outermost holds all."""
+        entry = self.entry
+        if entry.returns is None:
+            none = self.emit(f"load ptr, ptr {slot('None')}")
+            self.python("Py_IncRef", "void", f"ptr {none}")
+            return none
+        whole = self.made(entry.returns, places)
+        self.unless(self.emit(f"icmp eq ptr {whole}, null"), "nothing")
+        keys = {key: k for k, key in enumerate(entry.labels())}
+        waiting: list[tuple[str, Returns]] = [(whole, entry.returns)]
+        self.lines.append(f"  store ptr {whole}, ptr %whole")
+        while waiting:
+            holder, parts = waiting.pop()
+            if isinstance(parts, tuple):
+                for k, part in enumerate(parts):
+                    new = self.made(part, places)
+                    self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
+                    status = self.python("PyTuple_SetItem", "i32", f"ptr {holder}", f"i64 {k}", f"ptr {new}")
+                    self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
+                    waiting.append((new, part))
+            elif isinstance(parts, dict):
+                for name, part in parts.items():
+                    new = self.made(part, places)
+                    self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
+                    at = self.emit(f"getelementptr inbounds ptr, ptr @{entry.keys_symbol()}, i64 {keys[name]}")
+                    key = self.emit(f"load ptr, ptr {at}")
+                    status = self.python("PyDict_SetItem", "i32", f"ptr {holder}", f"ptr {key}", f"ptr {new}")
+                    self.python("Py_DecRef", "void", f"ptr {new}")
+                    self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
+                    waiting.append((new, part))
+        return whole
+
+    # -------------------------------------------------------------- whole
+    def arguments(self) -> tuple[list[str], list[tuple[Buffer, str, int]], str]:
+        """What the kernel is given, the places of the results, and the work. Sizes are read before the arrays, since
+        the lengths of these depend on them."""
+        entry, kernel = self.entry, self.kernel
+        places: list[tuple[Buffer, str, int]] = []
+        given: dict[Buffer, str] = {}
+        objects: list[tuple[Buffer, str]] = []
+        for b in kernel.buffers:
+            if b in entry.results:
+                given[b] = self.stack(b, entry.results[b])
+                places += [(b, given[b], k) for k in range(entry.results[b])]
+            elif b in entry.packed:
+                given[b] = self.single(b, entry.packed[b])
+            else:
+                objects.append((b, self.argument()))
+        factors = {f for parts in entry.lengths.values() for f in parts if isinstance(f, Value)}
+        for size in kernel.sizes:
+            self.sizes[size] = self.whole()
+            if size in factors:
+                self.nonnegative(size)
+        numbers = [self.real() for _ in kernel.numbers]
+        work = self.whole() if entry.works else ""
+        for b, o in objects:
+            given[b] = self.array(b, o)
+        passed = [f"ptr {given[b]}" for b in kernel.buffers] + [f"i64 {self.sizes[s]}" for s in kernel.sizes]
+        return [*passed, *(f"{self.unit.real} {n}" for n in numbers)], places, work
+
+    def nonnegative(self, size: Value) -> None:
+        bad, good = self.fresh("bad"), self.fresh("go")
+        negative = self.emit(f"icmp slt i64 {self.sizes[size]}, 0")
+        self.lines += [f"  br i1 {negative}, label %{bad}, label %{good}", f"{bad}:"]
+        self.error("ValueError", "@negative", f"ptr {self.constant(size.hint or 'size')}")
+        self.lines += ["  br label %fail", f"{good}:"]
+
+    def error(self, exception: str, message: str, *args: str) -> None:
+        function = self.emit(f"load ptr, ptr {slot('PyErr_Format')}")
+        kind = self.emit(f"load ptr, ptr {slot(exception)}")
+        self.emit(f"call ptr (ptr, ptr, ...) {function}({', '.join([f'ptr {kind}', f'ptr {message}', *args])})")
+
+    def run(self) -> str:
+        entry = self.entry
+        given, places, work = self.arguments()
+        call = f"  call void @{self.kernel.name}({', '.join(given)})"
+        if work:
+            long, short, done = self.fresh("long"), self.fresh("short"), self.fresh("done")
+            self.lines += [
+                f"  br i1 {self.emit(f'icmp sge i64 {work}, {RELEASE_AT}')}, label %{long}, label %{short}",
+                f"{long}:",
+            ]
+            state = self.python("PyEval_SaveThread", "ptr")
+            self.lines.append(call)
+            self.python("PyEval_RestoreThread", "void", f"ptr {state}")
+            self.lines += [f"  br label %{done}", f"{short}:", call, f"  br label %{done}", f"{done}:"]
+        else:
+            self.lines.append(call)
+        self.lines += self.release()
+        self.lines.append(f"  ret ptr {self.result(places)}")
+        body = self.lines
+        self.lines = ["miscounted:"]
+        self.error("TypeError", "@wrong.count", f"i64 {self.taken}", "i64 %count")
+        self.lines += ["  ret ptr null", "fail:", *self.release(), "  ret ptr null"]
+        self.lines += ["drop:", f"  %dropped = load ptr, ptr %whole\n  %drops = load ptr, ptr {slot('Py_DecRef')}"]
+        self.lines += ["  call void %drops(ptr %dropped)", "  br label %nothing", "nothing:", "  ret ptr null", "}"]
+        head = [
+            f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
+            *("entry:", "  %whole = alloca ptr", *self.slots, f"  %counted = icmp eq i64 %count, {self.taken}"),
+            *("  br i1 %counted, label %start, label %miscounted", "start:"),
+        ]
+        keys = len(entry.labels())
+        tables = [f"@{entry.keys_symbol()} = global [{keys} x ptr] zeroinitializer"] if keys else []
+        return "\n".join([*tables, *self.constants, *head, *body, *self.lines]) + "\n"
+
+
+def entries_text(unit: Unit, entries: Sequence[Entry]) -> str:
+    """The text of entries, to be put into the unit of their kernels."""
+    return "\n".join([common(), *(EntryText(unit, e).run() for e in entries)]) if entries else ""

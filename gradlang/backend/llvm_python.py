@@ -1,0 +1,129 @@
+"""What entries have in common: the table of CPython's functions and objects, and the reading of arrays.
+
+An array that is exactly an ndarray of the wanted type, contiguous, aligned and large enough is read where NumPy's C API has
+its fields; anything else goes through the buffer protocol, which also makes the errors.
+"""
+
+from __future__ import annotations
+
+TABLE = (  # functions of the C API, then objects
+    *("PyErr_Occurred", "PyErr_Format", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyNumber_AsSsize_t", "PyLong_FromSsize_t"),
+    *("PyObject_IsTrue", "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyDict_New", "PyDict_SetItem"),
+    *("PyObject_GetBuffer", "PyBuffer_Release", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef"),
+    *("None", "TypeError", "ValueError", "OverflowError", "ndarray", "float64", "float32", "int64", "int32", "bool"),
+)
+FUNCTIONS = TABLE[: TABLE.index("None")]
+
+
+def slot(name: str) -> str:
+    return f"getelementptr inbounds ([{len(TABLE)} x ptr], ptr @python, i64 0, i64 {TABLE.index(name)})"
+
+
+def field_of(target: str, kind: str, base: str, offset: int) -> str:
+    return f"  {target}.at = getelementptr inbounds i8, ptr {base}, i64 {offset}\n  {target} = load {kind}, ptr {target}.at"
+
+
+def text_constant(name: str, text: str) -> str:
+    raw = text.encode() + b"\0"
+    inside = "".join(chr(c) if 32 <= c < 127 and c not in (34, 92) else f"\\{c:02X}" for c in raw)
+    return f'@{name} = private unnamed_addr constant [{len(raw)} x i8] c"{inside}"'
+
+
+def common() -> str:
+    """The table and the functions that all entries of a text share."""
+    wrong_type, too_short = "argument %s must be an array of %s", "argument %s has %zd entries, and at least %zd are needed"
+    return f"""
+@python = global [{len(TABLE)} x ptr] zeroinitializer
+{text_constant("wrong.type", wrong_type)}
+{text_constant("too.short", too_short)}
+{text_constant("wrong.count", "%zd arguments are needed, not %zd")}
+{text_constant("negative", "argument %s must not be negative")}
+
+; 0 and the address of the data in %out, or 1 and a Python exception. A view with an owner has to be released.
+define internal i32 @array(ptr %o, i64 %need, ptr %type, i64 %size, i32 %first, i32 %second, i32 %write, ptr %view, ptr %out,
+                           ptr %name, ptr %typename) nounwind noinline {{
+entry:
+{field_of("%class", "ptr", "%o", 8)}
+  %ndarray = load ptr, ptr {slot("ndarray")}
+  %plain = icmp eq ptr %class, %ndarray
+  br i1 %plain, label %numpy, label %other
+numpy:
+{field_of("%descr", "ptr", "%o", 56)}
+{field_of("%flags", "i32", "%o", 64)}
+  %asked = mul i32 %write, {0x400}
+  %wanted = or i32 %asked, {0x101}
+  %present = and i32 %flags, %wanted
+  %good.flags = icmp eq i32 %present, %wanted
+  %good.type = icmp eq ptr %descr, %type
+  %good = and i1 %good.flags, %good.type
+{field_of("%nd", "i32", "%o", 24)}
+{field_of("%dims", "ptr", "%o", 32)}
+  br i1 %good, label %count, label %other
+count:
+  %k = phi i32 [ 0, %numpy ], [ %k.next, %times ]
+  %total = phi i64 [ 1, %numpy ], [ %total.next, %times ]
+  %more = icmp slt i32 %k, %nd
+  br i1 %more, label %times, label %counted
+times:
+  %dim.at = getelementptr inbounds i64, ptr %dims, i32 %k
+  %dim = load i64, ptr %dim.at
+  %total.next = mul i64 %total, %dim
+  %k.next = add i32 %k, 1
+  br label %count
+counted:
+  %enough = icmp sge i64 %total, %need
+  br i1 %enough, label %fast, label %short
+fast:
+{field_of("%data", "ptr", "%o", 16)}
+  store ptr %data, ptr %out
+  ret i32 0
+other:
+  %get = load ptr, ptr {slot("PyObject_GetBuffer")}
+  %mode = or i32 %write, 12
+  %status = call i32 %get(ptr %o, ptr %view, i32 %mode)
+  %got = icmp eq i32 %status, 0
+  br i1 %got, label %check, label %failed
+failed:
+  %owner.at = getelementptr inbounds i8, ptr %view, i64 8
+  store ptr null, ptr %owner.at
+  ret i32 1
+check:
+{field_of("%format", "ptr", "%view", 40)}
+{field_of("%itemsize", "i64", "%view", 24)}
+  %formatted = icmp ne ptr %format, null
+  br i1 %formatted, label %letters, label %mismatch
+letters:
+  %letter.byte = load i8, ptr %format
+  %letter = zext i8 %letter.byte to i32
+  %ended.at = getelementptr inbounds i8, ptr %format, i64 1
+  %ended.byte = load i8, ptr %ended.at
+  %is.first = icmp eq i32 %letter, %first
+  %is.second = icmp eq i32 %letter, %second
+  %is.letter = or i1 %is.first, %is.second
+  %is.size = icmp eq i64 %itemsize, %size
+  %is.ended = icmp eq i8 %ended.byte, 0
+  %is.both = and i1 %is.letter, %is.size
+  %matches = and i1 %is.both, %is.ended
+  br i1 %matches, label %length, label %mismatch
+mismatch:
+  %fail = load ptr, ptr {slot("PyErr_Format")}
+  %typeerror = load ptr, ptr {slot("TypeError")}
+  call ptr (ptr, ptr, ...) %fail(ptr %typeerror, ptr @wrong.type, ptr %name, ptr %typename)
+  ret i32 1
+length:
+{field_of("%bytes", "i64", "%view", 16)}
+  %entries = sdiv i64 %bytes, %size
+  %long = icmp sge i64 %entries, %need
+  br i1 %long, label %slow, label %short
+slow:
+{field_of("%buf", "ptr", "%view", 0)}
+  store ptr %buf, ptr %out
+  ret i32 0
+short:
+  %has = phi i64 [ %total, %counted ], [ %entries, %length ]
+  %raise = load ptr, ptr {slot("PyErr_Format")}
+  %valueerror = load ptr, ptr {slot("ValueError")}
+  call ptr (ptr, ptr, ...) %raise(ptr %valueerror, ptr @too.short, ptr %name, i64 %has, i64 %need)
+  ret i32 1
+}}
+"""

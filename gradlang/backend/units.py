@@ -1,0 +1,126 @@
+"""What every printer of the loop form needs: the order of functions, and statements one after another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Statement, Store, Update, Value
+
+Opened = Iterator[Statement]
+
+
+def drive(body: Sequence[Statement], one: Callable[[Statement], Opened | None]) -> None:
+    """Give every statement to `one`. For a block it returns a generator that writes the head, yields the statements inside,
+    and writes the end. Blocks may be nested to any depth."""
+    stack: list[Opened] = [iter(body)]
+    while stack:
+        for statement in stack[-1]:
+            opened = one(statement)
+            if opened is not None:
+                stack.append(opened)
+                break
+        else:
+            stack.pop()
+
+
+def statements(body: Sequence[Statement]) -> Iterator[Statement]:
+    """All statements, those of the blocks included."""
+    stack = [iter(body)]
+    while stack:
+        for statement in stack[-1]:
+            yield statement
+            if isinstance(statement, For):
+                stack.append(iter(statement.body))
+                break
+            if isinstance(statement, If):
+                stack.append(iter([*statement.then, *statement.otherwise]))
+                break
+        else:
+            stack.pop()
+
+
+def called(body: Sequence[Statement]) -> list[str]:
+    """The names of the functions that a body calls itself, each once, in order."""
+    return list(dict.fromkeys(s.function for s in statements(body) if isinstance(s, Let) and s.op == "call"))
+
+
+def needed(kernels: Sequence[Kernel], functions: Callable[[str], Function]) -> list[tuple[str, Function]]:
+    """The functions that kernels call and those that these call, every one after what it calls itself.
+
+    Raises ValueError if functions call each other in a circle.
+    """
+    found: dict[str, Function] = {}
+    inner: dict[str, list[str]] = {}
+    waiting = [name for kernel in kernels for name in called(kernel.body)]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = functions(name)
+            inner[name] = called(found[name].body)
+            waiting += inner[name]
+    callers: dict[str, list[str]] = {name: [] for name in found}
+    open_calls = {name: len(names) for name, names in inner.items()}
+    for name, names in inner.items():
+        for other in names:
+            callers[other].append(name)
+    order = sorted(name for name, count in open_calls.items() if not count)
+    for name in order:  # grows while it is walked
+        for caller in callers[name]:
+            open_calls[caller] -= 1
+            if not open_calls[caller]:
+                order.append(caller)
+    if len(order) < len(found):
+        raise ValueError(f"these functions call each other: {', '.join(sorted(set(found) - set(order)))}")
+    return [(name, found[name]) for name in order]
+
+
+def summed_products(body: Sequence[Statement]) -> set[Value]:
+    """Products that are only added to a running sum: their rounding is as free as the order of the sum."""
+    products: set[Value] = set()
+    uses: Counter[Value] = Counter()
+    added: Counter[Value] = Counter()
+    for s in statements(body):
+        if isinstance(s, Let) and s.op == "mul":
+            products.add(s.value)
+        (added if isinstance(s, Update) and s.op == "add" else uses).update(operands(s))
+    return {p for p in products if added[p] == 1 and not uses[p]}
+
+
+def live(body: Sequence[Statement], results: Sequence[Value] = ()) -> tuple[set[Value], set[Cell]]:
+    """The values and cells that something comes of. All others may be left out, together with what updates them."""
+    flat = list(statements(body))
+    cells = {s.cell for s in flat if isinstance(s, Read)}
+    while True:
+        values = set(results)
+        for s in reversed(flat):  # what uses a value stands after it
+            if isinstance(s, Let | Load | Read):
+                if s.value in values:
+                    values.update(operands(s))
+            elif not isinstance(s, Declare | Update) or s.cell in cells:
+                values.update(operands(s))
+        read = {s.cell for s in flat if isinstance(s, Read) and s.value in values}
+        if read == cells:
+            return values, cells
+        cells = read
+
+
+def operands(s: Statement) -> tuple[Value, ...]:
+    """The values that a statement uses itself, not those that its blocks use."""
+    match s:
+        case Let():
+            return s.args
+        case Load():
+            return (s.index,)
+        case Store():
+            return (s.index, s.value)
+        case Declare():
+            return (s.start,)
+        case Update():
+            return (s.value,)
+        case For():
+            return (s.start, s.stop)
+        case If():
+            return (s.condition,)
+        case Read():
+            return ()

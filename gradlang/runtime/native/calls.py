@@ -1,0 +1,106 @@
+"""Entries as Python functions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradlang.backend.llvm import unit_text
+from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.llvm_ops import Width
+from gradlang.backend.llvm_python import FUNCTIONS, TABLE
+from gradlang.loops.ir import Function
+from gradlang.runtime.native.engine import Library, load, target
+
+METH_FASTCALL = 0x80
+
+
+class Definition(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+
+
+class Held:
+    """What a function needs as long as it lives; it is the function's `__self__`."""
+
+    __slots__ = ("definition", "keys", "library")
+
+    def __init__(self, library: Library, definition: Definition, keys: list[str]) -> None:
+        self.library, self.definition, self.keys = library, definition, keys
+
+
+@functools.cache
+def table() -> tuple[Any, tuple[object, ...]]:
+    """The addresses that entries use, and the objects that must live."""
+    objects: dict[str, object] = {
+        "None": None,
+        "TypeError": TypeError,
+        "ValueError": ValueError,
+        "OverflowError": OverflowError,
+        "ndarray": np.ndarray,
+        **{name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")},
+    }
+    places = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in FUNCTIONS]
+    places += [id(objects[name]) for name in TABLE[len(FUNCTIONS) :]]
+    if not numpy_is_as_expected():
+        places[TABLE.index("ndarray")] = 0  # no object has this class: all arrays go through the buffer protocol
+    return (ctypes.c_void_p * len(places))(*places), tuple(objects.values())
+
+
+def numpy_is_as_expected() -> bool:
+    """Whether an array's fields lie where NumPy's C API has had them since 1.7."""
+    probe = np.zeros((3, 5))
+    if sys.getsizeof(object()) != 16 or type(probe).__basicsize__ < 72:
+        return False
+    at = id(probe)
+    data, dims, descr = (ctypes.c_void_p.from_address(at + k).value for k in (16, 32, 56))
+    nd, flags = (ctypes.c_int.from_address(at + k).value for k in (24, 64))
+    if (data, nd, descr, flags) != (probe.ctypes.data, 2, id(probe.dtype), probe.flags.num) or not dims:
+        return False
+    return list((ctypes.c_int64 * 2).from_address(dims)) == [3, 5]
+
+
+def bind(library: Library, entry: Entry) -> Callable[..., Any]:
+    """An entry as a Python function, which keeps the library in memory. `library` must have been loaded with the names
+    `exports(entry)`.
+
+    The function raises TypeError for a wrong number of arguments or the wrong kind of array, ValueError for arrays that are
+    too short, not contiguous or not writable, and what the conversion of a number raises.
+    """
+    places, _ = table()
+    ctypes.memmove(library["python"], places, ctypes.sizeof(places))
+    keys = [sys.intern(key) for key in entry.labels()]
+    if keys:
+        made = (ctypes.c_void_p * len(keys))(*map(id, keys))
+        ctypes.memmove(library[entry.keys_symbol()], made, ctypes.sizeof(made))
+    definition = Definition(entry.name.encode(), library[entry.name], METH_FASTCALL, None)
+    prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    create = prototype(("PyCFunction_NewEx", ctypes.pythonapi))
+    function: Callable[..., Any] = create(ctypes.addressof(definition), Held(library, definition, keys), None)
+    return function
+
+
+def exports(entry: Entry) -> list[str]:
+    """The names that a library must give for an entry."""
+    return [entry.name, "python", *([entry.keys_symbol()] if entry.labels() else [])]
+
+
+def build(
+    entries: Sequence[Entry], width: Width, functions: Callable[[str], Function], level: int = 2
+) -> list[Callable[..., Any]]:
+    """Entries, from the loop form to Python functions, as one unit. At `level` 1 nothing is made into vectors, and long
+    straight-line code compiles sooner.
+
+    Raises NativeError, with the reason in one line.
+    """
+    if not entries:
+        return []
+    text = unit_text([], width, target(), functions, entries)
+    library = load(text, sorted({name for entry in entries for name in exports(entry)}), level)
+    return [bind(library, entry) for entry in entries]
