@@ -1,0 +1,110 @@
+"""exp and its relatives: x = k ln 2 + r with |r| <= (ln 2) / 2, then exp(x) = 2**k exp(r).
+
+k is the nearest whole number, by adding a magic number, which also puts k + bias where the exponent of 2**k is taken from.
+ln 2 has two parts (Cody & Waite, Software Manual for the Elementary Functions, 1980): k times the first one is exact and so is
+x minus that product, with a fused multiply-add or without. exp(r) = 1 + r + r^2 p(r) with our own minimax polynomial.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from gradlang.loops.coefficients import EXP, EXP_TWICE, LN2
+from gradlang.loops.writing import Term, Writer
+
+# Beyond these exp is inf or 0; a little further k + bias would not fit. 2**shrink makes room for results below normal ones.
+HIGHEST = {"f64": 710.0, "f32": 89.0}
+LOWEST = {"f64": -746.0, "f32": -105.0}
+SHRINK = {"f64": 64, "f32": 32}
+TANH_ONE = {"f64": 20.0, "f32": 10.0}  # where tanh has been 1 for long
+
+
+class Reduced(NamedTuple):
+    sum: Term  # k + magic + offset
+    k: Term
+    r: Term
+
+
+def reduce(m: Writer, x: Term, magic: Term) -> Reduced:
+    """x = k ln 2 + r."""
+    high, low = LN2[m.format.width]
+    total = m.fma(x, 1 / math.log(2), magic)
+    k = total - magic
+    return Reduced(total, k, m.fma(k, -low, m.fma(k, -high, x)))
+
+
+def exp_of_rest(m: Writer, r: Term) -> Term:
+    """exp(r) for |r| <= (ln 2) / 2, within 0.5 units in the last place and the error of r."""
+    return m.fma(r * r, m.polynomial(r, EXP[m.format.width]), r) + 1.0
+
+
+def exp(m: Writer, x: Term) -> Term:
+    """exp(x): 2**k is made 2**shrink too large for x < 0 and 2 too small for others, and the last product mends that, so that
+    results below the normal numbers are rounded once and 2**1024 is not needed. Within 1 ulp."""
+    f = m.format
+    x = m.at_least(m.at_most(x, HIGHEST[f.width]), LOWEST[f.width])
+    negative = x < 0.0
+    shrink = SHRINK[f.width]
+    magic = m.select(negative, f.magic + f.bias + shrink, f.magic + f.bias - 1)
+    total, _, r = reduce(m, x, magic)
+    return exp_of_rest(m, r) * m.power_of_two(total) * m.select(negative, 2.0**-shrink, 2.0)
+
+
+def exp_of_negative(m: Writer, a: Term) -> Term:
+    """2**shrink exp(-a) for a >= 0."""
+    f = m.format
+    x = m.at_least(-a, LOWEST[f.width])
+    total, _, r = reduce(m, x, m.real(f.magic + f.bias + SHRINK[f.width]))
+    return exp_of_rest(m, r) * m.power_of_two(total)
+
+
+def sigmoid(m: Writer, x: Term) -> Term:
+    """1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(-|x|), which does not overflow; for x < -1 as e - e e / (1 + e),
+    where the error of the quotient counts little. Within 2 ulp."""
+    large = 2.0 ** SHRINK[m.format.width]
+    e = exp_of_negative(m, m.abs(x))  # times large, as all until the end
+    true = e * (1 / large)
+    quotient = m.select(x < 0.0, e, large) / (true + 1.0)
+    return m.select(x < -1.0, m.fma(-quotient, true, e), quotient) * (1 / large)
+
+
+def expm1(m: Writer, x: Term) -> Term:
+    """exp(x) - 1 = 2**k (q + 1 - 2**-k) with q = exp(r) - 1. The sum 1 - 2**-k + r is exact where it cancels, and the rest of q
+    is small against it. Within 1.5 ulp; the sign of a zero stays."""
+    f = m.format
+    high, low = LN2[f.width]
+    limited = m.at_least(m.at_most(x, HIGHEST[f.width]), -float(f.digits))
+    magic = m.real(f.magic + f.bias - 1)
+    total = m.fma(limited, 1 / math.log(2), magic)
+    k = total - magic
+    first = m.fma(k, -high, limited)
+    r = m.fma(k, -low, first)
+    half = m.power_of_two(total)  # 2**(k - 1)
+    twice = m.unbits(m.word(2 * f.bias << f.shift) - m.bits(half))  # 2**(1 - k)
+    small = m.fma(k, -low, r * r * m.polynomial(r, EXP[f.width]))
+    q = (m.fma(twice, -0.5, 1.0) + first) + small
+    return m.copysign(q * half * 2.0, x)
+
+
+def tanh(m: Writer, x: Term) -> Term:
+    """(E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(2 r), numerator and denominator divided by 2**k. The numerator is a sum
+    as in `expm1`. The quotient comes from the reciprocal of the denominator and one correction by the remainder, which also
+    holds what the denominator lost in rounding. Within 1.5 ulp; the sign of a zero stays."""
+    f = m.format
+    high, low = (part / 2 for part in LN2[f.width])
+    a = m.at_most(m.abs(x), TANH_ONE[f.width])
+    magic = f.magic + f.bias
+    total = m.fma(a, -2 / math.log(2), magic)
+    k = total - magic  # -k of above
+    first = m.fma(k, high, a)
+    r = m.fma(k, low, first)
+    scale = m.power_of_two(total)  # 2**-k
+    small = m.fma(k, 2 * low, r * r * m.polynomial(r, EXP_TWICE[f.width]))
+    numerator = m.fma(first, 2.0, 1.0 - scale) + small
+    denominator = m.fma(scale, 2.0, numerator)
+    lost = numerator - m.fma(scale, -2.0, denominator)
+    reciprocal = 1.0 / denominator
+    quotient = numerator * reciprocal
+    remainder = m.fma(-quotient, lost, m.fma(-quotient, denominator, numerator))
+    return m.copysign(m.fma(remainder, reciprocal, quotient), x)

@@ -1,0 +1,197 @@
+"""Derives the coefficients of `gradlang/loops/coefficients.py`: run it to print that file.
+
+Each set is the minimax polynomial of a function on an interval (E. Ya. Remez 1934; Muller, Elementary Functions, section 4.3)
+in 50 digits, rounded to the format. The forms are such that the polynomial is a small part of the result, so that the rounding
+of its coefficients does not show.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mpmath
+from mpmath import mp, mpf
+
+Real = Callable[[mpf], mpf]
+WIDTHS = ("f64", "f32")
+GRID = 600
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """f on [low, high], with f64 and f32 polynomials of so many coefficients. What is least is the greatest |f - p| weight."""
+
+    f: Real
+    low: mpf
+    high: mpf
+    f64: int
+    f32: int
+    weight: Real = lambda x: mpf(1)
+
+
+def series(f: Real, taylor: Callable[[int], mpf], below: float = 0.01, terms: int = 30) -> Real:
+    """f, by its power series near 0, where the closed form cancels."""
+
+    def value(x: mpf) -> mpf:
+        if abs(x) < below:
+            return mpmath.fsum(taylor(k) * x**k for k in range(terms))
+        return f(x)
+
+    return value
+
+
+def root_of(f: Real) -> Real:
+    """g with g(z) = f(sqrt z)."""
+    return lambda z: f(mpmath.sqrt(z))
+
+
+def wanted() -> dict[str, Wanted]:
+    ln2 = mpmath.log(2)
+    r = ln2 / 2 * mpf("1.0001")
+    z = (3 - 2 * mpmath.sqrt(2)) ** 2 * mpf("1.0001")  # ((sqrt 2 - 1) / (sqrt 2 + 1))**2
+    quarter = mpmath.pi / 4 * mpf("1.0001")
+    fac = mpmath.factorial
+
+    def near(x: mpf) -> mpf:  # x^2 p(x) is added to x
+        return abs(x) + mpf("0.02")
+
+    return {
+        # exp(x) = 1 + x + x^2 p(x)
+        "EXP": Wanted(series(lambda x: (mpmath.expm1(x) - x) / x**2, lambda k: 1 / fac(k + 2)), -r, r, 10, 5, near),
+        # tanh wants exp(2 x) = 1 + 2 x + x^2 p(x)
+        "EXP_TWICE": Wanted(
+            series(lambda x: (mpmath.expm1(2 * x) - 2 * x) / x**2, lambda k: mpf(2) ** (k + 2) / fac(k + 2)),
+            -r / 2,
+            r / 2,
+            10,
+            5,
+            near,
+        ),
+        # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f / (2 + f), z = s^2
+        "LOG": Wanted(
+            series(root_of(lambda s: (2 * mpmath.atanh(s) - 2 * s) / s**3), lambda k: mpf(2) / (2 * k + 3)), mpf(0), z, 7, 4
+        ),
+        # sin x = x + x^3 p(x^2), cos x = 1 - x^2/2 + x^4 p(x^2)
+        "SIN": Wanted(
+            series(root_of(lambda x: (mpmath.sin(x) - x) / x**3), lambda k: (-1) ** (k + 1) / fac(2 * k + 3)),
+            mpf(0),
+            quarter**2,
+            6,
+            3,
+        ),
+        "COS": Wanted(
+            series(root_of(lambda x: (mpmath.cos(x) - 1 + x**2 / 2) / x**4), lambda k: (-1) ** k / fac(2 * k + 4)),
+            mpf(0),
+            quarter**2,
+            6,
+            3,
+        ),
+    }
+
+
+# Constants as sums of numbers of few digits, so that the product of a part and a small whole number is exact.
+SPLIT: dict[str, tuple[Callable[[], mpf], tuple[int, ...], tuple[int, ...]]] = {
+    "LN2": (lambda: mpmath.log(2), (42, 53), (16, 24)),
+    "HALF_PI": (lambda: mpmath.pi / 2, (33, 33, 33, 53), (11, 11, 11, 11, 24)),
+}
+
+
+def split(name: str, width: str) -> list[float]:
+    made, sizes = [], SPLIT[name][1 if width == "f64" else 2]
+    with mp.workdps(80):
+        rest = SPLIT[name][0]()
+        for digits in sizes:
+            unit = mpf(2) ** (mpmath.frexp(rest)[1] - digits)
+            part = mpmath.nint(rest / unit) * unit
+            made.append(float(part))
+            rest -= part
+    return made
+
+
+def value_at(coefficients: list[mpf], x: mpf) -> mpf:
+    total = mpf(0)
+    for c in reversed(coefficients):
+        total = total * x + c
+    return total
+
+
+def remez(w: Wanted, count: int, grid: list[mpf], values: list[mpf]) -> list[mpf]:
+    """The polynomial of `count` coefficients for values on a grid. What is least is the greatest error times the weight."""
+    weights = [w.weight(x) for x in grid]
+    n = count + 1
+    # The start: extrema of a Chebyshev polynomial, kept off the points where the weight is 0.
+    places = sorted({round((1 - mpmath.cos(mpmath.pi * (k + 0.5) / n)) / 2 * (len(grid) - 1)) for k in range(n)})
+    solution = None
+    for _ in range(12):
+        rows = [[grid[p] ** k for k in range(count)] + [(-1) ** i / weights[p]] for i, p in enumerate(places)]
+        solution = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([values[p] for p in places]))
+        c = list(solution)[:count]
+        errors = [(v - value_at(c, x)) * g for x, v, g in zip(grid, values, weights, strict=True)]
+        # One extremum for every run of one sign.
+        found: list[int] = []
+        for p, e in enumerate(errors):
+            if e == 0:
+                continue
+            if found and (errors[found[-1]] > 0) == (e > 0):
+                if abs(e) > abs(errors[found[-1]]):
+                    found[-1] = p
+            else:
+                found.append(p)
+        while len(found) > n:
+            found.pop(0 if abs(errors[found[0]]) < abs(errors[found[-1]]) else -1)
+        if len(found) < n or found == places:
+            break
+        places = found
+    return c
+
+
+def rounded(x: mpf, width: str) -> float:
+    """The nearest number of the format."""
+    if width == "f64":
+        return float(x)
+    # float() rounds to 53 digits first: a second rounding differs only if it meets a tie, which no coefficient does
+    return float(struct.unpack("<f", struct.pack("<f", float(x)))[0])
+
+
+def derive(name: str, width: str) -> tuple[list[float], mpf]:
+    """The coefficients, and the greatest weighted error of the polynomial with rounded coefficients."""
+    with mp.workdps(50):
+        w = wanted()[name]
+        count = w.f64 if width == "f64" else w.f32
+        size = GRID
+        grid = [(w.low + w.high) / 2 - (w.high - w.low) / 2 * mpmath.cos(mpmath.pi * k / (size - 1)) for k in range(size)]
+        values = [w.f(x) for x in grid]
+        made = [rounded(c, width) for c in remez(w, count, grid, values)]
+        error = max(abs(v - value_at([mpf(a) for a in made], x)) * w.weight(x) for x, v in zip(grid, values, strict=True))
+    return made, error
+
+
+def entry(name: str, made: dict[str, list[float]], notes: dict[str, str]) -> str:
+    lines = [f"{name} = {{"]
+    for width, numbers in made.items():
+        lines += [f'    "{width}": (  # {notes[width]}', *(f"        {x!r}," for x in numbers), "    ),"]
+    return "\n".join([*lines, "}"])
+
+
+def main() -> None:
+    chosen = sys.argv[1:]
+    print('"""Constants of the functions, as tests/derive_coefficients.py derives and prints them."""\n')
+    for name, (_, *sizes) in SPLIT.items():
+        made = {width: split(name, width) for width in WIDTHS}
+        notes = {width: "parts of " + ", ".join(map(str, size)) + " bits" for width, size in zip(WIDTHS, sizes, strict=True)}
+        if not chosen or name in chosen:
+            print(entry(name, made, notes))
+    with mp.workdps(50):
+        names = list(wanted())
+    for name in names:
+        if not chosen or name in chosen:
+            both = {width: derive(name, width) for width in WIDTHS}
+            notes = {w: f"error {mpmath.nstr(mpmath.log(error, 2), 4)} bits" for w, (_, error) in both.items()}
+            print(entry(name, {w: c for w, (c, _) in both.items()}, notes))
+
+
+if __name__ == "__main__":
+    main()

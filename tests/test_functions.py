@@ -1,0 +1,124 @@
+"""The functions that generated loops call: accuracy in every binade and at every special value, with and without fma."""
+
+from __future__ import annotations
+
+import itertools
+
+import mpmath
+import numpy as np
+import pytest
+from derive_coefficients import SPLIT, derive, split
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loop_oracle import REALS, fma64, run
+from loop_references import REFERENCES, WITHOUT_FMA, Array, error
+
+from gradlang.loops import coefficients
+from gradlang.loops.functions import LIMITS, NAMES, function
+
+WIDTHS = ("f64", "f32")
+CASES = list(itertools.product(NAMES, WIDTHS))
+PER_RANGE = 500
+
+
+def binades(width: str, rng: np.random.Generator, each: int) -> Array:
+    """Numbers of every power of two, with those below the normal ones, and both signs."""
+    least, most = (-1074, 1023) if width == "f64" else (-149, 127)
+    step = 3 if width == "f64" else 1
+    exponents = np.repeat(np.arange(least, most + 1, step) + rng.integers(0, step), each)
+    exponents = np.minimum(exponents, most)
+    return np.ldexp(rng.uniform(1, 2, exponents.size), exponents) * rng.choice([-1.0, 1.0], exponents.size)
+
+
+def points(name: str, width: str, count: int) -> list[Array]:
+    """Arguments of a function: `count` arrays."""
+    rng = np.random.default_rng(sum(map(ord, name)))
+    each = []
+    for _ in range(count):
+        uniform = [rng.uniform(low, high, PER_RANGE) for low, high in REFERENCES[name].ranges]
+        each.append(np.concatenate([*uniform, rng.permutation(binades(width, rng, 2))]).astype(REALS[width]))
+    limit = LIMITS.get(name, {}).get(width, np.inf)
+    keep = np.all([np.isfinite(x) & (np.abs(x) <= limit) for x in each], axis=0)
+    return [x[keep] for x in each]
+
+
+def worst(name: str, width: str, got: Array, wanted: list[object], arguments: list[Array]) -> tuple[float, object]:
+    errors = [error(float(g), w, width) for g, w in zip(got, wanted, strict=True)]
+    k = int(np.argmax(errors))
+    return errors[k], (name, width, [float(x[k]) for x in arguments], float(got[k]), wanted[k])
+
+
+@pytest.mark.parametrize(("name", "width"), CASES)
+def test_accuracy_in_every_binade(name: str, width: str):
+    f = function(name, width)
+    arguments = points(name, width, len(f.params))
+    with mpmath.mp.workprec(140):
+        wanted = [REFERENCES[name].value(*map(mpmath.mpf, map(float, at))) for at in zip(*arguments, strict=True)]
+        for fma, bound in ((True, REFERENCES[name].bound), (False, max(REFERENCES[name].bound, WITHOUT_FMA))):
+            got = run(f, width, *arguments, fma=fma)
+            most, where = worst(name, width, got, wanted, arguments)
+            assert most <= bound, (most, fma, where)
+
+
+@pytest.mark.parametrize(("name", "width"), CASES)
+def test_infinities_nans_and_zeros_are_numpys(name: str, width: str):
+    f = function(name, width)
+    values = [0.0, -0.0, np.inf, -np.inf, np.nan]
+    if len(f.params) == 2:
+        values += [1.0, -1.0, 2.0, -3.0, 2.5, -0.5]
+    elif name not in LIMITS:
+        values += [1e30, -1e30]
+    arguments = [np.array(x, REALS[width]) for x in zip(*itertools.product(values, repeat=len(f.params)), strict=True)]
+    with np.errstate(all="ignore"):
+        wanted = REFERENCES[name].numpy(*arguments)
+    for fma in (True, False):
+        got = run(f, width, *arguments, fma=fma)
+        assert got.dtype == wanted.dtype
+        exact = np.isnan(wanted) | np.isinf(wanted) | (wanted == 0)
+        np.testing.assert_array_equal(got[exact], wanted[exact])
+        np.testing.assert_allclose(got[~exact], wanted[~exact], rtol=1e-14 if width == "f64" else 1e-6)
+        signs = exact & ~np.isnan(wanted)
+        np.testing.assert_array_equal(np.signbit(got[signs]), np.signbit(wanted[signs]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(CASES), st.data())
+def test_accuracy_anywhere(case: tuple[str, str], data: st.DataObject):
+    name, width = case
+    f = function(name, width)
+    limit = LIMITS.get(name, {}).get(width)
+    number = st.floats(width=64 if width == "f64" else 32, allow_nan=False, allow_infinity=False)
+    if limit is not None:
+        number = number.filter(lambda x: abs(x) <= limit)
+    at = [data.draw(number) for _ in f.params]
+    got = run(f, width, *(np.array([x]) for x in at))
+    with mpmath.mp.workprec(140):
+        wanted = REFERENCES[name].value(*map(mpmath.mpf, at))
+        assert error(float(got[0]), wanted, width) <= REFERENCES[name].bound
+
+
+@pytest.mark.parametrize("name", ["EXP", "LOG", "COS"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_coefficients_are_those_that_the_script_derives(name: str, width: str):
+    made, _ = derive(name, width)
+    kept = getattr(coefficients, name)[width]
+    # the last ones depend on rounding in the last of 50 digits less than this
+    np.testing.assert_allclose(kept, made, rtol=1e-13 if width == "f64" else 1e-6)
+
+
+def test_constants_in_parts_are_those_that_the_script_derives():
+    for name, width in itertools.product(SPLIT, WIDTHS):
+        assert list(getattr(coefficients, name)[width]) == split(name, width)
+
+
+def test_every_function_has_a_docstring_and_no_branch():
+    for name, width in CASES:
+        f = function(name, width)
+        assert f.doc and all(type(s).__name__ == "Let" and s.op != "call" for s in f.body), name
+
+
+def test_the_fused_multiply_add_of_the_oracle_rounds_once():
+    x = np.array([1 + 2**-30, 3.0, 5e-324, 2.0**1023])
+    y = np.array([1 - 2**-30, 7.0, 0.5, 2.0])
+    z = np.array([-1.0, -21.0, 5e-324, -(2.0**1023)])
+    assert list(fma64(x, y, z)) == [-(2.0**-60), 0.0, 1e-323, 2.0**1023]
