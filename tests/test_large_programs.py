@@ -193,7 +193,7 @@ def test_signs_of_zeros() -> None:
     job = job_of("input a, b\ny = (0.0 if a > 0 else -0.0) + -b*1.0\n")
     for args in ([1.0, 0.0], [-1.0, 0.0], [1.0, -0.0], [-1.0, -0.0]):
         wanted = repr([float(v) for v in interpreted(job, args)])
-        assert all(repr(way(kind, job)(*args)) == wanted for kind in WAYS)
+        assert all(repr(list(way(kind, job)(*args))) == wanted for kind in WAYS)
 
 
 @pytest.mark.parametrize("kind", WAYS)

@@ -52,6 +52,10 @@ LOAD_B = place("F2 0F 10 8B", B)  # movsd xmm1, [rbx + b]
 LOAD_C = place("F2 0F 10 93", C)  # movsd xmm2, [rbx + c]
 STORE = place("F2 0F 11 83", OUT)  # movsd [rbx + out], xmm0
 ENTER = whole("53 48 89 FB")  # push rbx; mov rbx, rdi
+NOTHING = Word(b"\x90" * 8)
+AHEAD = 16384  # bytes
+FETCH = Word(bytes.fromhex("0F 18 15") + AHEAD.to_bytes(4, "little") + b"\x90")  # prefetcht1 [rip + AHEAD]
+CACHED = 2**18  # bytes of code that stay in the cache of the second level
 LEAVE = whole("5B C3 90 90")  # pop rbx; ret
 
 
@@ -99,7 +103,7 @@ KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
 class MachineCode:
     """`words` is a function of one argument, the address of an array of `size` numbers of eight bytes, at a multiple of 16.
     The array begins with `head`; from `calls` on stand the addresses of `functions`, from `inputs` on the inputs, from
-    `constants` on `numbers` (as bits). `results` says where the outputs stand in the end, and `truths` which are masks."""
+    `constants` on `numbers` (as bits), in the end from `outputs` on the outputs. Truth values are masks: 0 or a nan."""
 
     words: Words
     size: int
@@ -108,8 +112,7 @@ class MachineCode:
     inputs: int
     constants: int
     numbers: Words
-    results: dict[str, int]
-    truths: frozenset[str]
+    outputs: int
 
     @property
     def calls(self) -> int:
@@ -136,20 +139,15 @@ def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
             slots[i] = base + len(numbers)
             numbers.append(bits(instr.attrs[0]))
     size = base + len(numbers)
-    slots[line.nodes[line.stored]] = np.arange(size, size + int(line.stored.sum()))
+    outputs = size + int(line.stored.sum())
+    slots[line.nodes[line.stored]] = np.arange(size, outputs)
     for i, a in line.aliases:
         slots[i] = slots[a]
-    return MachineCode(
-        assemble(line, bodies, places),
-        size + int(line.stored.sum()),
-        head,
-        functions,
-        first,
-        base,
-        np.array(numbers, np.uint64),
-        {name: int(slots[i]) for name, i in tape.outputs},
-        frozenset(name for name, i in tape.outputs if tape.instrs[i].type.dtype == "bool"),
-    )
+    words = assemble(line, bodies, places)
+    copied = [w for k, (_, i) in enumerate(tape.outputs) for w in (at(LOAD, slots[i]), at(STORE, outputs + k))]
+    words = np.concatenate([[number(ENTER)], words, np.array(copied, np.uint64), [number(LEAVE)]])
+    size = outputs + len(tape.outputs)
+    return MachineCode(fetched(words), size, head, functions, first, base, np.array(numbers, np.uint64), outputs)
 
 
 def bits(value: float | bool) -> int:
@@ -161,24 +159,41 @@ def bits(value: float | bool) -> int:
 def assemble(line: Straight, bodies: list[tuple[Word, ...]], places: dict[str, int]) -> Words:
     """The words: for every instruction a load unless its operand is in xmm0, its body, and a store if it needs one."""
     lengths = np.array([len(b) for b in bodies], np.int64)[line.codes] + ~line.chained + line.stored
-    ends = 1 + np.cumsum(lengths)
-    code = np.empty(int(lengths.sum()) + 2, np.uint64)
-    code[0], code[-1] = number(ENTER), number(LEAVE)
+    ends = np.cumsum(lengths)
+    code = np.empty(int(lengths.sum()), np.uint64)
     starts = ends - lengths
     places_of = [line.slots[column].astype(np.uint64) << np.uint64(35) for column in (*line.operands, line.nodes)]
     code[starts[~line.chained]] = places_of[A][~line.chained] | number(LOAD)
     code[ends[line.stored] - 1] = places_of[OUT][line.stored] | number(STORE)
     starts += ~line.chained
     for k, body in enumerate(bodies):
-        at = np.flatnonzero(line.codes == k)
+        here = np.flatnonzero(line.codes == k)
         for j, word in enumerate(body):
             if isinstance(word.ends, int):
-                code[starts[at] + j] = places_of[word.ends][at] | number(word)
+                code[starts[here] + j] = places_of[word.ends][here] | number(word)
             elif word.ends is None:
-                code[starts[at] + j] = number(word)
+                code[starts[here] + j] = number(word)
             else:
-                code[starts[at] + j] = number(word) | np.uint64(places[word.ends] << 35)
+                code[starts[here] + j] = at(word, places[word.ends])
     return code
+
+
+def fetched(code: Words) -> Words:
+    """Code that does not stay in the cache of the second level, with a word in every line of the cache that asks for the line
+    some way ahead: the machine itself fetches straight code from memory several times slower than it runs it."""
+    if 8 * len(code) <= CACHED:
+        return code
+    lines = -(-len(code) // 7)
+    out = np.full((lines, 8), number(NOTHING))
+    out[:, 0] = number(FETCH)
+    rest = np.full(lines * 7, number(NOTHING))
+    rest[: len(code)] = code
+    out[:, 1:] = rest.reshape(lines, 7)
+    return out.ravel()
+
+
+def at(word: Word, slot: int) -> np.uint64:
+    return number(word) | np.uint64(int(slot) << 35)
 
 
 def number(word: Word) -> np.uint64:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
+FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
 
 
@@ -21,11 +23,12 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "pick", "raw")
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None) -> None:
         self.job, self.binder, self._artifact = job, binder, artifact
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
+        self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
         self.raw: Callable[..., Any] = Large(job, binder.program.language.table) if artifact is None else load(artifact)
 
     @property
@@ -92,7 +95,14 @@ class Compiled:
             self.known = [(n, type(a), a.dtype, a.shape) for n, a in zip(self.binder.types, args, strict=True)]
         return [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
 
-    def scalars(self, values: Mapping[str, Any]) -> list[float]:
+    def scalars(self, values: Mapping[str, Any]) -> Sequence[float]:
+        if len(values) == len(self.job.params):  # all are given, as they should be: the usual case
+            try:
+                given = self.pick(values)
+            except KeyError:
+                given = ()
+            if set(map(type, given)) == FLOATS:
+                return given  # type: ignore[no-any-return]
         out = []
         for p in self.job.params:
             if p.name in values:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
 from gradlang.ops.table import OpTable
 from gradlang.runtime.steps import Steps
 
-Way = Callable[..., list[float]]
+Way = Callable[..., Sequence[float]]
+Shape = Callable[[Sequence[Any]], Any]
 
 
 class Large:
@@ -17,8 +19,8 @@ class Large:
 
     def __init__(self, job: Job, table: OpTable) -> None:
         self.job, self.table = job, table
-        self.place = {name: k for k, (name, _) in enumerate(job.tape.outputs)}
-        self.truths = [k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"]
+        self.truths = {k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"}
+        self.shape = shaped(job.returns, {name: k for k, (name, _) in enumerate(job.tape.outputs)})
         self.ieee: Way | None = None
         self.way: Any = self.machine() or self.groups() or Steps(job.tape, job.params, table)
 
@@ -45,24 +47,35 @@ class Large:
 
     def __call__(self, *args: float) -> Any:
         try:
-            values: list[Any] = self.way(*args)
+            values = self.way(*args)
         except (ArithmeticError, ValueError):  # an infinity or a nan: IEEE arithmetic goes on where Python stops
             if self.ieee is None:
                 self.ieee = self.groups(always=True)
             assert self.ieee is not None
             values = self.ieee(*args)
-        for k in self.truths:
-            values[k] = bool(values[k])
-        return self.result(self.job.returns, values)
+        if self.truths:
+            values = [bool(v) if k in self.truths else v for k, v in enumerate(values)]
+        return self.shape(values)
 
-    def result(self, returns: Returns, values: list[Any]) -> Any:
-        place = self.place
 
-        def one(part: Any) -> Any:
-            return self.result(part, values) if isinstance(part, Returns) else values[place[part]]
+def shaped(returns: Returns, place: dict[str, int]) -> Shape:
+    """The function that makes a result of the values of the outputs."""
+    if returns.kind == "one":
+        return part(returns.parts[0], place)
+    if returns.kind == "pair":
+        parts = [part(p, place) for p in returns.parts]
+        if len(parts) == 2:
+            first, second = parts
+            return lambda values: (first(values), second(values))
+        return lambda values: tuple([p(values) for p in parts])
+    keys = [key for key, _ in returns.parts]
+    inner = [p for _, p in returns.parts]
+    if len(inner) > 1 and not any(isinstance(p, Returns) for p in inner):
+        several = itemgetter(*[place[p] for p in inner])
+        return lambda values: dict(zip(keys, several(values), strict=True))
+    pairs = [(key, part(p, place)) for key, p in returns.parts]
+    return lambda values: {key: p(values) for key, p in pairs}
 
-        if returns.kind == "one":
-            return one(returns.parts[0])
-        if returns.kind == "pair":
-            return tuple(map(one, returns.parts))
-        return {key: one(part) for key, part in returns.parts}
+
+def part(inner: Any, place: dict[str, int]) -> Shape:
+    return shaped(inner, place) if isinstance(inner, Returns) else itemgetter(place[inner])

@@ -9,10 +9,10 @@ import platform
 import sys
 from collections.abc import Sequence
 from functools import cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradlang.plan.x86 import MachineCode
 
@@ -58,31 +58,32 @@ class Machine:
     def __init__(self, code: MachineCode, memory: mmap.mmap, addresses: Sequence[int]) -> None:
         self.code, self.memory, self.addresses = code, memory, addresses
         self.start = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(np.frombuffer(memory, np.uint8).ctypes.data)
-        self.outputs = np.array(list(code.results.values()), np.int64)
-        self.free: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = []
+        self.put = Struct(f"{code.constants - code.inputs}d").pack_into
+        self.take = Struct(f"{code.size - code.outputs}d").unpack_from
+        self.free: list[tuple[int, memoryview, memoryview]] = []
 
-    def __call__(self, *args: float) -> list[float]:
+    def __call__(self, *args: float) -> tuple[float, ...]:
         try:
             made = self.free.pop()
         except IndexError:
             made = self.bound()
-        address, inputs, values = made
-        inputs[:] = args
+        address, inputs, outputs = made
+        self.put(inputs, 0, *args)
         self.start(address)
-        found: list[float] = values[self.outputs].tolist()
+        found = self.take(outputs)
         self.free.append(made)
         return found
 
-    def bound(self) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-        """An array for the values: its address, the part of the inputs, and all of it."""
+    def bound(self) -> tuple[int, memoryview, memoryview]:
+        """The address of an array for the values, and its parts for the inputs and the outputs."""
         code = self.code
-        whole = np.zeros(code.size + 1)
+        whole = np.zeros(code.size + 1, np.uint64)
         values = whole[whole.ctypes.data % 16 // 8 :]  # at a multiple of 16
-        words = values.view(np.uint64)
-        words[: code.calls] = code.head
-        words[code.calls : code.inputs] = self.addresses
-        words[code.constants : code.constants + len(code.numbers)] = code.numbers
-        return values.ctypes.data, values[code.inputs : code.constants], values
+        values[: code.calls] = code.head
+        values[code.calls : code.inputs] = self.addresses
+        values[code.constants : code.constants + len(code.numbers)] = code.numbers
+        inputs, outputs = values[code.inputs : code.constants], values[code.outputs : code.size]
+        return values.ctypes.data, inputs.data, outputs.data  # which keep the array
 
 
 def machine(code: MachineCode) -> Machine | None:
