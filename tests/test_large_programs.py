@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,15 +18,21 @@ from hypothesis import strategies as st
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.backend.artifact import Job
+from gradlang.backend.llvm import unit_text
 from gradlang.backend.module import generate
 from gradlang.ir.evaluate import evaluate
+from gradlang.loops.functions import function
 from gradlang.ops.table import builtin
 from gradlang.plan import x86
-from gradlang.plan.sorted_tape import SortedTape
+from gradlang.plan.scalar_kernel import scalar_kernel
+from gradlang.plan.sorted_tape import SortedTape, sort
+from gradlang.plan.tape_machine import CODES, FORMS, LANES
+from gradlang.runtime import native
 from gradlang.runtime.groups import Groups, primitive, sorted_for_numpy
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.steps import Steps
+from gradlang.runtime.tapes import Tapes, tapes
 from gradlang.runtime.x86 import machine, possible
 
 TABLE = builtin()
@@ -59,13 +67,13 @@ BINARY = (
 )
 
 
-def program(seed: int, lines: int = 60, leaves: int = 4) -> str:
+def program(seed: int, lines: int = 60, leaves: int = 4, unary: Sequence[str] = UNARY, binary: Sequence[str] = BINARY) -> str:
     """Values stay of moderate size: every line of several is squashed."""
     r = random.Random(seed)
     names = [f"x{k}" for k in range(leaves)]
     out = [f"input {n}" for n in names]
     while len(names) < lines:
-        text = r.choice(UNARY + BINARY).format(*(r.choice(names[-20:]) for _ in "ab"))
+        text = r.choice([*unary, *binary]).format(*(r.choice(names[-20:]) for _ in "ab"))
         out.append(f"t{len(names)} = {f'tanh({text})*2' if len(names) % 3 == 0 else text}")
         names.append(f"t{len(names)}")
     return "\n".join([*out, "less = t10 < t11", "y = " + " + ".join(names[-6:])]) + "\n"
@@ -94,13 +102,15 @@ def as_machine_code(job: Job) -> Any:
     return machine(x86.machine_code(job.tape, [p.name for p in job.params]))
 
 
-WAYS = ("steps", "groups", *(["machine"] if possible() else []))
+WAYS = ("steps", "groups", *(["machine"] if possible() else []), *(["tape"] if native.available() is None else []))
 
 
 def way(kind: str, job: Job) -> Any:
     """The job run in one way, which gives the list of its outputs."""
     if kind == "machine":
         return as_machine_code(job)
+    if kind == "tape":
+        return tapes(job, TABLE)
     return over_numpy(job) if kind == "groups" else Steps(job.tape, job.params, TABLE)
 
 
@@ -138,7 +148,7 @@ def test_all_ways_give_what_generated_code_gives(seed: int) -> None:
     wanted = load(generate(job, TABLE))(*args)
     large = Large(job, TABLE)
     for kind in WAYS:
-        large.way = way(kind, job)
+        large.way = way(kind, job) or large.way  # LLVM's machine lacks a few ops
         found = large(*args)
         assert list(found[1]) == list(wanted[1])
         assert apart([found[0], *found[1].values()], [wanted[0], *wanted[1].values()]) < 1e-9
@@ -210,6 +220,85 @@ def test_truth_values_are_bools(kind: str) -> None:
         assert all(type(found[n]) is bool for n in "cde")
 
 
+# ------------------------------------------------------------------ the machine for tapes, and straight kernels, through LLVM
+needs_llvm = pytest.mark.skipif(native.available() is not None, reason="llvmlite is not there")
+LESS = [t for t in UNARY if not any(f in t for f in ("atan", "erf", "cbrt"))]
+PLAIN = [t for t in BINARY if not any(f in t for f in ("atan2", "hypot", "**tanh"))]
+
+
+def straight(job: Job) -> Any:
+    """The job as a straight kernel: called with floats, it gives the outputs and whether an argument was beyond a limit."""
+    kernel = scalar_kernel(job.tape, [p.name for p in job.params])
+    text = unit_text([kernel], "f64", native.target(), lambda name: function(name, "f64"))
+    library = native.load(text, [kernel.name], level=1)
+    start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_double] * len(kernel.numbers))(library[kernel.name])
+
+    def run(*args: float) -> list[float]:
+        out = np.zeros(len(job.tape.outputs) + 1)
+        start(out.ctypes.data, *args)
+        assert library is not None
+        return list(out.tolist())
+
+    return run
+
+
+@needs_llvm
+@pytest.mark.parametrize("seed", range(8))
+def test_llvm_gives_what_the_interpreter_gives(seed: int) -> None:
+    """Our functions are within 2.5 ulp of the true ones; 60 lines may magnify that."""
+    job = job_of(program(seed, unary=LESS, binary=PLAIN))
+    machine, line = tapes(job, TABLE), straight(job)
+    assert machine is not None
+    for k in range(5):
+        args = points(len(job.params), 100 * seed + k)
+        wanted = interpreted(job, args)
+        assert apart(machine(*args), wanted) < 1e-9
+        *found, beyond = line(*args)
+        assert apart(found, wanted) < 1e-9
+        assert not beyond
+
+
+@needs_llvm
+@pytest.mark.parametrize("kind", ["arithmetic", "choices", "logic", "rounding", "plain functions"])
+def test_infinities_and_nans_through_llvm(kind: str) -> None:
+    job = job_of("input a, b\n" + {**KINDS, "plain functions": "y = exp(a) + log(b)*tanh(a) + sqrt(a)"}[kind] + "\n")
+    machine, line = tapes(job, TABLE), straight(job)
+    assert machine is not None
+    for a in SPECIAL:
+        for b in SPECIAL:
+            wanted = interpreted(job, [a, b])
+            assert apart(machine(a, b), wanted) < 1e-13, (a, b)
+            assert apart(line(a, b)[:-1], wanted) < 1e-13, (a, b)
+
+
+@needs_llvm
+def test_arguments_beyond_the_limit_of_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our sin holds its promise up to 1e6; beyond, another way is taken. A nan beside it hides nothing."""
+    job = job_of("input a, b\ny = sin(a) + sin(b) + exp(b)\n")
+    large = Large(job, TABLE)
+    large.way = machine = tapes(job, TABLE)
+    assert isinstance(machine, Tapes)
+    assert large(3e7, 1.0)[0] == pytest.approx(math.sin(3e7) + math.sin(1.0) + math.e, rel=1e-14)
+    assert straight(job)(3e7, 1.0)[-1] == 1
+    for args in ((3e7, math.nan), (math.nan, 3e7), (3e7, 0.0)):
+        with pytest.raises(ArithmeticError):
+            machine(*args)
+    assert machine(0.5, 0.25)[0] == pytest.approx(math.sin(0.5) + math.sin(0.25) + math.exp(0.25), rel=1e-15)
+
+
+@needs_llvm
+def test_llvm_runs_tapes_where_we_cannot_write_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradlang.runtime.x86.library", lambda: None)
+    given = {"a": 0.3, "x0": 0.4}
+    f = gl.loads(chain(1500)).value_and_grad("y")
+    assert f.backend == "tape"
+    g = gl.loads(chain(1500)).value_and_grad("y")
+    g.raw.way = Steps(g.job.tape, g.job.params, TABLE)
+    (y, slopes), (wanted, others) = f(given), g(given)
+    assert y == pytest.approx(wanted, rel=1e-11)
+    assert slopes == pytest.approx(others, rel=1e-10)
+
+
 # ------------------------------------------------------------------ which way is taken
 def chain(lines: int) -> str:
     body = "\n".join(f"x{k + 1} = sin(x{k})*1.5 + a" for k in range(lines))
@@ -229,6 +318,7 @@ def wide(lines: int) -> str:
 @pytest.fixture
 def without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradlang.runtime.x86.library", lambda: None)
+    monkeypatch.setattr("gradlang.runtime.native.available", lambda: "not in this test")
 
 
 def test_shallow_programs_run_in_groups(without_machine_code: None) -> None:
@@ -265,6 +355,7 @@ def test_a_system_that_runs_no_such_code_gets_another_way(monkeypatch: pytest.Mo
         raise PermissionError
 
     monkeypatch.setattr("os.memfd_create", refused)
+    monkeypatch.setattr("gradlang.runtime.native.available", lambda: "not in this test")
     assert gl.loads(chain(1500)).value_and_grad("y").backend == "steps"
 
 
@@ -280,10 +371,10 @@ def test_threads_have_arrays_of_their_own(text: str) -> None:
 
 
 # ------------------------------------------------------------------ the sorted tape itself
-def holds(tape: SortedTape) -> None:
+def holds(tape: SortedTape, lanes: int = 1) -> None:
     """Groups follow one another without gaps, and read only what stands before them."""
     at = tape.base
-    for code, count, first in zip(tape.codes, tape.counts, tape.firsts, strict=True):
+    for code, count, first in zip(tape.codes, tape.counts * lanes, tape.firsts, strict=True):
         assert first == at
         assert count > 0
         for column in tape.operands:
@@ -297,6 +388,12 @@ def holds(tape: SortedTape) -> None:
 def test_groups_read_what_stands_before_them(text: str) -> None:
     job = job_of(text)
     holds(sorted_for_numpy(primitive(job.tape, TABLE), job.params, TABLE))
+
+
+@pytest.mark.parametrize("text", [chain(40), wide(33)])
+def test_groups_are_filled_up(text: str) -> None:
+    job = job_of(text)
+    holds(sort(job.tape, [p.name for p in job.params], FORMS, CODES, LANES), LANES)
 
 
 def lines_run(work: Any) -> int:

@@ -31,9 +31,9 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class SortedTape:
-    """Group g runs kind `kinds[codes[g]]` for `counts[g]` instructions; its first result has slot `firsts[g]`. The slot of
-    operand k of the instruction whose result has slot `base + i` is `operands[k][i]` (0 where a kind has fewer operands).
-    The inputs have the first slots, then stand the numbers of `constants`, then, from `base` on, the results."""
+    """Group g runs kind `kinds[codes[g]]` for `counts[g]` (times the number of lanes) instructions; its first result has slot
+    `firsts[g]`. The slot of operand k of the instruction whose result has slot `base + i` is `operands[k][i]` (0 where a kind
+    has fewer operands). The inputs have the first slots, then stand the numbers of `constants`, then the results."""
 
     kinds: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -66,10 +66,13 @@ def strangers(tape: Tape, forms: Mapping[str, Form]) -> set[str]:
     return {i.op for i in tape.instrs} - set(forms) - ALIASES - {"input", "const"}
 
 
-def sort(tape: Tape, inputs: Iterable[str], forms: Mapping[str, Form]) -> SortedTape:
-    """The tape in groups; all its ops have forms. Dead instructions are not left out: a tape has none."""
+def sort(tape: Tape, inputs: Iterable[str], forms: Mapping[str, Form], kinds: Iterable[str] = (), lanes: int = 1) -> SortedTape:
+    """The tape in groups; all its ops have forms. Dead instructions are not left out: a tape has none.
+
+    `kinds` gives the order of the kinds that codes count in. Groups are filled up to multiples of `lanes` with instructions
+    that read the first slot; counts are in lanes."""
     names = tuple(inputs)
-    kinds = tuple(dict.fromkeys(f.kind for f in forms.values()))
+    kinds = tuple(kinds) or tuple(dict.fromkeys(f.kind for f in forms.values()))
     ops = {op: k for k, op in enumerate(dict.fromkeys(i.op for i in tape.instrs))}
     op = np.array([ops[i.op] for i in tape.instrs], np.int32)
     level = np.array(levels(tape), np.int64)
@@ -83,22 +86,26 @@ def sort(tape: Tape, inputs: Iterable[str], forms: Mapping[str, Form]) -> Sorted
     keys = level[made] * len(kinds) + code[op[made]]
     order = np.argsort(keys, kind="stable")
     made, keys = made[order], keys[order]
+    heads = np.flatnonzero(np.diff(keys, prepend=-1))
+    counts = np.diff(heads, append=len(made))
+    steps = -(-counts // lanes)
+    firsts = (np.cumsum(steps) - steps) * lanes
+    rows = np.repeat(firsts - heads, counts) + np.arange(len(made))
     slots = numbers.slots
-    slots[made] = np.arange(numbers.base, numbers.base + len(made))
+    slots[made] = numbers.base + rows
     for i, a in numbers.aliases:
         slots[i] = slots[a]
-    operands = tuple(np.zeros(len(made), np.int32) for _ in args)
+    operands = tuple(np.zeros(int(steps.sum()) * lanes, np.int32) for _ in args)
     for name, form in chosen.items():
         at = np.flatnonzero(op[made] == ops[name])
         for column, x in zip(operands, form.operands, strict=False):
-            column[at] = numbers.slot(x) if isinstance(x, float) else slots[args[x][made[at]]]
-    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+            column[rows[at]] = numbers.slot(x) if isinstance(x, float) else slots[args[x][made[at]]]
     return SortedTape(
         kinds,
         names,
         np.array(numbers.values, np.float64),
-        (keys[firsts] % len(kinds)).astype(np.int32),
-        np.diff(firsts, append=len(made)).astype(np.int32),
+        (keys[heads] % len(kinds)).astype(np.int32),
+        steps.astype(np.int32),
         (firsts + numbers.base).astype(np.int32),
         operands,
         {name: int(slots[i]) for name, i in tape.outputs},

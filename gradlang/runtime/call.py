@@ -33,7 +33,7 @@ class Compiled:
 
     @property
     def backend(self) -> str:
-        """`python` (floats), `numpy`; for large scalar programs `machine`, `groups` or `steps` (`Large.name`)."""
+        """`python` (floats), `numpy`; for large scalar programs `machine`, `tape`, `groups` or `steps` (`Large.name`)."""
         return self.raw.name if isinstance(self.raw, Large) else self.artifact.language
 
     @property

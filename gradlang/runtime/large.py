@@ -22,11 +22,12 @@ class Large:
         self.truths = {k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"}
         self.shape = shaped(job.returns, {name: k for k, (name, _) in enumerate(job.tape.outputs)})
         self.ieee: Way | None = None
-        self.way: Any = self.machine() or self.groups() or Steps(job.tape, job.params, table)
+        self.way: Any = self.machine() or self.tapes() or self.groups() or Steps(job.tape, job.params, table)
 
     @property
     def name(self) -> str:
-        """How the job is run: `machine` (code of this machine), `groups` (of equal ops, over NumPy) or `steps` (of floats)."""
+        """How the job is run: `machine` (code of this machine), `tape` (by a machine that LLVM compiled), `groups` (of equal
+        ops, over NumPy) or `steps` (of floats)."""
         return self.way.name  # type: ignore[no-any-return]
 
     def machine(self) -> Way | None:
@@ -38,6 +39,12 @@ class Large:
             return None
         return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
 
+    def tapes(self) -> Way | None:
+        """The job on the machine for tapes, if LLVM is there."""
+        from gradlang.runtime.tapes import tapes
+
+        return tapes(self.job, self.table)
+
     def groups(self, always: bool = False) -> Way | None:
         """The job over NumPy, if that is faster than single steps."""
         from gradlang.runtime.groups import Groups, pays, primitive, sorted_for_numpy
@@ -48,7 +55,7 @@ class Large:
     def __call__(self, *args: float) -> Any:
         try:
             values = self.way(*args)
-        except (ArithmeticError, ValueError):  # an infinity or a nan: IEEE arithmetic goes on where Python stops
+        except (ArithmeticError, ValueError):  # IEEE arithmetic goes on where Python stops
             if self.ieee is None:
                 self.ieee = self.groups(always=True)
             assert self.ieee is not None
