@@ -43,7 +43,6 @@ class SortedTape:
     firsts: Slots
     operands: tuple[Slots, ...]
     results: dict[str, int]
-    truths: frozenset[str]
 
     @property
     def base(self) -> int:
@@ -109,7 +108,6 @@ def sort(tape: Tape, inputs: Iterable[str], forms: Mapping[str, Form], kinds: It
         (firsts + numbers.base).astype(np.int32),
         operands,
         {name: int(slots[i]) for name, i in tape.outputs},
-        frozenset(name for name, i in tape.outputs if tape.instrs[i].type.dtype == "bool"),
     )
 
 
@@ -133,8 +131,9 @@ def arguments(tape: Tape, width: int) -> tuple[NDArray[np.int64], list[NDArray[n
     """How many arguments every instruction has; and column k holds argument k of every one (anything where there is none)."""
     args = [i.args for i in tape.instrs]
     counts = np.fromiter(map(len, args), np.int64, len(args))
-    flat = np.array([*chain.from_iterable(args), *[0] * (width + 1)], np.int64)
     starts = np.cumsum(counts) - counts
+    flat = np.zeros(int(counts.sum()) + width, np.int64)
+    flat[: len(flat) - width] = np.fromiter(chain.from_iterable(args), np.int64, len(flat) - width)
     return counts, [flat[starts + k] for k in range(width)]
 
 

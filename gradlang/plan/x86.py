@@ -67,6 +67,63 @@ def call(name: str) -> Word:
     return place("66 90 FF 93", name)  # call [rbx + name]
 
 
+# The remainder m of C has the sign of the dividend: m + b where m and b have different signs, a zero with the sign of b where
+# m is zero.
+MOD = (
+    LOAD_B,
+    call("fmod"),
+    LOAD_B,
+    whole("66 0F 57 D2 66 0F 28 D8"),  # xorpd xmm2, xmm2; movapd xmm3, xmm0
+    whole("F2 0F C2 DA 01"),  # cmpltsd xmm3, xmm2
+    whole("66 0F 28 E1"),  # movapd xmm4, xmm1
+    whole("F2 0F C2 E2 01"),  # cmpltsd xmm4, xmm2
+    whole("66 0F 57 DC 66 0F 54 D9"),  # xorpd xmm3, xmm4; andpd xmm3, xmm1: b or 0
+    whole("F2 0F 58 D8 66 0F 28 E0"),  # addsd xmm3, xmm0; movapd xmm4, xmm0
+    whole("F2 0F C2 E2 00"),  # cmpeqsd xmm4, xmm2
+    place("66 0F 54 8B", "sign"),  # andpd xmm1, [sign]
+    whole("66 0F 54 CC 66 0F 55 E3"),  # andpd xmm1, xmm4; andnpd xmm4, xmm3
+    whole("66 0F 28 C4 66 0F 56 C1"),  # movapd xmm0, xmm4; orpd xmm0, xmm1
+)
+
+# The whole quotient goes by the remainder, as in Python and NumPy: (a - m)/b, one less where m + b was the remainder, brought
+# to the whole number that it is but for rounding; a zero has the sign of a/b, and so has all of it where b is zero.
+FLOORDIV = (
+    place("F2 0F 11 83", "kept"),  # movsd [kept], xmm0: a
+    LOAD_B,
+    call("fmod"),
+    LOAD_B,
+    place("F2 0F 10 93", "kept"),  # movsd xmm2, [kept]
+    whole("66 0F 57 ED 66 0F 28 D8"),  # xorpd xmm5, xmm5; movapd xmm3, xmm0
+    whole("F2 0F C2 DD 01"),  # cmpltsd xmm3, xmm5
+    whole("66 0F 28 E1"),  # movapd xmm4, xmm1
+    whole("F2 0F C2 E5 01"),  # cmpltsd xmm4, xmm5
+    whole("66 0F 57 DC 66 0F 28 E0"),  # xorpd xmm3, xmm4; movapd xmm4, xmm0
+    whole("F2 0F C2 E5 04"),  # cmpneqsd xmm4, xmm5
+    whole("66 0F 54 DC"),  # andpd xmm3, xmm4
+    place("66 0F 54 9B", "one"),  # andpd xmm3, [one]
+    whole("F2 0F 5C D0 F2 0F 5E D1"),  # subsd xmm2, xmm0; divsd xmm2, xmm1
+    whole("F2 0F 5C D3 66 0F 28 C2"),  # subsd xmm2, xmm3; movapd xmm0, xmm2
+    place("F2 0F 11 93", "quotient"),  # movsd [quotient], xmm2
+    call("floor"),
+    place("F2 0F 10 93", "quotient"),  # movsd xmm2, [quotient]
+    whole("66 0F 28 DA F2 0F 5C D8"),  # movapd xmm3, xmm2; subsd xmm3, xmm0
+    place("F2 0F 10 A3", "half"),  # movsd xmm4, [half]
+    whole("F2 0F C2 E3 01"),  # cmpltsd xmm4, xmm3
+    place("66 0F 54 A3", "one"),  # andpd xmm4, [one]
+    whole("F2 0F 58 C4 66 0F 57 ED"),  # addsd xmm0, xmm4; xorpd xmm5, xmm5
+    place("F2 0F 10 8B", "kept"),  # movsd xmm1, [kept]
+    place("F2 0F 5E 8B", B),  # divsd xmm1, [b]: a/b
+    whole("66 0F 28 D9"),  # movapd xmm3, xmm1
+    place("66 0F 54 9B", "sign"),  # andpd xmm3, [sign]
+    whole("F2 0F C2 D5 00"),  # cmpeqsd xmm2, xmm5
+    whole("66 0F 54 DA 66 0F 55 D0"),  # andpd xmm3, xmm2; andnpd xmm2, xmm0
+    place("F2 0F 10 83", B),  # movsd xmm0, [b]
+    whole("66 0F 56 D3"),  # orpd xmm2, xmm3
+    whole("F2 0F C2 C5 00"),  # cmpeqsd xmm0, xmm5
+    whole("66 0F 54 C8 66 0F 55 C2"),  # andpd xmm1, xmm0; andnpd xmm0, xmm2
+    whole("66 0F 56 C1"),  # orpd xmm0, xmm1
+)
+
 # What is done to xmm0, which holds the first operand.
 BODIES: dict[str, tuple[Word, ...]] = {
     "add": (place("F2 0F 58 83", B),),
@@ -84,6 +141,10 @@ BODIES: dict[str, tuple[Word, ...]] = {
     "less_equal": compare(2),
     "equal": compare(0),
     "not_equal": compare(4),
+    # lea rdi, [rbx + b]; lea rsi, [rbx + c]: where the two results go
+    "sincos": (place("90 48 8D BB", B), place("90 48 8D B3", C), call("sincos")),
+    "mod": MOD,
+    "floordiv": FLOORDIV,
     # andpd xmm1, xmm0; andnpd xmm0, xmm2; orpd xmm0, xmm1
     "where": (LOAD_B, LOAD_C, whole("66 0F 54 C8 66 0F 55 C2"), whole("66 0F 56 C1")),
 }
@@ -95,7 +156,9 @@ BINARY_CALLS = {"pow", "atan2", "hypot"}
 BODIES.update({op: (LOAD_B, call(f)) if op in BINARY_CALLS else (call(f),) for op, f in CALLS.items()})
 SWAPPED = {"greater": "less", "greater_equal": "less_equal"}
 EITHER = frozenset({"add", "mul", "equal", "not_equal", "logical_and", "logical_or"})  # operands may change places
-MASKS = {"sign": 1 << 63, "rest": (1 << 63) - 1, "all": (1 << 64) - 1, "one": 0x3FF0000000000000}
+# What stands at the head of the array of values: masks, numbers, and two places for what a body keeps over a call.
+MASKS = {"sign": 1 << 63, "rest": (1 << 63) - 1, "all": (1 << 64) - 1}
+HEAD = {**MASKS, "one": 0x3FF0000000000000, "half": 0x3FE0000000000000, "kept": 0, "quotient": 0}
 KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
 
 
@@ -123,10 +186,11 @@ def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
     """The code of a tape whose ops are all in KNOWN."""
     names = {n: k for k, n in enumerate(inputs)}
     line = straight(tape, SWAPPED, EITHER)
-    bodies = [BODIES.get(op, ()) for op in line.ops]
-    functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in MASKS))
-    head = np.repeat(np.array(list(MASKS.values()), np.uint64), 2)  # 16 bytes each, as the machine reads them
-    places = {m: 2 * k for k, m in enumerate(MASKS)} | {f: len(head) + k for k, f in enumerate(functions)}
+    occurring = set(np.unique(line.codes).tolist())
+    bodies = [BODIES[op] if k in occurring else () for k, op in enumerate(line.ops)]
+    functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in HEAD))
+    head = np.repeat(np.array(list(HEAD.values()), np.uint64), 2)  # 16 bytes each, as the machine reads them
+    places = {m: 2 * k for k, m in enumerate(HEAD)} | {f: len(head) + k for k, f in enumerate(functions)}
     first = len(head) + len(functions)
     base = first + len(names)
     numbers: list[int] = []
@@ -139,8 +203,8 @@ def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
             slots[i] = base + len(numbers)
             numbers.append(bits(instr.attrs[0]))
     size = base + len(numbers)
-    outputs = size + int(line.stored.sum())
-    slots[line.nodes[line.stored]] = np.arange(size, outputs)
+    outputs = size + len(line.kept)
+    slots[line.kept] = np.arange(size, outputs)
     for i, a in line.aliases:
         slots[i] = slots[a]
     words = assemble(line, bodies, places)
