@@ -104,8 +104,8 @@ def wanted() -> dict[str, Wanted]:
             *(mpf(0), (mpmath.sqrt(2) - 1) ** 2 * one, 11, 5),
         ),
         "ASIN": Wanted(root_of(lambda x: (mpmath.asin(x) - x) / x**3), mpf("1e-6"), mpf(0.25) * one, 13, 6),
-        # erf x = x + x p(x^2) for |x| < 0.75
-        "ERF": Wanted(root_of(lambda x: mpmath.erf(x) / x - 1), mpf("1e-12"), mpf("0.5625") * one, 11, 6),
+        # erf x = x + x p(x^2) for |x| < 1
+        "ERF": Wanted(root_of(lambda x: mpmath.erf(x) / x - 1), mpf("1e-12"), one, 14, 7),
         # exp(x^2) erfc(x) = w (1 / sqrt pi + v p(1 - v)), w = 1 / (x + k), v = 2 k w, k = ERFC_CENTRE, for x >= 0
         "ERFCX": Wanted(scaled_erfc, mpf(-1), mpf(1), 24, 11, lambda t: 1 - t + mpf("0.001")),
         # x^(-1/3) from sqrt(1/8) to sqrt 8, as a start

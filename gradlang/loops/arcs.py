@@ -15,9 +15,9 @@ from gradlang.loops.writing import Term, Writer
 TAN_EIGHTH_PI = math.sqrt(2.0) - 1.0
 
 
-def arc(m: Writer, y: Term, x: Term | float, left: Term | None = None) -> Term:
-    """The angle of the point (x, y) for y >= 0, where x >= 0 is the size of the first coordinate and `left` says that it is
-    negative: j pi/4 + or - arctan(t) with |t| <= tan(pi/8), j a whole number. Not both may be 0 or infinite."""
+def arc(m: Writer, y: Term, x: Term | float, side: Term | None = None) -> Term:
+    """The angle of the point (x, y) for y >= 0, where x >= 0 is the size of the first coordinate and `side` is 1 or -1, its sign:
+    j pi/4 + or - arctan(t) with |t| <= tan(pi/8), j a whole number. Not both may be 0 or infinite."""
     if not isinstance(x, Term):
         x = m.real(x)
     flat = y < x
@@ -26,12 +26,12 @@ def arc(m: Writer, y: Term, x: Term | float, left: Term | None = None) -> Term:
     numerator = m.select(middle, lesser - greater, lesser)
     t = numerator / m.select(middle, lesser + greater, greater)
     z = t * t
-    first = m.select(middle, 1.0, 0.0)
-    j = m.select(flat, first, 2.0 - first)
+    # Mirrored at the diagonal the angle is pi/2 less itself, mirrored at the axis pi less itself.
     sign = m.select(flat, 1.0, -1.0)
-    if left is not None:
-        j = m.select(left, 4.0 - j, j)
-        sign = m.select(left, -sign, sign)
+    j = m.fma(sign, m.select(middle, 0.0, -1.0), 1.0)
+    if side is not None:
+        j = m.fma(side, j - 2.0, 2.0)
+        sign = sign * side
     high, low = QUARTER_PI[m.format.width]
     t = t * sign
     return m.fma(j, high, t + m.fma(t * z, m.polynomial(z, ATAN[m.format.width]), j * low))
@@ -53,8 +53,7 @@ def atan2(m: Writer, y: Term, x: Term) -> Term:
     b = m.select(infinite | zero, 1.0, b)
     large = (a > f.largest / 4) | (b > f.largest / 4)
     scale = m.select(large, 0.25, 1.0)
-    left = m.copysign(m.real(1.0), x) < 0.0
-    return m.copysign(arc(m, a * scale, b * scale, left), y)
+    return m.copysign(arc(m, a * scale, b * scale, m.copysign(m.real(1.0), x)), y)
 
 
 def half_arc(m: Writer, a: Term) -> tuple[Term, Term, Term]:

@@ -11,13 +11,20 @@ import math
 from typing import NamedTuple
 
 from gradlang.loops.coefficients import ERF, ERFCX, EXP, LN2
-from gradlang.loops.exponential import SHRINK
+from gradlang.loops.exponential import SHRINK, exp_of_negative
 from gradlang.loops.writing import Term, Writer
 
-ERF_ODD = 0.75  # up to here erf is taken from its odd polynomial
+BY_ERF = 0.75  # up to here erfc is 1 - erf
 CORRECTED = 64.0  # where the polynomial is no longer steep
 LAST = {"f64": 27.3, "f32": 10.3}  # erfc is 0 from here on
 FIRST = {"f64": 26.64, "f32": 9.41}  # erfcx is inf below minus this
+
+
+def factors(m: Writer, a: Term) -> tuple[Term, Term]:
+    """Two factors of exp(a^2) erfc(a) for a >= 0; the first is 1 / (a + 4)."""
+    w = 1.0 / (a + 4.0)
+    v = w * 8.0
+    return w, m.fma(v, m.polynomial(1.0 - v, ERFCX[m.format.width]), 1 / math.sqrt(math.pi))
 
 
 def scaled(m: Writer, a: Term) -> tuple[Term, Term]:
@@ -25,10 +32,7 @@ def scaled(m: Writer, a: Term) -> tuple[Term, Term]:
     the polynomial is steep: the value is that at b = 1 / w - 4, from which g(a) = g(b) - (b - a) g'(b) with g'(b) = 2 b g(b)
     - 2 / sqrt(pi)."""
     sum = a + 4.0
-    w = 1.0 / sum
-    v = w * 8.0
-    t = 1.0 - v
-    factor = m.fma(v, m.polynomial(t, ERFCX[m.format.width]), 1 / math.sqrt(math.pi))
+    w, factor = factors(m, a)
     g = w * factor
     # 1 - w (a + 4), by parts whose products are exact
     half = (m.format.digits + 1) // 2
@@ -76,15 +80,16 @@ def tail(m: Writer, a: Term) -> tuple[Term, float]:
 
 
 def near(m: Writer, x: Term) -> Term:
-    """erf x for |x| < 0.75."""
+    """erf x for |x| < 1."""
     return m.fma(x, m.polynomial(x * x, ERF[m.format.width]), x)
 
 
 def erf(m: Writer, x: Term) -> Term:
-    """x + x p(x^2) up to 0.75, then 1 - erfc(|x|). Within 2 ulp; the sign of a zero stays."""
+    """x + x p(x^2) up to 1, then 1 - erfc(|x|), of which a few digits less are needed. Within 2 ulp; the sign of a zero stays."""
     a = m.abs(x)
-    e, room = tail(m, a)
-    return m.copysign(m.select(a < ERF_ODD, near(m, a), m.fma(e, -room, 1.0)), x)
+    e = exp_of_negative(m, a * a) * 2.0 ** -SHRINK[m.format.width]
+    w, factor = factors(m, a)
+    return m.copysign(m.select(a < 1.0, near(m, a), m.fma(e, -(w * factor), 1.0)), x)
 
 
 def erfc(m: Writer, x: Term) -> Term:
@@ -92,7 +97,7 @@ def erfc(m: Writer, x: Term) -> Term:
     a = m.abs(x)
     e, room = tail(m, a)
     far = m.select(x < 0.0, 2.0 - e * room, e * room)
-    return m.select(a < ERF_ODD, 1.0 - near(m, x), far)
+    return m.select(a < BY_ERF, 1.0 - near(m, x), far)
 
 
 def erfcx(m: Writer, x: Term) -> Term:
