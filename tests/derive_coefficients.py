@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -140,6 +141,7 @@ SPLIT: dict[str, tuple[Callable[[], mpf], tuple[int, ...], tuple[int, ...]]] = {
     "THIRD": (lambda: mpf(1) / 3, (26, 53), (12, 24)),
     "PER_LN10": (lambda: 1 / mpmath.log(10), (26, 53), (12, 24)),
     "LOG10_OF_2": (lambda: mpmath.log10(2), (42, 53), (16, 24)),
+    "HALF_PI_SHORT": (lambda: mpmath.pi / 2, (26, 53), (12, 24)),
     "QUARTER_PI": (lambda: mpmath.pi / 4, (51, 53), (22, 24)),
     "HALF_PI": (lambda: mpmath.pi / 2, (33, 33, 33, 53), (11, 11, 11, 11, 24)),
 }
@@ -215,21 +217,35 @@ def derive(name: str, width: str) -> tuple[list[float], mpf]:
     return made, error
 
 
+# 2 / pi as whole numbers of so many bits, times powers of two that fall by as many: (bits, how many)
+DIGITS = {"f64": (26, 46), "f32": (12, 18)}
+
+
+def two_per_pi(width: str) -> list[float]:
+    bits, count = DIGITS[width]
+    with mp.workdps(500):
+        whole = int(mpmath.floor(2 / mpmath.pi * mpf(2) ** (bits * count)))
+    return [float(whole >> (bits * (count - 1 - k)) & ((1 << bits) - 1)) for k in range(count)]
+
+
 def entry(name: str, made: dict[str, list[float]], notes: dict[str, str]) -> str:
     lines = [f"{name} = {{"]
     for width, numbers in made.items():
-        lines += [f'    "{width}": (  # {notes[width]}', *(f"        {x!r}," for x in numbers), "    ),"]
+        text = textwrap.fill(", ".join(map(repr, numbers)), 116, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines += [f'    "{width}": (  # {notes[width]}', text, "    ),"]
     return "\n".join([*lines, "}"])
 
 
 def main() -> None:
     chosen = sys.argv[1:]
-    print('"""Constants of the functions, as tests/derive_coefficients.py derives and prints them."""\n')
+    print('"""Constants of the functions, as tests/derive_coefficients.py derives and prints them."""\n\n# fmt: off')
     for name, (_, *sizes) in SPLIT.items():
         made = {width: split(name, width) for width in WIDTHS}
         notes = {width: "parts of " + ", ".join(map(str, size)) + " bits" for width, size in zip(WIDTHS, sizes, strict=True)}
         if not chosen or name in chosen:
             print(entry(name, made, notes))
+    notes = {width: f"digits of {bits} bits" for width, (bits, _) in DIGITS.items()}
+    print(entry("TWO_PER_PI", {width: two_per_pi(width) for width in WIDTHS}, notes))
     with mp.workdps(50):
         names = list(wanted())
     for name in names:

@@ -8,6 +8,7 @@ Waite 1980, chapter 10), each with our own minimax polynomial of the square.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from gradlang.loops.coefficients import ASIN, ATAN, QUARTER_PI
 from gradlang.loops.writing import Term, Writer
@@ -15,19 +16,28 @@ from gradlang.loops.writing import Term, Writer
 TAN_EIGHTH_PI = math.sqrt(2.0) - 1.0
 
 
-def arc(m: Writer, y: Term, x: Term | float, side: Term | None = None) -> Term:
-    """The angle of the point (x, y) for y >= 0, where x >= 0 is the size of the first coordinate and `side` is 1 or -1, its sign:
-    j pi/4 + or - arctan(t) with |t| <= tan(pi/8), j a whole number. Not both may be 0 or infinite."""
-    if not isinstance(x, Term):
-        x = m.real(x)
-    flat = y < x
-    lesser, greater = m.select(flat, y, x), m.select(flat, x, y)
-    middle = lesser > greater * TAN_EIGHTH_PI
-    numerator = m.select(middle, lesser - greater, lesser)
-    t = numerator / m.select(middle, lesser + greater, greater)
+class Octant(NamedTuple):
+    """The sizes of the coordinates of a point in order, and whether the first coordinate is the greater one."""
+
+    flat: Term
+    lesser: Term
+    greater: Term
+
+
+def octant(m: Writer, y: Term, x: Term) -> Octant:
+    flat = y <= x
+    return Octant(flat, m.select(flat, y, x), m.select(flat, x, y))
+
+
+def arc(m: Writer, at: Octant, side: Term | None = None) -> Term:
+    """The angle of a point with a second coordinate >= 0; `side` is 1 or -1, the sign of the first one. It is j pi/4 + or -
+    arctan(t) with |t| <= tan(pi/8), j a whole number. The greater coordinate may not be 0, nor both infinite."""
+    middle = at.lesser > at.greater * TAN_EIGHTH_PI
+    numerator = m.select(middle, at.lesser - at.greater, at.lesser)
+    t = numerator / m.select(middle, at.lesser + at.greater, at.greater)
     z = t * t
     # Mirrored at the diagonal the angle is pi/2 less itself, mirrored at the axis pi less itself.
-    sign = m.select(flat, 1.0, -1.0)
+    sign = m.select(at.flat, 1.0, -1.0)
     j = m.fma(sign, m.select(middle, 0.0, -1.0), 1.0)
     if side is not None:
         j = m.fma(side, j - 2.0, 2.0)
@@ -39,21 +49,20 @@ def arc(m: Writer, y: Term, x: Term | float, side: Term | None = None) -> Term:
 
 def atan(m: Writer, x: Term) -> Term:
     """arctan x. Within 2 ulp; the sign of a zero stays."""
-    return m.copysign(arc(m, m.abs(x), 1.0), x)
+    return m.copysign(arc(m, octant(m, m.abs(x), m.real(1.0))), x)
 
 
 def atan2(m: Writer, y: Term, x: Term) -> Term:
     """The angle of the point (x, y), from -pi to pi, with the values of C99 at zeros and infinities. Large coordinates are
     scaled, so that their sum does not overflow. Within 2 ulp."""
-    f = m.format
-    a, b = m.abs(y), m.abs(x)
-    zero = a.equals(0.0) & b.equals(0.0)
-    infinite = a.equals(math.inf) & b.equals(math.inf)
-    a = m.select(infinite, 1.0, a)
-    b = m.select(infinite | zero, 1.0, b)
-    large = (a > f.largest / 4) | (b > f.largest / 4)
-    scale = m.select(large, 0.25, 1.0)
-    return m.copysign(arc(m, a * scale, b * scale, m.copysign(m.real(1.0), x)), y)
+    flat, lesser, greater = octant(m, m.abs(y), m.abs(x))
+    infinite = lesser.equals(math.inf)
+    lesser = m.select(infinite, 1.0, lesser)
+    greater = m.select(greater.equals(math.inf), m.select(infinite, 1.0, math.inf), greater)  # a nan stays
+    greater = m.select(greater.equals(0.0), 1.0, greater)
+    scale = m.select(greater > m.format.largest / 4, 0.25, 1.0)
+    side = m.copysign(m.real(1.0), x)
+    return m.copysign(arc(m, Octant(flat, lesser * scale, greater * scale), side), y)
 
 
 def half_arc(m: Writer, a: Term) -> tuple[Term, Term, Term]:

@@ -85,7 +85,8 @@ def near(m: Writer, x: Term) -> Term:
 
 
 def erf(m: Writer, x: Term) -> Term:
-    """x + x p(x^2) up to 1, then 1 - erfc(|x|), of which a few digits less are needed. Within 2 ulp; the sign of a zero stays."""
+    """x + x p(x^2) up to 1, then 1 - erfc(|x|), of which a few digits less are needed. Within 2 ulp; the sign of a zero
+    stays."""
     a = m.abs(x)
     e = exp_of_negative(m, a * a) * 2.0 ** -SHRINK[m.format.width]
     w, factor = factors(m, a)

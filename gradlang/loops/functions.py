@@ -20,6 +20,7 @@ WRITERS: dict[str, Callable[..., Term]] = {
         *(exponential.exp, exponential.expm1, exponential.exp2, exponential.sigmoid, exponential.tanh),
         *(logarithm.log, logarithm.log1p, logarithm.log2, logarithm.log10, logarithm.softplus, logarithm.log_sigmoid),
         *(trigonometric.sin, trigonometric.cos, trigonometric.tan, arcs.asin, arcs.acos, arcs.atan, arcs.atan2),
+        *(trigonometric.sin_any, trigonometric.cos_any, trigonometric.tan_any),
         *(hyperbolic.sinh, hyperbolic.cosh, hyperbolic.asinh, hyperbolic.acosh, hyperbolic.atanh),
         *(error.erf, error.erfc, error.erfcx, powers.cbrt, powers.hypot, powers.sign, powers.round),
         *(power.pow, division.mod, division.floordiv),

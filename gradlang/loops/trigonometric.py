@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 from gradlang.loops.coefficients import COS, HALF_PI, SIN
+from gradlang.loops.reduction import reduce_any
 from gradlang.loops.writing import Term, Writer
 
 # The greatest |x| for which k times a part of pi/2 is exact.
@@ -80,6 +81,30 @@ def tan(m: Writer, x: Term) -> Term:
     """tan x = sin x / cos x for |x| <= LIMIT, numerator and denominator as sums of two numbers; the quotient is corrected by
     its remainder. Within 1.5 ulp; the sign of a zero stays."""
     return tan_at(m, reduce(m, m.abs(x)), x)
+
+
+def any_angle(m: Writer, a: Term) -> Angle:
+    """a = k pi/2 + rest for every finite a >= 0."""
+    near, far = reduce(m, a), reduce_any(m, a)
+    small = a <= LIMIT[m.format.width]
+    quadrant = m.select(small, near.quadrant, far.quadrant)
+    high = m.select(small, near.high, far.high)
+    return Angle(quadrant, m.select(small, near.rest, far.high), high, m.select(small, near.low, far.low))
+
+
+def sin_any(m: Writer, x: Term) -> Term:
+    """sin x for every x; nan for infinities. Within 1.25 ulp; the sign of a zero stays."""
+    return sin_at(m, any_angle(m, m.abs(x)), x)
+
+
+def cos_any(m: Writer, x: Term) -> Term:
+    """cos x for every x; nan for infinities. Within 1.25 ulp."""
+    return cos_at(m, any_angle(m, m.abs(x)))
+
+
+def tan_any(m: Writer, x: Term) -> Term:
+    """tan x for every x; nan for infinities. Within 1.5 ulp; the sign of a zero stays."""
+    return tan_at(m, any_angle(m, m.abs(x)), x)
 
 
 def sin_at(m: Writer, angle: Angle, x: Term) -> Term:

@@ -169,6 +169,7 @@ class Writer:
         return self.op("fma", self._real(a), self._real(b), self._real(c))
 
     def select(self, condition: Term, then: Term | float, otherwise: Term | float) -> Term:
+        """One of two numbers or of two words."""
         a, b = self._real(then), self._real(otherwise)
         return Term(self, self.code.select(condition.value, a.value, b.value))
 
