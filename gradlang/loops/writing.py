@@ -211,8 +211,9 @@ class Writer:
         return self.unbits(self.bits(sum) << self.format.shift)
 
     def polynomial(self, x: Term, coefficients: Sequence[float]) -> Term:
-        """c[0] + c[1] x + ... as a polynomial in x^2 (long ones: x^4) for every rest of the exponent, each by Horner's scheme, so
-        that few steps wait for each other and few powers are needed (Muller, Elementary Functions, section 5.1)."""
+        """c[0] + c[1] x + ... as a polynomial in x^2 (long ones: x^4) for every rest of the exponent, each by Horner's
+        scheme, so that few steps wait for each other and few powers are needed (Muller, Elementary Functions, section
+        5.1)."""
         count = len(coefficients)
         if count < 4:
             return self._horner(x, list(coefficients))
