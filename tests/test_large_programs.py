@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import random
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,123 +11,36 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from large import (
+    KINDS,
+    SPECIAL,
+    TABLE,
+    WAYS,
+    apart,
+    as_machine_code,
+    chain,
+    interpreted,
+    job_of,
+    needs_x86,
+    over_numpy,
+    points,
+    program,
+    way,
+    wide,
+)
 
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.backend.artifact import Job
-from gradlang.backend.llvm import unit_text
 from gradlang.backend.module import generate
-from gradlang.ir.evaluate import evaluate
-from gradlang.loops.functions import function
-from gradlang.ops.table import builtin
 from gradlang.plan import x86
-from gradlang.plan.scalar_kernel import scalar_kernel
 from gradlang.plan.sorted_tape import SortedTape, sort
 from gradlang.plan.tape_machine import CODES, FORMS, LANES
-from gradlang.runtime import native
-from gradlang.runtime.groups import Groups, primitive, sorted_for_numpy
+from gradlang.runtime.groups import primitive, sorted_for_numpy
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.steps import Steps
-from gradlang.runtime.tapes import Tapes, tapes
-from gradlang.runtime.x86 import machine, possible
-
-TABLE = builtin()
-UNARY = (
-    "sin({0})",
-    "cos({0})",
-    "tanh({0})",
-    "exp(-abs({0}))",
-    "sqrt(abs({0}))",
-    "log(1 + {0}**2)",
-    "-{0}",
-    "atan({0})",
-    "erf({0})",
-    "floor({0})",
-    "round({0}*3)",
-    "sigmoid({0})",
-    "relu({0})",
-    "{0}**3",
-    "cbrt({0})",
-)
-BINARY = (
-    "{0} + {1}",
-    "{0} - {1}",
-    "{0}*{1}",
-    "{0}/(1 + {1}**2)",
-    "({0} if {0} < {1} else 2*{1})",
-    "max({0}, {1})",
-    "({1} if {0} > 0.5 or not {1} <= 0.25 and {0} != {1} else {0}*{1})",
-    "atan2({0}, {1})",
-    "hypot({0}, {1})",
-    "(1 + {0}**2)**tanh({1})",
-    "{0} % 0.75",
-    "0.625 % {0} - {1}",
-)
-
-
-def program(seed: int, lines: int = 60, leaves: int = 4, unary: Sequence[str] = UNARY, binary: Sequence[str] = BINARY) -> str:
-    """Values stay of moderate size: every line of several is squashed."""
-    r = random.Random(seed)
-    names = [f"x{k}" for k in range(leaves)]
-    out = [f"input {n}" for n in names]
-    while len(names) < lines:
-        text = r.choice([*unary, *binary]).format(*(r.choice(names[-20:]) for _ in "ab"))
-        out.append(f"t{len(names)} = {f'tanh({text})*2' if len(names) % 3 == 0 else text}")
-        names.append(f"t{len(names)}")
-    return "\n".join([*out, "less = t10 < t11", "y = " + " + ".join(names[-6:])]) + "\n"
-
-
-def job_of(text: str, y: str = "y") -> Job:
-    model = gl.loads(text)
-    goal = pipeline.Goal("grad", (y,), tuple(model.program.differentiable()))
-    return pipeline.plan(model.program, goal, model.program.language, "a test")
-
-
-def interpreted(job: Job, args: list[float]) -> list[Any]:
-    tape = primitive(job.tape, TABLE)
-    inputs = {p.name: np.float64(a) for p, a in zip(job.params, args, strict=True)}
-    return list(evaluate(tape, TABLE, inputs, {}, number=np.float64).values())
-
-
-def over_numpy(job: Job) -> Groups:
-    return Groups(sorted_for_numpy(primitive(job.tape, TABLE), job.params, TABLE), TABLE)
-
-
-needs_x86 = pytest.mark.skipif(not possible(), reason="machine code is written for x86-64 under Linux")
-
-
-def as_machine_code(job: Job) -> Any:
-    return machine(x86.machine_code(job.tape, [p.name for p in job.params]))
-
-
-WAYS = ("steps", "groups", *(["machine"] if possible() else []), *(["tape"] if native.available() is None else []))
-
-
-def way(kind: str, job: Job) -> Any:
-    """The job run in one way, which gives the list of its outputs."""
-    if kind == "machine":
-        return as_machine_code(job)
-    if kind == "tape":
-        return tapes(job, TABLE)
-    return over_numpy(job) if kind == "groups" else Steps(job.tape, job.params, TABLE)
-
-
-def points(count: int, seed: int) -> list[float]:
-    r = random.Random(seed)
-    return [round(r.uniform(-2, 2), 6) for _ in range(count)]
-
-
-def apart(got: list[Any], wanted: list[Any]) -> float:
-    """The largest difference, relative to the larger of the value and 1; infinite where one is nan and the other is not."""
-    assert len(got) == len(wanted)
-    worst = 0.0
-    for a, b in zip(got, wanted, strict=True):
-        a, b = float(a), float(b)
-        if (math.isnan(a) and math.isnan(b)) or a == b:
-            continue
-        worst = max(worst, abs(a - b) / max(1.0, abs(b)) if math.isfinite(a - b) else math.inf)
-    return worst
+from gradlang.runtime.x86 import possible
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,7 +60,7 @@ def test_all_ways_give_what_generated_code_gives(seed: int) -> None:
     wanted = load(generate(job, TABLE))(*args)
     large = Large(job, TABLE)
     for kind in WAYS:
-        large.way = way(kind, job) or large.way  # LLVM's machine lacks a few ops
+        large.way = way(kind, job) or large.way  # LLVM's machine has no remainders
         found = large(*args)
         assert list(found[1]) == list(wanted[1])
         assert apart([found[0], *found[1].values()], [wanted[0], *wanted[1].values()]) < 1e-9
@@ -168,21 +78,6 @@ def test_machine_code_gives_the_bits_of_python(seed: int) -> None:
     except ArithmeticError:
         return
     assert list(map(repr, as_machine_code(job)(*args))) == list(map(repr, wanted))
-
-
-# not 0.5: for that exponent NumPy takes the square root of a single number, of which -inf has none
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.75, math.inf, -math.inf, math.nan, 1e308, -1e308, 5e-324, 800.0]
-KINDS = {
-    "arithmetic": "y = a + b*(a - b)/b - -a",
-    "functions": "y = exp(a) + log(b) + sqrt(a)*sin(b) + tanh(a)",
-    "choices": "y = (a if a < b else b) + max(a, b)*min(a, b)",
-    "logic": "y = a if (a <= b or not b > 0.5) and a != 0.25 else b*b",
-    "rounding": "y = floor(a) + ceil(b) + round(a)",
-    "remainders": "y = a % b",
-    "whole quotients": "y = a // b",
-    "powers": "y = a**b + abs(a)**1.5",
-    "what NumPy lacks": "y = erf(a) + log(b)*erfc(b)",
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -229,101 +124,7 @@ def test_truth_values_are_bools(kind: str) -> None:
         assert all(type(found[n]) is bool for n in "cde")
 
 
-# ------------------------------------------------------------------ the machine for tapes, and straight kernels, through LLVM
-needs_llvm = pytest.mark.skipif(native.available() is not None, reason="llvmlite is not there")
-LESS = [t for t in UNARY if not any(f in t for f in ("atan", "erf", "cbrt"))]
-PLAIN = [t for t in BINARY if not any(f in t for f in ("atan2", "hypot", "**tanh", "%"))]
-
-
-def straight(job: Job) -> Any:
-    """The job as a straight kernel: called with floats, it gives the outputs and whether an argument was beyond a limit."""
-    kernel = scalar_kernel(job.tape, [p.name for p in job.params])
-    text = unit_text([kernel], "f64", native.target(), lambda name: function(name, "f64"))
-    library = native.load(text, [kernel.name], level=1)
-    start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_double] * len(kernel.numbers))(library[kernel.name])
-
-    def run(*args: float) -> list[float]:
-        out = np.zeros(len(job.tape.outputs) + 1)
-        start(out.ctypes.data, *args)
-        assert library is not None
-        return list(out.tolist())
-
-    return run
-
-
-@needs_llvm
-@pytest.mark.parametrize("seed", range(8))
-def test_llvm_gives_what_the_interpreter_gives(seed: int) -> None:
-    """Our functions are within 2.5 ulp of the true ones; 60 lines may magnify that."""
-    job = job_of(program(seed, unary=LESS, binary=PLAIN))
-    machine, line = tapes(job, TABLE), straight(job)
-    assert machine is not None
-    for k in range(5):
-        args = points(len(job.params), 100 * seed + k)
-        wanted = interpreted(job, args)
-        assert apart(machine(*args), wanted) < 1e-9
-        *found, beyond = line(*args)
-        assert apart(found, wanted) < 1e-9
-        assert not beyond
-
-
-@needs_llvm
-@pytest.mark.parametrize("kind", ["arithmetic", "choices", "logic", "rounding", "plain functions"])
-def test_infinities_and_nans_through_llvm(kind: str) -> None:
-    job = job_of("input a, b\n" + {**KINDS, "plain functions": "y = exp(a) + log(b)*tanh(a) + sqrt(a)"}[kind] + "\n")
-    machine, line = tapes(job, TABLE), straight(job)
-    assert machine is not None
-    for a in SPECIAL:
-        for b in SPECIAL:
-            wanted = interpreted(job, [a, b])
-            assert apart(machine(a, b), wanted) < 1e-13, (a, b)
-            assert apart(line(a, b)[:-1], wanted) < 1e-13, (a, b)
-
-
-@needs_llvm
-def test_arguments_beyond_the_limit_of_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our sin holds its promise up to 1e6; beyond, another way is taken. A nan beside it hides nothing."""
-    job = job_of("input a, b\ny = sin(a) + sin(b) + exp(b)\n")
-    large = Large(job, TABLE)
-    large.way = machine = tapes(job, TABLE)
-    assert isinstance(machine, Tapes)
-    assert large(3e7, 1.0)[0] == pytest.approx(math.sin(3e7) + math.sin(1.0) + math.e, rel=1e-14)
-    assert straight(job)(3e7, 1.0)[-1] == 1
-    for args in ((3e7, math.nan), (math.nan, 3e7), (3e7, 0.0)):
-        with pytest.raises(ArithmeticError):
-            machine(*args)
-    assert machine(0.5, 0.25)[0] == pytest.approx(math.sin(0.5) + math.sin(0.25) + math.exp(0.25), rel=1e-15)
-
-
-@needs_llvm
-def test_llvm_runs_tapes_where_we_cannot_write_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradlang.runtime.x86.library", lambda: None)
-    given = {"a": 0.3, "x0": 0.4}
-    f = gl.loads(chain(1500)).value_and_grad("y")
-    assert f.backend == "tape"
-    g = gl.loads(chain(1500)).value_and_grad("y")
-    g.raw.way = Steps(g.job.tape, g.job.params, TABLE)
-    (y, slopes), (wanted, others) = f(given), g(given)
-    assert y == pytest.approx(wanted, rel=1e-11)
-    assert slopes == pytest.approx(others, rel=1e-10)
-
-
 # ------------------------------------------------------------------ which way is taken
-def chain(lines: int) -> str:
-    body = "\n".join(f"x{k + 1} = sin(x{k})*1.5 + a" for k in range(lines))
-    return f"input a, x0\n{body}\ny = x{lines}\n"
-
-
-def wide(lines: int) -> str:
-    body = "\n".join(f"u{k} = tanh(a*{k}.5 + b)*sin(b - {k})" for k in range(lines))
-    sums, names = [], [f"u{k}" for k in range(lines)]
-    while len(names) > 1:
-        pairs = [names[k : k + 2] for k in range(0, len(names), 2)]
-        sums += [f"s{len(sums) + k} = {' + '.join(p)}" for k, p in enumerate(pairs)]
-        names = [line.split(" = ")[0] for line in sums[-len(pairs) :]]
-    return f"input a, b\n{body}\n" + "\n".join(sums) + f"\ny = {names[0]}\n"
-
-
 @pytest.fixture
 def without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradlang.runtime.x86.library", lambda: None)

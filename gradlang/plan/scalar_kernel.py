@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.functions import LIMITS, NAMES
+from gradlang.loops.functions import LIMITS
 from gradlang.loops.ir import Buffer, Code, Kernel, Value
+from gradlang.plan.tape_machine import FREQUENT, RARE
 
 SAME = ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "floor", "ceil")
 TRUTHS = {"logical_and": "and", "logical_or": "or", "logical_not": "not", "real": "btof"}
 COMPARED = {"less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne"}
 OPS = {**dict(zip(SAME, SAME, strict=True)), **TRUTHS, **COMPARED, "round": "rint"}
-KNOWN = frozenset({*OPS, *NAMES, "where", "mark", "input", "const"})
+CALLS = frozenset(FREQUENT + RARE)
+KNOWN = frozenset({*OPS, *CALLS, "where", "mark", "input", "const"})
 
 
 def scalar_kernel(tape: Tape, inputs: Iterable[str], name: str = "run_scalar") -> Kernel:
@@ -46,7 +48,7 @@ def value(code: Code, instr: Instr, args: list[Value], given: dict[str, Value]) 
         return args[0]
     if instr.op == "where":
         return code.select(*args)
-    if instr.op in NAMES:
+    if instr.op in CALLS:
         return code.call(instr.op, *args)
     return code.op(OPS[instr.op], *args)
 

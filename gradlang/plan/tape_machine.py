@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradlang.loops.functions import LIMITS, NAMES
+from gradlang.loops.functions import LIMITS, function
 from gradlang.loops.ir import Buffer, Code, Kernel, Value
 from gradlang.plan.sorted_tape import Form
 
@@ -27,7 +27,8 @@ def one(op: str) -> Write:
 
 
 def called(name: str) -> Write:
-    return lambda code, x, y, z: code.call(name, x)
+    arity = len(function(name, "f64").params)
+    return lambda code, *operands: code.call(name, *operands[:arity])
 
 
 def comparison(op: str) -> Write:
@@ -38,6 +39,13 @@ def choice(code: Code, x: Value, y: Value, z: Value) -> Value:
     return code.select(code.op("ne", x, code.real(0.0)), y, z)
 
 
+# Functions whose lanes become vectors, and those that are computed one lane after the other, so that the code stays short.
+FREQUENT = ("exp", "log", "sin", "cos", "tanh")
+RARE = (
+    *("expm1", "log1p", "log2", "log10", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
+    *("cbrt", "erf", "erfc", "pow", "atan2", "hypot"),
+)
+TWO = frozenset({"pow", "atan2", "hypot"})  # arguments
 KINDS: dict[str, Write] = {
     "fma": lambda code, x, y, z: code.op("fma", x, y, z),
     "div": both("div"),
@@ -52,7 +60,7 @@ KINDS: dict[str, Write] = {
     "not_equal": comparison("ne"),
     "maximum": both("maximum"),
     "where": choice,
-    **{name: called(name) for name in NAMES},
+    **{name: called(name) for name in FREQUENT + RARE},
 }
 FORMS: dict[str, Form] = {
     "add": Form("fma", (0, 1.0, 1)),
@@ -65,7 +73,8 @@ FORMS: dict[str, Form] = {
     "greater": Form("less", (1, 0)),
     "greater_equal": Form("less_equal", (1, 0)),
     **{name: Form(name, (0, 1)) for name in ("div", "less", "less_equal", "equal", "not_equal")},
-    **{name: Form(name, (0,)) for name in ("sqrt", "abs", "floor", "ceil", "round", *NAMES)},
+    **{name: Form(name, (0,)) for name in ("sqrt", "abs", "floor", "ceil", "round", *FREQUENT, *RARE) if name not in TWO},
+    **{name: Form(name, (0, 1)) for name in sorted(TWO)},
     "where": Form("where", (0, 1, 2)),
 }
 CODES = tuple(KINDS)
@@ -85,18 +94,24 @@ def machine() -> Kernel:
     with code.loop(code.whole(0), groups, "g", apart=False) as g:
         kind, count, first = code.load(kinds, g), code.load(counts, g), code.read(place)
 
+        def lanes(name: str, places: list[Value]) -> None:
+            read = [[code.load(values, code.load(b, at)) for b in operands] for at in places]
+            if name in LIMITS:
+                limit = code.real(LIMITS[name]["f64"])
+                for x, *_ in read:
+                    code.update(beyond, "or", code.op("gt", code.op("abs", x), limit))
+            made = [KINDS[name](code, *three) for three in read]
+            for at, value in zip(places, made, strict=True):
+                code.store(values, code.op("iadd", base, at), value)
+
         def step(name: str) -> None:
-            with code.loop(code.whole(0), count, "s", apart=False) as s:
-                lane = code.op("iadd", first, code.op("imul", s, code.whole(LANES)))
-                lanes = [code.op("iadd", lane, code.whole(k)) for k in range(LANES)]
-                read = [[code.load(values, code.load(b, at)) for b in operands] for at in lanes]
-                if name in LIMITS:
-                    limit = code.real(LIMITS[name]["f64"])
-                    for x, *_ in read:
-                        code.update(beyond, "or", code.op("gt", code.op("abs", x), limit))
-                made = [KINDS[name](code, *three) for three in read]
-                for at, value in zip(lanes, made, strict=True):
-                    code.store(values, code.op("iadd", base, at), value)
+            many = code.op("imul", count, code.whole(LANES)) if name in RARE else count
+            with code.loop(code.whole(0), many, "s", apart=False) as s:
+                if name in RARE:
+                    lanes(name, [code.op("iadd", first, s)])
+                else:
+                    start = code.op("iadd", first, code.op("imul", s, code.whole(LANES)))
+                    lanes(name, [code.op("iadd", start, code.whole(k)) for k in range(LANES)])
 
         switch(code, kind, 0, len(CODES), step)
         code.update(place, "iadd", code.op("imul", count, code.whole(LANES)))
