@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import marshal
 import os
 import pickle
@@ -26,8 +25,8 @@ IDS = [path.name for path in FILES]
 
 def plain(node: Any) -> Any:
     """A tree of the syntax without the places in the text."""
-    if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        kept = [f.name for f in dataclasses.fields(node) if f.name != "span"]
+    if hasattr(node, "__match_args__"):
+        kept = [name for name in node.__match_args__ if name != "span"]
         return (type(node).__name__, *(plain(getattr(node, name)) for name in kept))
     if isinstance(node, (tuple, list)):
         return tuple(map(plain, node))

@@ -13,6 +13,7 @@ from typing import Any
 from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language, standard
+from gradlang.record import record
 from gradlang.source import Sources, Span
 from gradlang.types import Dim, Type, add
 
@@ -32,7 +33,7 @@ class Node:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tape:
     """Nodes in order, and the results: name -> node."""
 
@@ -46,7 +47,7 @@ class Tape:
         return len(self.instrs)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Scan:
     """A recurrence: `length` steps, each of which makes one entry of some sequences.
 
@@ -76,7 +77,7 @@ class Scan:
         return Type((add(self.extra[k], self.length), *self.types[k].shape))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Root:
     """An implicit definition: the value where a residual is zero, by Newton's method.
 
@@ -89,7 +90,7 @@ class Root:
     body: Tape
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initializer:
     """How a parameter is made: `normal(mean, std)`, `uniform(lo, hi)`, `he()`, `xavier()`, `zeros()`, `ones()`."""
 
@@ -97,7 +98,7 @@ class Initializer:
     args: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leaf:
     """An input, parameter or constant. `default` is a number, nested tuples of numbers, the node of a constant
     expression (`default_node`), an Initializer, or None where the caller must give a value."""
@@ -121,7 +122,7 @@ class Leaf:
         return self.default is None and self.default_node is None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """A request: kind (grad, output, minimize, maximize), the node, its name, and the leaves (None: all)."""
 
@@ -169,7 +170,7 @@ class Program:
         return [leaf for leaf in self.leaves.values() if leaf.role in ("input", "param")]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ref:
     """A value that is computed: its node and type.
 
@@ -184,7 +185,7 @@ class Ref:
     origin: tuple[Dim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Poison:
     """Stands for a value whose formula has an error that was already reported."""
 

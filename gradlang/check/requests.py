@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradlang.check import errors, errors_promises, units
@@ -11,6 +10,7 @@ from gradlang.check.imports import dotted
 from gradlang.check.names import heads_in, names_in
 from gradlang.check.program import Asked, Promise, Ref
 from gradlang.check.promises import evaluated, promise, title
+from gradlang.record import changed
 from gradlang.source import Span
 from gradlang.syntax import ast
 
@@ -81,7 +81,7 @@ def outputs(c: Checker) -> None:
     """The outputs that are asked for; without a request, the definitions of the file that nothing else uses."""
     program = c.program
     if program.asked:
-        named = [a if program.values.get(a.name) == a.node else replace(a, name=f"({a.name})") for a in program.asked]
+        named = [a if program.values.get(a.name) == a.node else changed(a, name=f"({a.name})") for a in program.asked]
         for a in named:
             program.values.setdefault(a.name, a.node)
         program.asked = tuple(named)

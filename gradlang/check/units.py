@@ -13,6 +13,7 @@ from typing import TypeVar
 from gradlang.check import errors
 from gradlang.check.errors import Problem
 from gradlang.check.names import heads_in, names_in
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 NOTHING: Mapping[str, frozenset[str]] = {}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Piece:
     """One target of an indexed definition: `define.targets[position]`, inside the `for` clauses `loops`, outer ones first.
     `local` are the plain definitions of the blocks around it, which hold for one count each."""
@@ -39,7 +40,7 @@ class Piece:
         return self.target.name.id
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Plain:
     define: ast.Define
 
@@ -55,7 +56,7 @@ class Indexed:
     pieces: list[Piece]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Group:
     """Indexed definitions that are computed together, since they use one another."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from gradlang.diagnostics import Diagnostic
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import grammar, messages
 
@@ -96,7 +97,7 @@ class Run:
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lexicon:
     pattern: re.Pattern[str]
     literals: dict[str, str]

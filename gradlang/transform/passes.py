@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BODIES, Instr, Tape, constant_key, has_bodies
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
+from gradlang.record import changed, record
 from gradlang.source import Span
 from gradlang.transform.contract import contract
 from gradlang.transform.differentiate import differentiate
@@ -21,7 +21,7 @@ ROUNDS = 8
 GROWTH = 4  # rules that make a formula longer each time are stopped at this multiple of its length
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pass:
     name: str
     doc: str
@@ -30,7 +30,7 @@ class Pass:
     settles: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Passes:
     """The passes of one compilation, over one table and for one backend."""
 
@@ -71,7 +71,7 @@ def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
         body = apply(held.body)
         if body is held.body:
             return instr
-        made = replace(held, body=body)
+        made = changed(held, body=body)
         return Instr(instr.op, instr.args, (made,), instr.type, instr.span, instr.scope, instr.name)
 
     return apply

@@ -7,7 +7,6 @@ side is an ordinary expression, elaborated over what the left side matched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.check.elaborate import Elaborator
@@ -18,22 +17,23 @@ from gradlang.check.statics import whole
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import UNIFORM, Builder, Instr, Tape
 from gradlang.ops.table import OpTable, Rule, number
+from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.syntax import ast
 from gradlang.types import stretches
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Var:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Const:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pattern:
     """An op over patterns; a setting is a Var or a fixed value."""
 
