@@ -155,7 +155,13 @@ class Type:
 SCALAR = Type(())
 BOOL = Type((), "bool")
 INT = Type((), "int")
+_SCALARS = {"real": SCALAR, "bool": BOOL, "int": INT}
 BUNDLE = Type((), "bundle")  # the several sequences of a recurrence
+
+
+def scalar_of(dtype: str) -> Type:
+    """The type of one number or truth value; that of reals is always the same object."""
+    return _SCALARS[dtype]
 
 
 def show_shape(shape: Shape) -> str:

@@ -24,7 +24,7 @@ from gradlang.ops.table import OpTable
 from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, SCALAR, Dim, Size, Type, at_least
+from gradlang.types import BOOL, INT, SCALAR, Dim, Size, Type, at_least
 
 
 class Sink(Protocol):
@@ -271,7 +271,7 @@ class Elaborator:
         if isinstance(value, (Ref, Poison)):
             return value
         if isinstance(value, bool):
-            return self.sink.leaf("const", (value,), Type((), "bool"), span)
+            return self.sink.leaf("const", (value,), BOOL, span)
         if isinstance(value, (int, float)):
             return self.sink.leaf("const", (statics.real(value),), SCALAR, span)
         if isinstance(value, Size):

@@ -16,7 +16,7 @@ from gradlang.check.rules import evaluate
 from gradlang.ops.op import BEYOND, BODIES, DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
-from gradlang.types import BOOL, INT, SCALAR, Shape, Type
+from gradlang.types import BOOL, INT, SCALAR, Shape, Type, scalar_of
 
 Instr = Node
 UNIFORM = ("broadcast_to", "reshape", "transpose")
@@ -136,7 +136,14 @@ class Builder:
         if type.shape:
             uniform = [self.uniform(i) for i in ids]
             if all(u is not None for u in uniform):
-                scalar = self.add(op.name, tuple(u for u in uniform if u is not None), attrs, Type((), type.dtype), span, scope)
+                scalar = self.add(
+                    op.name,
+                    tuple(u for u in uniform if u is not None),
+                    attrs,
+                    scalar_of(type.dtype),
+                    span,
+                    scope,
+                )
                 return self.ref(self.broadcast(scalar, type.shape, span, scope))
             ids = [self.broadcast(i, type.shape, span, scope) if u is None else u for i, u in zip(ids, uniform, strict=True)]
         return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)

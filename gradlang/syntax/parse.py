@@ -8,6 +8,7 @@ next line plainly starts a statement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from gradlang.source import Source
 from gradlang.syntax import ast, messages
 from gradlang.syntax.build import BUILDERS, Build, Text
 from gradlang.syntax.grammar import parser
+from gradlang.syntax.lines import Found, Shapes, Written, run_of
 from gradlang.syntax.tokens import Run, cut
 
 # One step of a postfix program: a token's index, None for an absent part, or (builder, arity, first and last token).
@@ -75,6 +77,18 @@ def _run(program: tuple[Step, ...], run: Run, base: int) -> Any:
     return stack[-1]
 
 
+def _builder(kinds: tuple[str, ...]) -> Callable[[Run], Any] | None:
+    """What makes a statement of tokens of these kinds; None if they are none."""
+    try:
+        program = _shape(kinds)
+    except UnexpectedToken:
+        return None
+    return lambda run: _run(program, run, 0)
+
+
+SHAPES = Shapes(_builder)
+
+
 def _stop(run: Run, error: UnexpectedToken, base: int) -> messages.Stop:
     token = error.token
     i = token.start_pos if token.type != "$END" and token.start_pos is not None else len(run.kinds) - 1
@@ -109,6 +123,13 @@ class Parser:
         self.statements: list[Any] = []
         self.faults: list[Diagnostic] = []
         self.broken: set[str] = set()
+
+    def take_lines(self, lines: list[Found]) -> None:
+        """Lines that are statements of known shapes."""
+        base = self.source.base
+        for shape, words, at in lines:
+            whole = shape.definition
+            self.statements.append(Written(shape, words, at + base) if whole else shape.build(run_of(shape, words, at + base)))
 
     def take(self, run: Run, recovering: bool) -> None:
         base = self.source.base
@@ -159,11 +180,13 @@ class Parser:
 
 def parse(source: Source) -> tuple[ast.Module, list[Diagnostic]]:
     """The statements of a text and all its syntax errors, at most one a statement."""
-    pieces = cut(source.text)
+    pieces = cut(source.text, shapes=SHAPES)
     made = Parser(source)
     base = source.base
-    for run in pieces.runs:
+    for k, run in enumerate(pieces.runs):
+        made.take_lines(pieces.lines.pop(k, []))
         made.take(run, recovering=False)
+    made.take_lines(pieces.lines.pop(len(pieces.runs), []))
     moved = [
         Diagnostic(
             d.code,

@@ -10,7 +10,7 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import SCALAR, Type
+from gradlang.types import SCALAR, Type, scalar_of
 
 
 class Templates:
@@ -27,7 +27,7 @@ class Templates:
         found = self._made.get((op.name, key, attrs, kinds))
         if found is None:
             builder = Builder(self.table)
-            args = [builder.leaf("input", (p,), Type((), k), op.span) for p, k in zip(op.params, kinds, strict=True)]
+            args = [builder.leaf("input", (p,), scalar_of(k), op.span) for p, k in zip(op.params, kinds, strict=True)]
             result = builder.leaf("input", ("result " + op.result,), SCALAR, op.span) if with_result else None
             out = evaluate(op, expr, args, attrs, builder, result, None, op.span)
             count = len(args) + with_result
