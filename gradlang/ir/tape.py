@@ -7,7 +7,7 @@ become reals through the op `real`. An instruction carries the span, scope and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gradlang.check.infer import infer
@@ -27,7 +27,23 @@ def constant_key(value: Any) -> Any:
     return repr(value)
 
 
-__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Tape", "constant_key", "has_bodies"]
+def leaf_key(op: str, attrs: tuple[Any, ...], type: Type) -> Any:
+    return (op, constant_key(attrs), type) if op in ("const", "array") else (op, attrs, type)
+
+
+__all__ = [
+    "BEYOND",
+    "BODIES",
+    "DERIVATIVES",
+    "Builder",
+    "Instr",
+    "Root",
+    "Scan",
+    "Tape",
+    "constant_key",
+    "has_bodies",
+    "leaf_key",
+]
 
 
 def has_bodies(tape: Tape) -> bool:
@@ -56,7 +72,7 @@ class Builder:
         name: str | None = None,
     ) -> int:
         """The instruction, new or known. `args` must fit the invariants."""
-        key = (op, constant_key(attrs), type) if op in ("const", "array") else (op, args, attrs) if args else (op, attrs, type)
+        key = (op, args, attrs) if args else leaf_key(op, attrs, type)
         found = self.memo.get(key)
         if found is None:
             found = self.memo[key] = len(self.instrs)
@@ -64,6 +80,13 @@ class Builder:
         elif name is not None and self.instrs[found].name is None:
             self.instrs[found].name = name
         return found
+
+    def take(self, instrs: Sequence[Instr]) -> None:
+        """Starts with the instructions of a tape that a builder made."""
+        self.instrs = list(instrs)
+        memo = self.memo
+        for i, at in enumerate(instrs):
+            memo[(at.op, at.args, at.attrs) if at.args else leaf_key(at.op, at.attrs, at.type)] = i
 
     def ref(self, i: int) -> Ref:
         return Ref(i, self.instrs[i].type)

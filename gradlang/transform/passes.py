@@ -47,10 +47,11 @@ def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
     most = GROWTH * len(tape) + 1000
     for _ in range(ROUNDS):
-        if not rewriter.may_apply_to(tape) or len(tape) > most:
+        first = rewriter.first(tape)
+        if first is None or len(tape) > most:
             return tape
         before = len(rewriter.used)
-        tape = rebuild(tape, table, rewriter.apply)
+        tape = rebuild(tape, table, rewriter.apply, first)
         if len(rewriter.used) == before:
             return tape
     return tape
