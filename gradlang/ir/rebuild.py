@@ -43,8 +43,9 @@ def copy(builder: Builder, instr: Instr, args: tuple[int, ...]) -> int:
     return builder.add(instr.op, args, instr.attrs, instr.type, instr.span, instr.scope, instr.name)
 
 
-def dce(tape: Tape) -> Tape:
-    """Only what the outputs need. Inputs that nothing needs go too."""
+def dce(tape: Tape, own: bool = False) -> Tape:
+    """Only what the outputs need. Inputs that nothing needs go too. Instructions that no one else holds (`own`) are renumbered
+    where they are."""
     instrs = tape.instrs
     n = len(instrs)
     live = bytearray(n)
@@ -64,5 +65,9 @@ def dce(tape: Tape) -> Tape:
         if live[i]:
             instr = instrs[i]
             args = tuple([where[a] for a in instr.args])
-            keep(instr if args == instr.args else moved(instr, args))
+            if own:
+                instr.args = args
+            elif args != instr.args:
+                instr = moved(instr, args)
+            keep(instr)
     return Tape(tuple(kept), tuple((name, where[i]) for name, i in tape.outputs))

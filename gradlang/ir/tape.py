@@ -152,6 +152,8 @@ class Builder:
 
     def pointwise(self, op: Op, ids: list[int], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
         flags, instrs = op.flags, self.instrs
+        if type is SCALAR and self.all_scalar(ids):
+            return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
         if flags:
             ids = self.cast(op, ids, type)
         elif any(instrs[i].type.dtype != "real" for i in ids):
@@ -170,6 +172,14 @@ class Builder:
                 return self.ref(self.broadcast(scalar, type.shape, span, scope))
             ids = [self.broadcast(i, type.shape, span, scope) if u is None else u for i, u in zip(ids, uniform, strict=True)]
         return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
+
+    def all_scalar(self, ids: Iterable[int]) -> bool:
+        """Whether values are single reals."""
+        instrs = self.instrs
+        for i in ids:  # noqa: SIM110 (called for every operation of a program)
+            if instrs[i].type is not SCALAR:
+                return False
+        return True
 
     def cast(self, op: Op, ids: list[int], type: Type) -> list[int]:
         """Operands in the kind that the op works on."""
