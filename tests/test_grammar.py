@@ -16,6 +16,7 @@ from gradlang.source import Source, Sources
 from gradlang.syntax import ast, grammar, tokens
 from gradlang.syntax import parse as parsing
 from gradlang.syntax.build import BUILDERS
+from gradlang.syntax.known import known
 from gradlang.syntax.tokens import Run, cut
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +86,7 @@ def test_a_whole_file_is_one_sentence_of_the_grammar(path: Path) -> None:
     whole = all_of(pieces.runs)
     tree = grammar.parser().parse(tuple(whole.kinds), start="start")
     assert len(tree.children) == len(pieces.runs)
-    assert parsing._run(parsing._program(tree), whole, 0) == statements(text)
+    assert parsing._run(parsing.runnable(grammar.program_of(tree)), whole, 0) == statements(text)
 
 
 @pytest.fixture
@@ -146,8 +147,8 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """A cache folder of its own, and a function that forgets what this process has read."""
 
     def forget() -> None:
-        for known in (grammar.parser, grammar.terminals, grammar.literals, tokens.lexicon, parsing._shape):
-            known.cache_clear()
+        for kept in (grammar.parser, known, tokens.lexicon, parsing._shape):
+            kept.cache_clear()
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
@@ -157,7 +158,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def cached(tmp_path: Path) -> Path:
-    (path,) = (tmp_path / "cache" / "gradlang").iterdir()
+    (path,) = (tmp_path / "cache" / "gradlang").glob("grammar-*")
     return path
 
 
@@ -180,10 +181,10 @@ def test_an_empty_cache_is_filled_and_read(tmp_path: Path, fresh: Callable[[], N
 
 
 def test_the_same_terminals_with_and_without_the_cache(tmp_path: Path, fresh: Callable[[], None]) -> None:
-    built = dict(grammar.literals()), dict(grammar.terminals())
+    built = dict(known().literals), dict(known().terminals)
     fresh()
     assert cached(tmp_path).is_file()
-    assert (grammar.literals(), grammar.terminals()) == built
+    assert (known().literals, known().terminals) == built
 
 
 @pytest.mark.parametrize(
@@ -212,6 +213,39 @@ def test_a_corrupt_cache_is_ignored_and_replaced(tmp_path: Path, fresh: Callable
     fresh()
     assert statements(SAMPLE) == built
     assert marshal.loads(cached(tmp_path).read_bytes())[0]["parser"]
+
+
+def test_known_shapes_need_no_parser(fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    read = statements(SAMPLE)
+    known().save()
+    fresh()
+    monkeypatch.setattr(parsing, "postfix", None)
+    assert statements(SAMPLE) == read
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"no shapes",
+        marshal.dumps(None),
+        marshal.dumps((1, 2, 3, 4)),
+        marshal.dumps(((), {}, {}, {})),
+        lambda key: (key, {"NAME": 1}, {}, {}),
+        lambda key: (key, {}, {}, {("NAME",): 3}),
+        lambda key: (key, {}, {}, {("NAME",): (("name", 1, 0, "x"),)}),
+        lambda key: (key, {}, {}, {"NAME": (0,)}),
+    ],
+    ids=range(9),
+)
+def test_corrupt_shapes_are_ignored(fresh: Callable[[], None], wrong: Any) -> None:
+    read = statements(SAMPLE)
+    known().save()
+    path = known().path
+    assert path is not None and path.is_file()
+    path.write_bytes(wrong if isinstance(wrong, bytes) else marshal.dumps(wrong(known().key)))
+    fresh()
+    assert statements(SAMPLE) == read
 
 
 @pytest.mark.parametrize("part", [0.01, 0.25, 0.5, 0.75, 0.99])

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from gradlang.diagnostics import Diagnostic
 from gradlang.record import record
 from gradlang.source import Span
-from gradlang.syntax import grammar, messages
+from gradlang.syntax import messages
+from gradlang.syntax.known import known
 
 if TYPE_CHECKING:
     from gradlang.syntax.lines import Found, Shapes
@@ -117,8 +118,7 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    literals = grammar.literals()
-    words = grammar.terminals()
+    literals, words = known().literals, known().terminals
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
         r"[ \t\f]*(?:"
