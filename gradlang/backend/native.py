@@ -239,7 +239,9 @@ class Writer:
         out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
         body = list(self.lines)
         if self.borrowed:
-            body = ["room = pool.pop() if pool else make_room()", f"{', '.join(self.borrowed)}, = room", *body]
+            # other threads may take the last room at any time
+            take = ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]
+            body = [*take, f"{', '.join(self.borrowed)}, = room", *body]
             body += [f"result = {result}", "pool.append(room)", "return result"]
         else:
             body.append(f"return {result}")

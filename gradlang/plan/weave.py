@@ -52,69 +52,70 @@ def survey(
 ) -> None:
     """What each root reads, at which of its loops, and the order of the loops that reads memory best. Values in `outside`
     are made by somebody else."""
-    made = {g for r in roots for g in r.gives}
+    roots = list(roots)
     inputs = {i.attrs[0]: i for i in tape.instrs if i.op == "input"}
+    known = {g for r in roots for g in r.gives}.union(outside)
     for root in roots:
+        _Survey(root, tape, inputs, known, {n: sizes[n] for n in names}).run()
+
+
+class _Survey:
+    """Writes the innermost work of one root into code that is thrown away, and looks at what it reads and stores."""
+
+    def __init__(
+        self, root: Root, tape: Tape, inputs: Mapping[Any, Instr], known: Collection[int], sizes: Mapping[str, int]
+    ) -> None:
+        self.root, self.tape, self.inputs, self.known = root, tape, inputs, known
         code = Code()
-        held = {n: Value("i", hint=n) for n in names}
-        frame = Frame(code, held, Cell("b"))
-        counters = [code.whole(0) if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
-        reads: dict[int, list[tuple[int | None, ...]]] = {}
-        touched: set[Any] = set()
-        steps = [0.0] * len(counters)
+        held = {n: Value("i", hint=n) for n in sizes}
+        self.frame = Frame(code, held, Cell("b"))
+        self.hints = {held[n]: size for n, size in sizes.items()}
+        self.counters = [code.whole(0) if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
+        self.loops = {id(c): k for k, c in enumerate(self.counters) if c.const is None}
+        self.reads: dict[int, list[tuple[int | None, ...]]] = {n: [()] for n in root.needs}
+        self.touched: set[Any] = set()
+        self.steps = [0.0] * len(self.counters)
 
-        def pattern(index: Index, counters: list[Value] = counters) -> tuple[int | None, ...]:
-            where = {id(c): k for k, c in enumerate(counters) if c.const is None}
-            return tuple(where.get(id(v)) for v in index)
-
-        def weigh(
-            index: Index,
-            shape: Shape,
-            frame: Frame = frame,
-            held: dict[str, Value] = held,
-            counters: list[Value] = counters,
-            steps: list[float] = steps,
-        ) -> None:
-            at = frame.linear(index, shape)
-            for k, s in enumerate(strides(frame.code, at, counters, {v: sizes[n] for n, v in held.items()})):
-                steps[k] += s if counters[k].const is None else 0.0
-
-        def seen(
-            i: int,
-            index: Index,
-            reads: dict[int, list[tuple[int | None, ...]]] = reads,
-            touched: set[Any] = touched,
-            own: tuple[int, ...] = root.gives,
-        ) -> Value | None:
-            if i in own or not (i in made or i in outside):
-                return None
-            reads.setdefault(i, []).append(pattern(index))
-            shape = tape.instrs[i].type.shape
-            if shape:
-                touched.add(i)
-            weigh(index, shape)
-            return Value(KINDS[tape.instrs[i].type.dtype])
-
-        def leaf(key: Any, index: Index, touched: set[Any] = touched, inputs: dict[Any, Instr] = inputs) -> Value:
-            instr = inputs[key]
-            if index:
-                touched.add(key)
-                weigh(index, instr.type.shape)
-            return Value(KINDS[instr.type.dtype])
-
-        for n in root.needs:
-            reads.setdefault(n, []).append(())
+    def run(self) -> None:
+        root = self.root
         if root.special is None:
-            reader = Reader(tape, frame, {}, leaf, seen)
-            root.entry(reader, counters)
-            shape = tape.instrs[root.at].type.shape
-            if root.target is not None:
-                weigh(root.target(reader, counters), shape)
-            else:
-                outs = {a.out: c for a, c in zip(root.axes, counters, strict=True) if a.out is not None}
-                weigh(tuple(outs.get(k, code.whole(0)) for k in range(len(shape))), shape)
-        root.reads, root.touches = reads, frozenset(touched)
-        root.order = tuple(sorted(range(len(counters)), key=lambda k: (-steps[k], k)))
+            reader = Reader(self.tape, self.frame, {}, self.leaf, self.seen)
+            root.entry(reader, self.counters)
+            self.weigh(self.target(reader), self.tape.instrs[root.at].type.shape)
+        root.reads, root.touches = self.reads, frozenset(self.touched)
+        root.order = tuple(sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k)))
+
+    def target(self, reader: Reader) -> Index:
+        root = self.root
+        if root.target is not None:
+            return root.target(reader, self.counters)
+        outs = {a.out: c for a, c in zip(root.axes, self.counters, strict=True) if a.out is not None}
+        zero = self.frame.code.whole(0)
+        return tuple(outs.get(k, zero) for k in range(len(self.tape.instrs[root.at].type.shape)))
+
+    def seen(self, i: int, index: Index) -> Value | None:
+        """An entry of a value that lies in memory or is made by another root."""
+        if i in self.root.gives or i not in self.known:
+            return None
+        type = self.tape.instrs[i].type
+        self.reads.setdefault(i, []).append(tuple(self.loops.get(id(v)) for v in index))
+        if type.shape:
+            self.touched.add(i)
+        self.weigh(index, type.shape)
+        return Value(KINDS[type.dtype])
+
+    def leaf(self, key: Any, index: Index) -> Value:
+        type = self.inputs[key].type
+        if index:
+            self.touched.add(key)
+            self.weigh(index, type.shape)
+        return Value(KINDS[type.dtype])
+
+    def weigh(self, index: Index, shape: Shape) -> None:
+        """Adds how far one step of each loop moves this access."""
+        at = self.frame.linear(index, shape)
+        for k, s in enumerate(strides(self.frame.code, at, self.counters, self.hints)):
+            self.steps[k] += s if self.counters[k].const is None else 0.0
 
 
 class Weaver:
