@@ -90,6 +90,8 @@ class Writer:
         return self.scalars[dtype]
 
     def source(self, s: Source) -> str:
+        if s.dtype == "bool" and not s.shape and s.kind in ("input", "value"):
+            return f"bool({self.params[s.key] if s.kind == 'input' else self.text(s.key)})"  # NumPy's are no whole numbers
         if s.kind == "input":
             return self.params[s.key]
         if s.kind == "size":
