@@ -15,6 +15,7 @@ from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
 DEAR = 12  # the weight of an operation from which on it is not done twice
+CONTRACTIONS = ("matmul", "einsum", "zmatmul", "zeinsum")
 JOINED = ("concat", "stack")
 
 
@@ -45,7 +46,7 @@ def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
 def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
     """Whether a product of matrices is large enough that a BLAS is faster than loops."""
     instr = tape.instrs[i]
-    if instr.op not in ("matmul", "einsum", "zmatmul", "zeinsum") or len(instr.args) != 2:
+    if instr.op not in CONTRACTIONS or len(instr.args) != 2:
         return False
     (left, other), right = letters_of(tape, i)
     extent: dict[str, int] = {}
@@ -86,6 +87,9 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
             a = instr.args[0]
             if tape.instrs[a].type.shape and weight.get(a, 0) >= DEAR and a not in chosen:
                 chosen.add(a)
+        elif instr.op in CONTRACTIONS:
+            # every entry of a factor is needed many times
+            chosen.update(b for b in (beneath(tape, a) for a in instr.args) if tape.instrs[b].type.shape and weight.get(b, 0))
         elif instr.op == "scan":
             many = len(instr.attrs[0].names)
             chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a))
