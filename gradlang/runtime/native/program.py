@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from gradlang.ops.table import OpTable
 from gradlang.plan.cost import pays
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import load, target
+from gradlang.runtime.native.engine import available, load, target
 from gradlang.types import Dim, Size, value
 
 MOST = 16  # versions that are kept
@@ -87,9 +89,21 @@ class NativeProgram:
             self.job = self.make_job()
         if any(value(d, sizes) <= 0 for d in dims(self.job.tape)):
             return None
-        if self.calls is not None and not pays(self.job.tape, sizes, self.calls):
+        if self.calls is None:
+            return Version(self.job, self.table, sizes)
+        if not pays(self.job.tape, sizes, self.calls):
+            return None
+        reason = available()
+        if reason is not None:
+            note(reason)
             return None
         return Version(self.job, self.table, sizes)
+
+
+@cache
+def note(reason: str) -> None:
+    """Says once why a machine that has llvmlite makes no machine code."""
+    warnings.warn(f"NumPy runs all programs, without machine code: {reason}", RuntimeWarning, stacklevel=6)
 
 
 def dims(tape: Tape) -> set[Dim]:
