@@ -207,6 +207,9 @@ class Writer:
     def text(self, i: int) -> str:
         if i in self.known:
             return self.known[i]
+        instr = self.plan.tape.instrs[i]
+        if instr.op == "iota":  # loops count, and have no array of counts
+            return f"np.arange({value(instr.attrs[0], self.sizes)}, dtype=np.int64)"
         if i in self.plan.scalars:
             kind, position = self.plan.scalars[i]
             return f"{self.scalar_room(kind)}[{position}]"
