@@ -186,7 +186,8 @@ class Model:
             job = partial(pipeline.plan, self.program, goal, self.program.language, origin, native=True)
             return Native(job, self.calls if backend == "auto" else None)
         if backend == "native":
-            help = 'install it (`pip install gradlang[native]`), or use backend="numpy"'
+            missing = find_spec("llvmlite") is None
+            help = ("install it (`pip install gradlang[native]`), or " if missing else "") + 'use backend="numpy"'
             raise InputError([Diagnostic("G511", f"there is no native backend here: {reason}", help=help)])
         return None
 

@@ -90,6 +90,8 @@ class Writer:
         return self.scalars[dtype]
 
     def source(self, s: Source) -> str:
+        if s.dtype == "bool" and not s.shape and s.kind in ("input", "value"):
+            return f"bool({self.params[s.key] if s.kind == 'input' else self.text(s.key)})"  # NumPy's are no whole numbers
         if s.kind == "input":
             return self.params[s.key]
         if s.kind == "size":
@@ -205,6 +207,9 @@ class Writer:
     def text(self, i: int) -> str:
         if i in self.known:
             return self.known[i]
+        instr = self.plan.tape.instrs[i]
+        if instr.op == "iota":  # loops count, and have no array of counts
+            return f"np.arange({value(instr.attrs[0], self.sizes)}, dtype=np.int64)"
         if i in self.plan.scalars:
             kind, position = self.plan.scalars[i]
             return f"{self.scalar_room(kind)}[{position}]"
@@ -239,7 +244,9 @@ class Writer:
         out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
         body = list(self.lines)
         if self.borrowed:
-            body = ["room = pool.pop() if pool else make_room()", f"{', '.join(self.borrowed)}, = room", *body]
+            # other threads may take the last room at any time
+            take = ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]
+            body = [*take, f"{', '.join(self.borrowed)}, = room", *body]
             body += [f"result = {result}", "pool.append(room)", "return result"]
         else:
             body.append(f"return {result}")

@@ -60,11 +60,14 @@ class Plan:
     scalars: dict[int, tuple[str, int]]  # values of loops that are numbers: kind and position among the scalars
 
 
-def plan(tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True) -> Plan:
-    """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers."""
+def plan(
+    tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True, width: str = "f64"
+) -> Plan:
+    """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers.
+    `width` is that of the reals: functions have their limits in it."""
     extra: dict[int, set[int]] = {}
     for _ in range(ROUNDS):
-        planner = Planner(tape, table, sizes, fixed, extra, library)
+        planner = Planner(tape, table, sizes, fixed, extra, library, width)
         found = planner.plan()
         dear = planner.twice()
         if not dear:
@@ -82,6 +85,7 @@ class Planner:
     fixed: Collection[str]
     extra: dict[int, set[int]]
     library: bool
+    width: str
     readers: list[Reader] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -90,7 +94,7 @@ class Planner:
             i
             for i, instr in enumerate(tape.instrs)
             if not (instr.op in LEAVES or instr.op == "array" or instr.op == "item")
-            and (not loops_do(instr, table) or (self.library and library_does(tape, i, self.sizes)))
+            and (not loops_do(tape, i, table) or (self.library and library_does(tape, i, self.sizes)))
         }
         self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
         self.slot = self.slots()
@@ -186,7 +190,7 @@ class _KernelMaker:
         held |= {n: self.code.whole(planner.sizes[n]) for n in planner.sizes if n in planner.fixed}
         self.flag = Buffer("flag", "i", writable=True)
         trouble = self.code.cell(self.code.const(False, "b"), "trouble")
-        self.frame = Frame(self.code, held, trouble)
+        self.frame = Frame(self.code, held, trouble, planner.width)
         self.buffers: dict[Any, tuple[Buffer, Source]] = {}
         self.numbers: dict[Any, tuple[Value, Source]] = {}
         self.wholes: dict[Any, tuple[Value, Source]] = {}
