@@ -11,6 +11,7 @@ from gradlang.ops.table import OpTable
 from gradlang.plan.pointwise import HEAVY, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
 from gradlang.plan.roots import COMBINED, Root, letters_of, stored
+from gradlang.plan.specials import WRITERS, library_better
 from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
@@ -25,7 +26,7 @@ def spelled(op: Op) -> bool:
 
 def inline(instr: Instr) -> bool:
     """Whether an entry is computed from entries of the arguments, where it is needed."""
-    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in ("scan", "item"))
+    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in WRITERS or instr.op in ("scan", "item"))
 
 
 def loops_do(instr: Instr, table: OpTable) -> bool:
@@ -34,12 +35,19 @@ def loops_do(instr: Instr, table: OpTable) -> bool:
         return all(loops_do(i, table) for i in instr.attrs[0].body.instrs)
     if instr.op in LEAVES or instr.op in MOVES or instr.op in COMBINED or instr.op in JOINED or instr.op == "item":
         return True
+    if instr.op in WRITERS:
+        return True
     return instr.op in table and table[instr.op].pointwise and native(table[instr.op])
 
 
 def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
-    """Whether a product of matrices is large enough that a BLAS is faster than loops."""
+    """Whether matrices are so large that a BLAS or LAPACK is faster than loops."""
     instr = tape.instrs[i]
+    if instr.op == "scan":
+        body = instr.attrs[0].body
+        return any(library_better(body, k, sizes) for k in range(len(body.instrs)))
+    if library_better(tape, i, sizes):
+        return True
     if instr.op not in ("matmul", "einsum", "zmatmul", "zeinsum") or len(instr.args) != 2:
         return False
     (left, other), right = letters_of(tape, i)

@@ -14,6 +14,7 @@ from gradlang.plan.pointwise import HEAVY, KINDS
 from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
+from gradlang.plan.specials import WRITERS, special_root
 from gradlang.plan.weave import Temporary, Weaver, survey
 from gradlang.types import Shape
 
@@ -251,6 +252,9 @@ class _KernelMaker:
                 items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
         for i in values:
             instr = tape.instrs[i]
+            if instr.op in WRITERS:
+                roots.append(special_root(tape, i, tuple(self.behind(tape, instr))))
+                continue
             if instr.op != "scan":
                 roots.extend(roots_of(tape, i))
                 continue

@@ -372,6 +372,13 @@ def _diag_matrix(r: Reader, instr: Instr, index: Index) -> Steps:
     return code.select(code.op("ieq", index[-1], index[-2]), value, nothing(code, value))
 
 
+def _patches(r: Reader, instr: Instr, index: Index) -> Steps:
+    code, (down, across) = r.code, instr.attrs[1]
+    n, c, k, l, i, j = index
+    row = code.op("iadd", code.op("imul", r.frame.dim(down), i), k)
+    return (yield instr.args[0], (n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), l)))
+
+
 MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     "broadcast_to": _broadcast,
     "reshape": _reshape,
@@ -387,5 +394,6 @@ MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     "triu": _triangle("ige"),
     "diagonal": _diagonal,
     "diag_matrix": _diag_matrix,
+    "patches": _patches,
 }
 VIEWS = frozenset({"broadcast_to", "reshape", "transpose", "slice"})

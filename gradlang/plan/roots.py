@@ -205,6 +205,21 @@ def scatter_along(tape: Tape, i: int) -> list[Root]:
     return [Root(i, axes, partial(read_part, a), "add", target=target)]
 
 
+def unpatches(tape: Tape, i: int) -> list[Root]:
+    """Windows, each added where it came from."""
+    instr = tape.instrs[i]
+    down, across = instr.attrs[1]
+
+    def target(r: Reader, counters: Sequence[Value]) -> Index:
+        code, (n, c, k, l, i, j) = r.code, counters
+        row = code.op("iadd", code.op("imul", r.frame.dim(down), i), k)
+        return n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), l)
+
+    (a,) = instr.args
+    axes = tuple(Axis(d, None) for d in tape.instrs[a].type.shape)
+    return [Root(i, axes, partial(read_part, a), "add", target=target)]
+
+
 COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
     "sum": reduction("add", 0.0),
     "max": reduction("maximum", float("-inf")),
@@ -219,6 +234,7 @@ COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
     "zeinsum": contraction,
     "scatter_add": scatter_add,
     "scatter_along": scatter_along,
+    "unpatches": unpatches,
 }
 
 
