@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from gradlang.backend.c_ops import HELPERS, TEMPLATES, literal, types
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.units import Opened, drive, live, needed
+from gradlang.backend.units import Opened, drive, live, needed, with_routines
 from gradlang.loops.ir import (
     Buffer,
     Cell,
@@ -23,6 +23,7 @@ from gradlang.loops.ir import (
     Let,
     Load,
     Read,
+    Run,
     Statement,
     Store,
     Update,
@@ -107,6 +108,9 @@ class Body:
             case Update():
                 if s.cell in self.live[1]:
                     self.update(s)
+            case Run():
+                given = [f"&{self.buffer(b)}[{self.at(at)}]" for b, at in s.buffers] + [self.at(n) for n in s.sizes]
+                self.line(f"{s.kernel.name}({', '.join(given)});")
             case For():
                 return self.loop(s)
             case If():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Statement, Store, Update, Value
+from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Run, Statement, Store, Update, Value
 
 Opened = Iterator[Statement]
 
@@ -43,6 +43,20 @@ def statements(body: Sequence[Statement]) -> Iterator[Statement]:
 def called(body: Sequence[Statement]) -> list[str]:
     """The names of the functions that a body calls itself, each once, in order."""
     return list(dict.fromkeys(s.function for s in statements(body) if isinstance(s, Let) and s.op == "call"))
+
+
+def with_routines(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Kernels and those that they run, every one after those that it runs itself."""
+    order: dict[Kernel, None] = {}
+    stack = list(reversed(kernels))
+    while stack:
+        kernel = stack[-1]
+        inner = [s.kernel for s in statements(kernel.body) if isinstance(s, Run) and s.kernel not in order]
+        if inner and kernel not in order:
+            stack += inner
+        else:
+            order[stack.pop()] = None
+    return list(order)
 
 
 def needed(kernels: Sequence[Kernel], functions: Callable[[str], Function]) -> list[tuple[str, Function]]:
@@ -122,5 +136,7 @@ def operands(s: Statement) -> tuple[Value, ...]:
             return (s.start, s.stop)
         case If():
             return (s.condition,)
+        case Run():
+            return (*(at for _, at in s.buffers), *s.sizes)
         case Read():
             return ()

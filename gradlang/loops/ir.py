@@ -9,7 +9,7 @@ that they stand in, "f64" or "f32"; "w" is the whole number of the same width, f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -130,7 +130,16 @@ class If:
     otherwise: list[Statement] = field(default_factory=list)
 
 
-Statement = Let | Load | Store | Declare | Read | Update | For | If
+@dataclass(eq=False, slots=True)
+class Run:
+    """Runs another kernel, which takes no numbers. Each of its buffers begins at an entry of one of this kernel."""
+
+    kernel: Kernel
+    buffers: tuple[tuple[Buffer, Value], ...]
+    sizes: tuple[Value, ...]
+
+
+Statement = Let | Load | Store | Declare | Read | Update | For | If | Run
 
 
 @dataclass(eq=False, slots=True)
@@ -275,6 +284,9 @@ class Code:
 
     def update(self, cell: Cell, op: str, value: Value) -> None:
         self.blocks[-1].append(Update(cell, op, value))
+
+    def run(self, kernel: Kernel, buffers: Sequence[tuple[Buffer, Value]], *sizes: Value) -> None:
+        self.blocks[-1].append(Run(kernel, tuple(buffers), sizes))
 
     # -------------------------------------------------------------- blocks
     @contextmanager

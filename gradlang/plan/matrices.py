@@ -1,18 +1,13 @@
-"""Linear algebra as loops, for matrices too small for LAPACK to be worth a call, and for where there is none.
-
-Elimination with partial pivoting and the Cholesky factorization as in Golub & Van Loan, Matrix Computations, 4th ed. (2013),
-3.4 and 4.2. A matrix that cannot be treated gives nan in every entry of its result.
-"""
+"""Ops of linear algebra as loops around routines, for matrices too small for LAPACK to be worth a call, and for where there
+is none."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from gradlang.loops.ir import Cell, Value
+from gradlang.loops.ir import Buffer, Value
+from gradlang.plan import routines
 from gradlang.plan.blocks import Block, Writer
 from gradlang.plan.reader import Index, Place
+from gradlang.plan.routines import SIGN
 from gradlang.types import Dim
 
 LARGEST = {"cofactor": 6}  # the size from which on LAPACK is faster
@@ -23,272 +18,149 @@ def size_of(b: Block) -> Dim:
     return b.shape_of(0)[-1]
 
 
-@dataclass(slots=True)
-class Factors:
-    """What elimination leaves: the factors in one matrix, which rows were exchanged at each step, and the cells of the sign
-    of the exchanges (1.0 or -1.0) and of whether a pivot was zero."""
-
-    lu: Place
-    swaps: Place
-    sign: Cell
-    singular: Cell
+def here(b: Block, place: Place) -> tuple[Buffer, Value]:
+    return place.buffer, b.code.whole(0)
 
 
-def factored(b: Block, batch: Index, n: Dim, lu: Place, swaps: Place) -> Factors:
-    """PA = LU of the matrix at an index of the batch."""
-    return eliminated(b, b.frame.dim(n), lambda i, j: b.entry(0, (*batch, i, j)), lu, swaps)
+def result_at(b: Block, batch: Index, axes: int) -> tuple[Buffer, Value]:
+    """Where the result for an index of the batch begins; its own axes are the last ones."""
+    zero = b.code.whole(0)
+    return b.place.buffer, b.weaver.reader.position(b.place, (*batch, *[zero] * axes))
 
 
-def eliminated(b: Block, size: Value, entry: Callable[[Value, Value], Value], lu: Place, swaps: Place) -> Factors:
-    code, one = b.code, b.code.whole(1)
-    with b.loop(size) as i, b.loop(size) as j:
-        b.put((i, j), entry(i, j), lu)
-    found = Factors(lu, swaps, code.cell(code.real(1.0), "sign"), code.cell(code.const(False, "b"), "singular"))
-    with b.loop(size, hint="k") as k:
-        place = pivot(b, found, k, size)
-        b.put((k,), place, swaps)
-        with code.when(code.op("ine", place, k)):
-            code.update(found.sign, "", code.op("neg", code.read(found.sign)))
-            with b.loop(size) as j:
-                exchange(b, lu, (place, j), (k, j))
-        diagonal = b.get((k, k), lu)
-        none = code.op("eq", diagonal, code.real(0.0))
-        code.update(found.singular, "or", none)
-        with code.when(code.op("not", none)), b.loop(size, code.op("iadd", k, one)) as i:
-            factor = code.op("div", b.get((i, k), lu), diagonal)
-            b.put((i, k), factor, lu)
-            with b.loop(size, code.op("iadd", k, one)) as j:
-                rest = code.op("mul", factor, b.get((k, j), lu))
-                b.put((i, j), code.op("sub", b.get((i, j), lu), rest), lu)
-    return found
+class Elimination:
+    """The factors of the matrices of an argument, one after another."""
 
+    def __init__(self, b: Block) -> None:
+        n = size_of(b)
+        self.b, self.n = b, b.frame.dim(n)
+        self.lu, self.swaps, self.told = b.scratch((n, n)), b.scratch((n,), "int"), b.scratch((2,))
 
-def pivot(b: Block, found: Factors, k: Value, size: Value) -> Value:
-    """The row of the largest entry of column k from row k on."""
-    code = b.code
-    best, place = code.cell(code.op("abs", b.get((k, k), found.lu)), "largest"), code.cell(k, "row")
-    with b.loop(size, code.op("iadd", k, code.whole(1))) as i:
-        x = code.op("abs", b.get((i, k), found.lu))
-        more = code.op("gt", x, code.read(best))
-        code.update(place, "", code.select(more, i, code.read(place)))
-        code.update(best, "", code.select(more, x, code.read(best)))
-    return code.read(place)
+    def buffers(self) -> list[tuple[Buffer, Value]]:
+        return [here(self.b, p) for p in (self.lu, self.swaps, self.told)]
 
+    def factor(self, batch: Index) -> None:
+        b = self.b
+        with b.loop(self.n) as i, b.loop(self.n, hint="j") as j:
+            b.put((i, j), b.entry(0, (*batch, i, j)), self.lu)
+        b.code.run(routines.factor(), self.buffers(), self.n)
 
-def exchange(b: Block, place: Place, one: Index, two: Index) -> None:
-    first, second = b.get(one, place), b.get(two, place)
-    b.put(one, second, place)
-    b.put(two, first, place)
+    def sign(self) -> Value:
+        return self.b.get((self.b.code.whole(SIGN),), self.told)
 
-
-def work(b: Block, n: Dim) -> tuple[Place, Place]:
-    return b.scratch((n, n)), b.scratch((n,), "int")
+    def determinant(self, size: Value) -> Value:
+        b, code = self.b, self.b.code
+        total = code.cell(self.sign(), "det")
+        with b.loop(size, hint="k") as k:
+            code.update(total, "", code.op("mul", code.read(total), b.get((k, k), self.lu)))
+        return code.read(total)
 
 
 # ------------------------------------------------------------------ equations
-@dataclass(slots=True)
-class Right:
-    """The right sides of an equation, which become its solutions, at one index of the batch. Without columns: a vector."""
-
-    b: Block
-    batch: Index
-    columns: Dim | None
-
-    def at(self, i: Value, j: Value | None) -> Index:
-        return (*self.batch, i) if j is None else (*self.batch, i, j)
-
-    def subtract(self, i: Value, k: Value, factor: Value) -> None:
-        """row i -= factor * row k"""
-        b, code = self.b, self.b.code
-
-        def one(j: Value | None) -> None:
-            rest = code.op("mul", factor, b.get(self.at(k, j)))
-            b.put(self.at(i, j), code.op("sub", b.get(self.at(i, j)), rest))
-
-        self.each(one)
-
-    def divide(self, i: Value, by: Value) -> None:
-        b, code = self.b, self.b.code
-        self.each(lambda j: b.put(self.at(i, j), code.op("div", b.get(self.at(i, j)), by)))
-
-    def each(self, one: Callable[[Value | None], None]) -> None:
-        if self.columns is None:
-            one(None)
+def start(b: Block, batch: Index, columns: bool) -> Value:
+    """Puts the right sides where the solutions will be, and says how many there are."""
+    rows = b.frame.dim(size_of(b))
+    many = b.frame.dim(b.shape[-1]) if columns else b.code.whole(1)
+    with b.loop(rows) as i:
+        if columns:
+            with b.loop(many, hint="j") as j:
+                b.put((*batch, i, j), b.entry(1, (*batch, i, j)))
         else:
-            with self.b.loop(self.columns, hint="j") as j:
-                one(j)
-
-    def undefined(self, n: Value, bad: Value) -> None:
-        """nan everywhere if the matrix is bad."""
-        code = self.b.code
-        with code.when(bad), self.b.loop(n) as i:
-            self.each(lambda j: self.b.put(self.at(i, j), code.real(math.nan)))
-
-
-def solved(b: Block, right: Right, found: Factors, n: Value) -> None:
-    """Exchanges rows of the right sides as those of the matrix were, and substitutes forwards and backwards."""
-    code = b.code
-    with b.loop(n, hint="k") as k:
-        row = b.get((k,), found.swaps)
-
-        def swap(j: Value | None) -> None:
-            exchange(b, b.place, right.at(row, j), right.at(k, j))
-
-        with code.when(code.op("ine", row, k)):
-            right.each(swap)
-    with b.loop(n) as i, b.loop(i, hint="k") as k:
-        right.subtract(i, k, b.get((i, k), found.lu))
-    with b.loop(n, hint="r") as r:
-        i = b.down(n, r)
-        with b.loop(n, code.op("iadd", i, code.whole(1)), hint="k") as k:
-            right.subtract(i, k, b.get((i, k), found.lu))
-        right.divide(i, b.get((i, i), found.lu))
-    right.undefined(n, code.read(found.singular))
-
-
-def start(b: Block, right: Right, n: Dim) -> None:
-    with b.loop(n) as i:
-        right.each(lambda j: b.put(right.at(i, j), b.entry(1, right.at(i, j))))
-
-
-def sides(b: Block) -> tuple[tuple[Dim, ...], Dim | None]:
-    """The batch and the columns of right sides."""
-    vector = len(b.shape_of(1)) == 1
-    return (b.shape[:-1], None) if vector else (b.shape[:-2], b.shape[-1])
+            b.put((*batch, i), b.entry(1, (*batch, i)))
+    return many
 
 
 def solve(b: Block) -> None:
-    n = size_of(b)
-    lu, swaps = work(b, n)
-    batch, columns = sides(b)
-    with b.over(batch) as index:
-        found = factored(b, index, n, lu, swaps)
-        right = Right(b, index, columns)
-        start(b, right, n)
-        solved(b, right, found, b.frame.dim(n))
+    made = Elimination(b)
+    columns = len(b.shape_of(1)) > 1
+    axes = 1 + columns
+    with b.over(b.shape[: len(b.shape) - axes]) as batch:
+        made.factor(batch)
+        many = start(b, batch, columns)
+        b.code.run(routines.factored_solve(), [*made.buffers(), result_at(b, batch, axes)], made.n, many)
 
 
 def inverse(b: Block) -> None:
-    n = size_of(b)
-    lu, swaps = work(b, n)
-    code, size = b.code, b.frame.dim(n)
-    with b.over(b.shape[:-2]) as index:
-        found = factored(b, index, n, lu, swaps)
-        with b.loop(size) as i, b.loop(size) as j:
-            b.put((*index, i, j), code.select(code.op("ieq", i, j), code.real(1.0), code.real(0.0)))
-        solved(b, Right(b, index, n), found, size)
+    made = Elimination(b)
+    code = b.code
+    with b.over(b.shape[:-2]) as batch:
+        made.factor(batch)
+        with b.loop(made.n) as i, b.loop(made.n, hint="j") as j:
+            b.put((*batch, i, j), code.select(code.op("ieq", i, j), code.real(1.0), code.real(0.0)))
+        code.run(routines.factored_solve(), [*made.buffers(), result_at(b, batch, 2)], made.n, made.n)
 
 
 def triangular(b: Block) -> None:
-    """Substitution, from above if the triangle that stands in the equation is the lower one."""
     lower, trans = b.instr.attrs
     n = size_of(b)
-    code, size = b.code, b.frame.dim(n)
-    triangle = b.scratch((n, n))
-    batch, columns = sides(b)
-    with b.over(batch) as index:
-        right = Right(b, index, columns)
-        start(b, right, n)
-        bad = code.cell(code.const(False, "b"), "singular")
-        with b.loop(size) as i, b.loop(size if not lower else code.op("iadd", i, code.whole(1)), i if not lower else 0) as j:
-            b.put((j, i) if trans else (i, j), b.entry(0, (*index, i, j)), triangle)
+    size, triangle = b.frame.dim(n), b.scratch((n, n))
+    columns = len(b.shape_of(1)) > 1
+    axes = 1 + columns
+    with b.over(b.shape[: len(b.shape) - axes]) as batch:
         with b.loop(size) as i:
-            code.update(bad, "or", code.op("eq", b.get((i, i), triangle), code.real(0.0)))
-        with b.loop(size, hint="r") as r:
-            i = r if lower != trans else b.down(size, r)
-            first, last = (code.whole(0), i) if lower != trans else (code.op("iadd", i, code.whole(1)), size)
-            with b.loop(last, first, hint="k") as k:
-                right.subtract(i, k, b.get((i, k), triangle))
-            right.divide(i, b.get((i, i), triangle))
-        right.undefined(size, code.read(bad))
+            first, last = (b.code.whole(0), b.code.op("iadd", i, b.code.whole(1))) if lower else (i, size)
+            with b.loop(last, first, "j") as j:
+                b.put((j, i) if trans else (i, j), b.entry(0, (*batch, i, j)), triangle)
+        many = start(b, batch, columns)
+        b.code.run(routines.substitute(lower != trans), [here(b, triangle), result_at(b, batch, axes)], size, many)
 
 
 # ------------------------------------------------------------------ determinants
 def det(b: Block) -> None:
-    n = size_of(b)
-    lu, swaps = work(b, n)
-    with b.over(b.shape) as index:
-        b.put(index, determinant(b, factored(b, index, n, lu, swaps), b.frame.dim(n)))
-
-
-def determinant(b: Block, found: Factors, size: Value) -> Value:
-    code = b.code
-    total = code.cell(code.read(found.sign), "det")
-    with b.loop(size) as k:
-        code.update(total, "", code.op("mul", code.read(total), b.get((k, k), found.lu)))
-    return code.read(total)
-
-
-def cofactors(b: Block) -> None:
-    """The determinants of what is left without a row and a column, with the signs of a chessboard."""
-    n = size_of(b)
-    code, size, one = b.code, b.frame.dim(n), b.code.whole(1)
-    whole = b.scratch((n, n))
-    lu, swaps = work(b, n)
-    with b.over(b.shape[:-2]) as batch:
-        with b.loop(size) as i, b.loop(size) as j:
-            b.put((i, j), b.entry(0, (*batch, i, j)), whole)
-        with b.loop(size) as i, b.loop(size) as j:
-
-            def minor(r: Value, c: Value, i: Value = i, j: Value = j) -> Value:
-                row = code.op("iadd", r, code.op("btoi", code.op("ige", r, i)))
-                column = code.op("iadd", c, code.op("btoi", code.op("ige", c, j)))
-                return b.get((row, column), whole)
-
-            rest = code.op("isub", size, one)
-            found = eliminated(b, rest, minor, lu, swaps)
-            odd = code.op("ieq", code.op("imod", code.op("iadd", i, j), code.whole(2)), one)
-            value = determinant(b, found, rest)
-            b.put((*batch, i, j), code.select(odd, code.op("neg", value), value))
+    made = Elimination(b)
+    with b.over(b.shape) as batch:
+        made.factor(batch)
+        b.put(batch, made.determinant(made.n))
 
 
 def sign_and_log(b: Block) -> None:
     """The sign of the determinant and the logarithm of its size."""
-    n = size_of(b)
-    lu, swaps = work(b, n)
+    made = Elimination(b)
     code, zero = b.code, b.code.real(0.0)
-    with b.over(b.shape[1:]) as index:
-        found = factored(b, index, n, lu, swaps)
-        log = code.cell(zero, "log")
-        with b.loop(n) as k:
-            x = b.get((k, k), lu)
+    with b.over(b.shape[1:]) as batch:
+        made.factor(batch)
+        sign, log = code.cell(made.sign(), "sign"), code.cell(zero, "log")
+        with b.loop(made.n, hint="k") as k:
+            x, old = b.get((k, k), made.lu), code.read(sign)
             code.update(log, "", code.op("add", code.read(log), code.call("log", code.op("abs", x))))
-            sign = code.read(found.sign)
-            other = code.select(code.op("gt", x, zero), sign, code.op("mul", x, zero))
-            code.update(found.sign, "", code.select(code.op("lt", x, zero), code.op("neg", sign), other))
-        b.put((code.whole(0), *index), code.read(found.sign))
-        b.put((code.whole(1), *index), code.read(log))
+            other = code.select(code.op("gt", x, zero), old, code.op("mul", x, zero))
+            code.update(sign, "", code.select(code.op("lt", x, zero), code.op("neg", old), other))
+        b.put((code.whole(0), *batch), code.read(sign))
+        b.put((code.whole(1), *batch), code.read(log))
 
 
-# ------------------------------------------------------------------ symmetric matrices
-def cholesky(b: Block) -> None:
-    """The lower factor of (a + a.T)/2."""
-    n = size_of(b)
-    code, size, zero = b.code, b.frame.dim(n), b.code.real(0.0)
+def cofactors(b: Block) -> None:
+    """The determinants of what is left without a row and a column, with the signs of a chessboard."""
+    made = Elimination(b)
+    code, size, one = b.code, made.n, b.code.whole(1)
+    whole = b.scratch((size_of(b), size_of(b)))
+    rest = code.op("isub", size, one)
     with b.over(b.shape[:-2]) as batch:
+        with b.loop(size) as i, b.loop(size, hint="j") as j:
+            b.put((i, j), b.entry(0, (*batch, i, j)), whole)
+        with b.loop(size) as i, b.loop(size, hint="j") as j:
+            with b.loop(rest, hint="r") as r, b.loop(rest, hint="c") as c:
+                row = code.op("iadd", r, code.op("btoi", code.op("ige", r, i)))
+                column = code.op("iadd", c, code.op("btoi", code.op("ige", c, j)))
+                at = code.op("iadd", code.op("imul", r, rest), c)
+                code.store(made.lu.buffer, at, b.get((row, column), whole))
+            code.run(routines.factor(), made.buffers(), rest)
+            total = code.cell(made.sign(), "minor")
+            with b.loop(rest, hint="k") as k:
+                at = code.op("iadd", code.op("imul", k, rest), k)
+                code.update(total, "", code.op("mul", code.read(total), code.load(made.lu.buffer, at)))
+            odd = code.op("ieq", code.op("imod", code.op("iadd", i, j), code.whole(2)), one)
+            value = code.read(total)
+            b.put((*batch, i, j), code.select(odd, code.op("neg", value), value))
 
-        def at(i: Value, j: Value, batch: Sequence[Value] = batch) -> Index:
-            return (*batch, i, j)
 
-        def less_products(value: Value, i: Value, j: Value) -> Value:
-            total = code.cell(value, "rest")
-            with b.loop(j, hint="k") as k:
-                code.update(total, "", code.op("sub", code.read(total), code.op("mul", b.get(at(i, k)), b.get(at(j, k)))))
-            return code.read(total)
-
-        bad = code.cell(code.const(False, "b"), "indefinite")
-        with b.loop(size) as i, b.loop(size) as j:
-            half = code.op("mul", code.real(0.5), code.op("add", b.entry(0, at(i, j)), b.entry(0, at(j, i))))
-            b.put(at(i, j), code.select(code.op("ile", j, i), half, zero))
-        with b.loop(size) as j:
-            rest = less_products(b.get(at(j, j)), j, j)
-            code.update(bad, "or", code.op("not", code.op("gt", rest, zero)))
-            root = code.op("sqrt", rest)
-            b.put(at(j, j), root)
-            with b.loop(size, code.op("iadd", j, code.whole(1))) as i:
-                b.put(at(i, j), code.op("div", less_products(b.get(at(i, j)), i, j), root))
-        with code.when(code.read(bad)), b.loop(size) as i, b.loop(size) as j:
-            b.put(at(i, j), code.real(math.nan))
+def cholesky(b: Block) -> None:
+    n = size_of(b)
+    size = b.frame.dim(n)
+    with b.over(b.shape[:-2]) as batch:
+        with b.loop(size) as i, b.loop(size, hint="j") as j:
+            b.put((*batch, i, j), b.entry(0, (*batch, i, j)))
+        b.code.run(routines.cholesky(), [result_at(b, batch, 2)], size)
 
 
 WRITERS: dict[str, Writer] = {
@@ -296,7 +168,7 @@ WRITERS: dict[str, Writer] = {
     "inv": inverse,
     "triangular_solve": triangular,
     "det": det,
-    "cofactor": cofactors,
     "slogdet_packed": sign_and_log,
+    "cofactor": cofactors,
     "cholesky": cholesky,
 }
