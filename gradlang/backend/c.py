@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from gradlang.backend.c_ops import HELPERS, TEMPLATES, literal, types
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.units import Opened, drive, live, needed, with_routines
+from gradlang.backend.units import Opened, drive, live, needed
 from gradlang.loops.ir import (
     Buffer,
     Cell,

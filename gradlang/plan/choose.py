@@ -16,6 +16,7 @@ from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
 DEAR = 12  # the weight of an operation from which on it is not done twice
+CONTRACTIONS = ("matmul", "einsum", "zmatmul", "zeinsum")
 JOINED = ("concat", "stack")
 
 
@@ -48,7 +49,7 @@ def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
         return any(library_better(body, k, sizes) for k in range(len(body.instrs)))
     if library_better(tape, i, sizes):
         return True
-    if instr.op not in ("matmul", "einsum", "zmatmul", "zeinsum") or len(instr.args) != 2:
+    if instr.op not in CONTRACTIONS or len(instr.args) != 2:
         return False
     (left, other), right = letters_of(tape, i)
     extent: dict[str, int] = {}
@@ -89,6 +90,9 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
             a = instr.args[0]
             if tape.instrs[a].type.shape and weight.get(a, 0) >= DEAR and a not in chosen:
                 chosen.add(a)
+        elif instr.op in CONTRACTIONS:
+            # every entry of a factor is needed many times
+            chosen.update(b for b in (beneath(tape, a) for a in instr.args) if tape.instrs[b].type.shape and weight.get(b, 0))
         elif instr.op == "scan":
             many = len(instr.attrs[0].names)
             chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a))

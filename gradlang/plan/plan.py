@@ -15,7 +15,8 @@ from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, special_root
-from gradlang.plan.weave import Temporary, Weaver, survey
+from gradlang.plan.survey import Survey
+from gradlang.plan.weave import Temporary, Weaver
 from gradlang.types import Shape
 
 ROUNDS = 3
@@ -168,7 +169,7 @@ class Planner:
         tapes = {id(r.tape): r.tape for r in self.readers}
         for (tape, i), n in counts.items():
             instr = tapes[tape].instrs[i]
-            if n > 1 and HEAVY.get(instr.op, 1) >= 12 and instr.type.shape and i not in self.extra.get(tape, ()):
+            if n > 1 and HEAVY.get(instr.op, 1) > 1 and instr.type.shape and i not in self.extra.get(tape, ()):
                 out.setdefault(tape, set()).add(i)
         return out
 
@@ -239,7 +240,7 @@ class _KernelMaker:
         made = self.buffer(Source("value", i, type.shape, type.dtype), writable)
         return Place(made, tuple(range(type.rank)), type.shape)
 
-    def body_roots(self, body: Tape, outputs: Sequence[int]) -> list[Root]:
+    def body_roots(self, body: Tape) -> list[Root]:
         planner = self.planner
         found = made(body, range(len(body.instrs)), (), planner.extra.get(id(body), ()))
         return self.with_recurrences(body, found)
@@ -283,10 +284,10 @@ class _KernelMaker:
         roots = self.with_recurrences(self.tape, self.values)
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
-        survey(roots, self.tape, planner.sizes, [*planner.sizes], planner.foreign | before | arrays)
+        Survey(self.tape, planner.sizes, dict.fromkeys(planner.foreign | before | arrays))(roots)
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
-        Weaver(self.tape, reader, self.frame, roots, wanted, temps).weave(roots)
+        Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)
         sources = [(b, s) for b, s in self.buffers.values()]
         sources += [(t.buffer, Source("temp", f"{self.name}_{t.buffer.name}", t.shape, _dtype(t.buffer))) for t in temps]
         if self.frame.faulted:

@@ -374,9 +374,9 @@ def _diag_matrix(r: Reader, instr: Instr, index: Index) -> Steps:
 
 def _patches(r: Reader, instr: Instr, index: Index) -> Steps:
     code, (down, across) = r.code, instr.attrs[1]
-    n, c, k, l, i, j = index
-    row = code.op("iadd", code.op("imul", r.frame.dim(down), i), k)
-    return (yield instr.args[0], (n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), l)))
+    n, c, down_by, across_by, i, j = index
+    row = code.op("iadd", code.op("imul", r.frame.dim(down), i), down_by)
+    return (yield instr.args[0], (n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), across_by)))
 
 
 MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {

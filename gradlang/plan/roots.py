@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.ir import FOLDS, Code, Value
+from gradlang.loops.ir import Value
 from gradlang.plan.reader import Index, Place, Reader, checked, nothing
 from gradlang.types import Dim, Shape, add
 
@@ -46,6 +46,7 @@ class Root:
     reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
+    dear: bool = False  # it calls functions
 
 
 def stored(tape: Tape, i: int) -> list[Root]:
@@ -211,9 +212,9 @@ def unpatches(tape: Tape, i: int) -> list[Root]:
     down, across = instr.attrs[1]
 
     def target(r: Reader, counters: Sequence[Value]) -> Index:
-        code, (n, c, k, l, i, j) = r.code, counters
-        row = code.op("iadd", code.op("imul", r.frame.dim(down), i), k)
-        return n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), l)
+        code, (n, c, down_by, across_by, i, j) = r.code, counters
+        row = code.op("iadd", code.op("imul", r.frame.dim(down), i), down_by)
+        return n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), across_by)
 
     (a,) = instr.args
     axes = tuple(Axis(d, None) for d in tape.instrs[a].type.shape)
@@ -236,47 +237,3 @@ COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
     "scatter_along": scatter_along,
     "unpatches": unpatches,
 }
-
-
-# ------------------------------------------------------------------ which loops go outside
-FAR = 64.0  # the stride of an access that is not known
-
-
-def strides(code: Code, at: Value, counters: Sequence[Value], sizes: Mapping[Value, int]) -> list[float]:
-    """How far one step of each loop moves an access, in entries; from the statements that compute its position."""
-    defined = {id(s.value): s for s in code.body if hasattr(s, "op") and hasattr(s, "value")}
-    known: dict[int, int | None] = {id(v): n for v, n in sizes.items()}
-    base = _evaluate(defined, at, known | {id(c): 0 for c in counters})
-    out = []
-    for c in counters:
-        moved = _evaluate(defined, at, known | {id(k): int(k is c) for k in counters})
-        out.append(FAR if base is None or moved is None else float(abs(moved - base)))
-    return out
-
-
-def _evaluate(defined: Mapping[int, Any], at: Value, env: dict[int, int | None]) -> int | None:
-    stack = [at]
-    while stack:
-        v = stack[-1]
-        if id(v) in env:
-            stack.pop()
-            continue
-        if v.const is not None:
-            env[id(v)] = int(v.const) if v.type != "f" else None
-            continue
-        let = defined.get(id(v))
-        if let is None or not hasattr(let, "args"):
-            env[id(v)] = None
-            continue
-        missing = [a for a in let.args if id(a) not in env]
-        if missing:
-            stack.extend(missing)
-            continue
-        args = [env[id(a)] for a in let.args]
-        if let.op == "select":
-            env[id(v)] = args[1] if args[0] else args[2]
-        elif any(a is None for a in args) or let.op not in FOLDS or (let.op in ("idiv", "imod") and not args[1]):
-            env[id(v)] = None
-        else:
-            env[id(v)] = int(FOLDS[let.op](*args))
-    return env[id(at)]

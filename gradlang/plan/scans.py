@@ -9,12 +9,13 @@ from typing import Any
 from gradlang.ir.tape import Instr, Scan, Tape
 from gradlang.loops.ir import Buffer, Value
 from gradlang.plan.pointwise import KINDS
-from gradlang.plan.reader import Index, Place, Reader
+from gradlang.plan.reader import VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Axis, Root, read_part
-from gradlang.plan.weave import Temporary, Weaver, survey
+from gradlang.plan.survey import Access, Survey
+from gradlang.plan.weave import Temporary, Weaver
 from gradlang.types import Type, add
 
-Choose = Callable[[Tape, Sequence[int]], list[Root]]  # the roots that a body needs, given its outputs
+Choose = Callable[[Tape], list[Root]]  # the roots that a body needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,62 @@ class _Loop:
         for k, place in enumerate(self.places):
             self.begin(k, place)
         code, frame, scan = self.code, self.frame, self.scan
+        body = scan.body
+        places = self.pack(body)
+        packed = {i: place.axes for i, place in places.items()}
         with code.loop(code.whole(0), frame.dim(scan.length), hint="t", apart=False) as t:
-            body = scan.body
-            reader = Reader(body, frame, {}, lambda key, index: self.leaf(key, index, t))
+            reader = Reader(body, frame, dict(places), lambda key, index: self.leaf(key, index, t))
             self.of.readers.append(reader)
-            makers = self.of.choose(body, [i for _, i in body.outputs])
+            makers = [r for r in self.of.choose(body) if r.at not in places]
             copies = [self.copy(k, i, t) for k, (_, i) in enumerate(body.outputs)]
             roots = [*makers, *copies]
-            survey(roots, body, self.of.hints, frame.sizes)
-            inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps)
+            Survey(body, self.of.hints, packed, self.note)(roots)
+            inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps, self.of.hints)
             for part in (makers, copies) if self.late else (roots,):
                 inner.weave(part)
+
+    def pack(self, body: Tape) -> dict[int, Place]:
+        """Matrices that every step multiplies by a vector, copied so that the loop over the result runs along rows: then the
+        entries of a result are summed side by side, and not one after the other."""
+        constant: list[bool] = []
+        for instr in body.instrs:
+            fixed = instr.attrs[0][0] == "held" if instr.op == "input" else instr.op != "item"
+            constant.append(fixed and all(constant[a] for a in instr.args))
+        found: dict[int, Place] = {}
+        outer = Reader(body, self.frame, {}, lambda key, index: self.weaver.reader.at(self.held[key[1]], index))
+        for instr in body.instrs:
+            if instr.op != "matmul" or instr.type.rank != 1:
+                continue
+            matrix, other = instr.args if body.instrs[instr.args[0]].type.rank == 2 else instr.args[::-1]
+            if not constant[matrix] or constant[other] or matrix in found:
+                continue
+            axes = (1, 0) if matrix == instr.args[0] else (0, 1)
+            shape = body.instrs[matrix].type.shape
+            buffer = Buffer(f"t{len(self.weaver.temps)}", "f", writable=True)
+            self.weaver.temps.append(Temporary(buffer, tuple(shape[k] for k in axes)))
+            place = found[matrix] = Place(buffer, axes, shape)
+            zero = self.code.whole(0)
+            with self.code.loop(zero, self.frame.dim(shape[0])) as a, self.code.loop(zero, self.frame.dim(shape[1])) as b:
+                self.code.store(buffer, outer.position(place, (a, b)), outer.at(matrix, (a, b)))
+        return found
+
+    def note(self, frame: Frame, key: Any, index: Index, access: Access) -> None:
+        """Notes where an input of the body lies: behind the views of what it is outside."""
+        kind, k, _ = key
+        if kind not in ("row", "held"):
+            access(index, self.places[k].shape[len(self.places[k].shape) - len(index) :])
+            return
+
+        def plain(i: int, at: Index) -> Value | None:
+            instr = self.of.tape.instrs[i]
+            if instr.op in VIEWS:
+                return None
+            access(at, instr.type.shape)
+            return Value(KINDS[instr.type.dtype])
+
+        step = (frame.code.let("step", (), "i"),) if kind == "row" else ()
+        args = self.rows if kind == "row" else self.held
+        Reader(self.of.tape, frame, {}, lambda key, at: Value("f"), plain).at(args[k], (*step, *index))
 
     def begin(self, k: int, place: Place) -> None:
         """The rows that are known before the first step."""

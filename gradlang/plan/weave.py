@@ -7,26 +7,30 @@ never leave it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.ir import Buffer, Cell, Code, Value
+from gradlang.ir.tape import Tape
+from gradlang.loops.ir import Buffer, Cell, Value
 from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
-from gradlang.plan.roots import Axis, Root, strides
-from gradlang.types import Dim, Shape
+from gradlang.plan.roots import Root
+from gradlang.types import Dim, Shape, value
+
+BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Roots that share a loop, each with the axis that the loop is for it. Without an extent: one root, no loop left."""
+    """Roots that share a loop, each with the axis that the loop is for it. Without an extent: one root, no loop left. With
+    `first` the loop runs over a block of the axis from there on, of `BLOCK` steps, and inner groups run over the block."""
 
     extent: Dim | None
     members: list[Root] = field(default_factory=list)
     axis: dict[Root, int] = field(default_factory=dict)
     touches: set[Any] = field(default_factory=set)
+    first: Value | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -47,76 +51,6 @@ class Temporary:
     shape: Shape
 
 
-def survey(
-    roots: Iterable[Root], tape: Tape, sizes: Mapping[str, int], names: Iterable[str], outside: Collection[int] = ()
-) -> None:
-    """What each root reads, at which of its loops, and the order of the loops that reads memory best. Values in `outside`
-    are made by somebody else."""
-    made = {g for r in roots for g in r.gives}
-    inputs = {i.attrs[0]: i for i in tape.instrs if i.op == "input"}
-    for root in roots:
-        code = Code()
-        held = {n: Value("i", hint=n) for n in names}
-        frame = Frame(code, held, Cell("b"))
-        counters = [code.whole(0) if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
-        reads: dict[int, list[tuple[int | None, ...]]] = {}
-        touched: set[Any] = set()
-        steps = [0.0] * len(counters)
-
-        def pattern(index: Index, counters: list[Value] = counters) -> tuple[int | None, ...]:
-            where = {id(c): k for k, c in enumerate(counters) if c.const is None}
-            return tuple(where.get(id(v)) for v in index)
-
-        def weigh(
-            index: Index,
-            shape: Shape,
-            frame: Frame = frame,
-            held: dict[str, Value] = held,
-            counters: list[Value] = counters,
-            steps: list[float] = steps,
-        ) -> None:
-            at = frame.linear(index, shape)
-            for k, s in enumerate(strides(frame.code, at, counters, {v: sizes[n] for n, v in held.items()})):
-                steps[k] += s if counters[k].const is None else 0.0
-
-        def seen(
-            i: int,
-            index: Index,
-            reads: dict[int, list[tuple[int | None, ...]]] = reads,
-            touched: set[Any] = touched,
-            own: tuple[int, ...] = root.gives,
-        ) -> Value | None:
-            if i in own or not (i in made or i in outside):
-                return None
-            reads.setdefault(i, []).append(pattern(index))
-            shape = tape.instrs[i].type.shape
-            if shape:
-                touched.add(i)
-            weigh(index, shape)
-            return Value(KINDS[tape.instrs[i].type.dtype])
-
-        def leaf(key: Any, index: Index, touched: set[Any] = touched, inputs: dict[Any, Instr] = inputs) -> Value:
-            instr = inputs[key]
-            if index:
-                touched.add(key)
-                weigh(index, instr.type.shape)
-            return Value(KINDS[instr.type.dtype])
-
-        for n in root.needs:
-            reads.setdefault(n, []).append(())
-        if root.special is None:
-            reader = Reader(tape, frame, {}, leaf, seen)
-            root.entry(reader, counters)
-            shape = tape.instrs[root.at].type.shape
-            if root.target is not None:
-                weigh(root.target(reader, counters), shape)
-            else:
-                outs = {a.out: c for a, c in zip(root.axes, counters, strict=True) if a.out is not None}
-                weigh(tuple(outs.get(k, code.whole(0)) for k in range(len(shape))), shape)
-        root.reads, root.touches = reads, frozenset(touched)
-        root.order = tuple(sorted(range(len(counters)), key=lambda k: (-steps[k], k)))
-
-
 class Weaver:
     """Writes the loops of a kernel."""
 
@@ -128,8 +62,11 @@ class Weaver:
         roots: Sequence[Root],
         wanted: Mapping[int, Place],
         temps: list[Temporary],
+        sizes: Mapping[str, int],
     ) -> None:
-        """`wanted` are the places of values that others read as well; new temporaries are added to `temps`."""
+        """`wanted` are the places of values that others read as well; new temporaries are added to `temps`; `sizes` are
+        those of a typical call."""
+        self.sizes = sizes
         self.tape, self.reader, self.frame, self.code = tape, reader, frame, frame.code
         self.wanted, self.temps = wanted, temps
         zero = self.code.whole(0)
@@ -214,7 +151,16 @@ class Weaver:
                 self.begin(r)
                 opened.append(r)
         assert group.extent is not None
-        with self.code.loop(self.code.whole(0), self.frame.dim(group.extent), hint=f"i{len(self.code.blocks)}") as counter:
+        length = self.frame.dim(group.extent)
+        if self.mixed(group):
+            self.blocks(group, length)
+        else:
+            self.steps(group, self.code.whole(0), length)
+        for r in opened:
+            self.end(r)
+
+    def steps(self, group: Group, start: Value, stop: Value) -> None:
+        with self.code.loop(start, stop, hint=f"i{len(self.code.blocks)}") as counter:
             for r in group.members:
                 self.state[r].counters[group.axis[r]] = counter
                 self.state[r].path.append(group)
@@ -222,8 +168,43 @@ class Weaver:
         for r in group.members:
             self.state[r].counters[group.axis[r]] = None
             self.state[r].path.pop()
-        for r in opened:
-            self.end(r)
+
+    def looped(self, r: Root, group: Group) -> bool:
+        """Whether a root has loops inside that of a group."""
+        return sum(c is None for c in self.state[r].counters) > 1
+
+    def mixed(self, group: Group) -> bool:
+        """Whether a long loop holds single calls of functions beside inner loops. Such calls are a chain of operations that
+        wait for each other; over a block of steps they run side by side."""
+        loops = [self.looped(r, group) for r in group.members]
+        single = any(r.dear for r, looped in zip(group.members, loops, strict=True) if not looped)
+        length = value(group.extent, self.sizes) if group.extent is not None else 0
+        return single and any(loops) and length >= 2 * BLOCK
+
+    def blocks(self, group: Group, length: Value) -> None:
+        """A loop over blocks, and in each the roots with inner loops and those without in loops of their own."""
+        code, block = self.code, self.code.whole(BLOCK)
+        count = code.op("idiv", code.op("iadd", length, code.whole(BLOCK - 1)), block)
+        with code.loop(code.whole(0), count, hint="block") as k:
+            group.first = first = code.op("imul", k, block)
+            last = code.op("imin", code.op("iadd", first, block), length)
+            for r in group.members:
+                self.state[r].path.append(group)
+            for members in self.layers(group):
+                part = Group(group.extent, members, {r: group.axis[r] for r in members})
+                self.steps(part, first, last)
+            for r in group.members:
+                self.state[r].path.pop()
+
+    def layers(self, group: Group) -> list[list[Root]]:
+        """The roots of a group in loops that hold only roots with inner loops, or only such without."""
+        level: dict[Root, int] = {}
+        looped = {r: self.looped(r, group) for r in group.members}
+        for r in group.members:
+            deps = [m for i in r.reads for m in self.makers.get(i, ()) if m in level and m is not r]
+            level[r] = max((level[m] + (looped[m] != looped[r]) for m in deps), default=0)
+        keys = sorted({(level[r], not looped[r]) for r in group.members})
+        return [[r for r in group.members if (level[r], not looped[r]) == k] for k in keys]
 
     def begin(self, r: Root) -> None:
         """Before the first loop that a root sums over."""
@@ -301,18 +282,18 @@ class Weaver:
         users = self.users.get(i, set()) | set(self.makers[i])
         return [g for g in self.state[r].path if users <= set(g.members)]
 
-    def settle(self, r: Root, value: Value) -> None:
+    def settle(self, r: Root, entry: Value) -> None:
         """A finished entry: known to what comes in the same block, and stored if others read it."""
         index = self.target(r)
         path = self.state[r].path
         whole = r.target is None
-        near = whole and (not path or len(self.common(r.at, r)) == len(path))
+        near = whole and (not path or path[-1] in self.common(r.at, r))
         if whole:
             # the value is at hand in this block, whether it depends on its counters or not
-            self.code.known[self.code.depth][self.reader.key(r.at, index)] = value
+            self.code.known[self.code.depth][self.reader.key(r.at, index)] = entry
         if r.at in self.wanted or not near:
             place = self.place(r)
-            self.code.store(place.buffer, self.reader.position(place, index), value)
+            self.code.store(place.buffer, self.reader.position(place, index), entry)
 
     def place(self, r: Root) -> Place:
         i = r.at
@@ -321,13 +302,24 @@ class Weaver:
         shape = self.tape.instrs[i].type.shape
         found = self.wanted.get(i)
         if found is None:
-            held = {r.axes[g.axis[r]].out for g in self.common(i, r)} if len(self.makers[i]) == 1 else set()
-            axes = tuple(k for k in range(len(shape)) if k not in held)
-            buffer = Buffer(f"t{len(self.temps)}", KINDS[self.tape.instrs[i].type.dtype], writable=True)
-            self.temps.append(Temporary(buffer, tuple(shape[k] for k in axes)))
-            found = Place(buffer, axes, shape)
+            found = self.temporary(i, r, shape)
         self.reader.places[i] = found
         return found
 
-
-__all__ = ["Axis", "Code", "Group", "Root", "State", "Temporary", "Weaver", "survey"]
+    def temporary(self, i: int, r: Root, shape: Shape) -> Place:
+        """A buffer for a value, without the axes of the loops that all its users are in, and with a block of the axes of
+        those that they share the blocks of."""
+        common = self.common(i, r) if len(self.makers[i]) == 1 else []
+        axis = {id(g): r.axes[g.axis[r]].out for g in common}
+        held = {axis[id(g)] for g in common if g.first is None}
+        blocked = {axis[id(g)]: g.first for g in common if g.first is not None and axis[id(g)] not in held}
+        axes = tuple(k for k in range(len(shape)) if k not in held)
+        lengths = tuple(BLOCK if k in blocked else d for k, d in enumerate(shape))
+        buffer = Buffer(f"t{len(self.temps)}", KINDS[self.tape.instrs[i].type.dtype], writable=True)
+        self.temps.append(Temporary(buffer, tuple(lengths[k] for k in axes)))
+        start = None
+        if blocked:
+            code = self.code
+            before = [blocked.get(k) or code.whole(0) for k in axes]
+            start = code.op("isub", code.whole(0), self.frame.linear(before, [lengths[k] for k in axes]))
+        return Place(buffer, axes, lengths, start)
