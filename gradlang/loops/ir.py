@@ -167,7 +167,9 @@ class Kernel:
 class Code:
     """Writes statements. Equal work in reach is written once, and before the loops that it does not depend on."""
 
-    def __init__(self) -> None:
+    def __init__(self, careful: bool = False) -> None:
+        """With `careful` nothing is read before a loop that may have no steps, since then there may be nothing to read."""
+        self.careful = careful
         self.body: list[Statement] = []
         self.blocks = [self.body]
         self.known: list[dict[object, Value]] = [{}]
@@ -303,8 +305,12 @@ class Code:
     def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True) -> Iterator[Value]:
         made = For(Value("i", hint=hint, level=self.depth + 1), start, stop, apart=apart)
         self.blocks[-1].append(made)
+        before = self.guard
+        if self.careful and (start.const is None or stop.const is None or start.const >= stop.const):
+            self.guard = self.depth + 1
         with self.inside(made.body):
             yield made.counter
+        self.guard = before
 
     @contextmanager
     def when(self, condition: Value) -> Iterator[If]:

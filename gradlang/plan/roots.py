@@ -9,7 +9,8 @@ from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Value
-from gradlang.plan.reader import Index, Place, Reader, checked, nothing
+from gradlang.plan.picks import nothing
+from gradlang.plan.reader import Index, Place, Reader, checked
 from gradlang.types import Dim, Shape, add
 
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops

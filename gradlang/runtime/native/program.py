@@ -14,6 +14,7 @@ from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
 from gradlang.plan.cost import pays
+from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import load, target
@@ -69,8 +70,7 @@ class NativeProgram:
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
             self.job = self.make_job()
-        dims = {d for i in self.job.tape.instrs for d in i.type.shape}
-        if any(value(d, sizes) <= 0 for d in dims):
+        if not has_values(self.job.tape, sizes):
             return None
         if self.calls is not None and not pays(self.job.tape, sizes, self.calls):
             return None
