@@ -69,6 +69,15 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "itow": ("({word}){0}", ""),
     "wtoi": ("(int64_t)({signed}){0}", ""),
 }
+# Of whole numbers that may be any: they wrap around, as they do in NumPy.
+WRAPPED = {op: f"wrapped {op}" for op in ("iadd", "isub", "imul", "ineg", "iabs")}
+TEMPLATES |= {
+    "wrapped iadd": ("(int64_t)((uint64_t){0} + (uint64_t){1})", ""),
+    "wrapped isub": ("(int64_t)((uint64_t){0} - (uint64_t){1})", ""),
+    "wrapped imul": ("(int64_t)((uint64_t){0} * (uint64_t){1})", ""),
+    "wrapped ineg": ("(int64_t)(0 - (uint64_t){0})", ""),
+    "wrapped iabs": ("{0} < 0 ? (int64_t)(0 - (uint64_t){0}) : {0}", ""),
+}
 HELPERS = {
     "fused": """#ifdef FP_FAST_FMA{S}
 static inline {real} gl_fused({real} a, {real} b, {real} c) {{ return fma{s}(a, b, c); }}
