@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from gradlang.backend.llvm_ops import Width, narrowed
 
@@ -133,6 +134,7 @@ def real(known: float, width: Width) -> str:
         text = "INFINITY" if width == "f32" else "(double)INFINITY"
         return text if known > 0 else f"(-{text})"
     size = abs(known)
-    text = repr(size) if size == int(size) and size < 1e6 else size.hex()
+    short = size < 1e6 and (size * 1024).is_integer()
+    text = repr(size) if short else re.sub(r"\.?0+p", "p", size.hex())
     text += "f" if width == "f32" else ""
     return f"(-{text})" if math.copysign(1.0, known) < 0 else text

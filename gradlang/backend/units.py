@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Run, Statement, Store, Update, Value
+from gradlang.loops.ir import (
+    Buffer,
+    Cell,
+    Declare,
+    For,
+    Function,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Read,
+    Run,
+    Statement,
+    Store,
+    Update,
+    Value,
+)
 
 Opened = Iterator[Statement]
 
@@ -140,3 +156,27 @@ def operands(s: Statement) -> tuple[Value, ...]:
             return (*(at for _, at in s.buffers), *s.sizes)
         case Read():
             return ()
+
+
+def prune(body: list[Statement], own: Collection[Buffer]) -> set[Buffer]:
+    """Takes out what only makes entries of `own` buffers that nobody reads. Returns the buffers that are left."""
+    while True:
+        values, _ = live(body)
+        read = {s.buffer for s in statements(body) if isinstance(s, Load) and s.value in values}
+        read |= {b for s in statements(body) if isinstance(s, Run) for b, _ in s.buffers}
+        dead = set(own) - read
+        if not any(isinstance(s, Store) and s.buffer in dead for s in statements(body)):
+            return read & set(own)
+        blocks = [body]
+        order = []
+        for block in blocks:  # grows while it is walked
+            order.append(block)
+            block[:] = [s for s in block if not (isinstance(s, Store) and s.buffer in dead)]
+            for s in block:
+                blocks += [s.body] if isinstance(s, For) else [s.then, s.otherwise] if isinstance(s, If) else []
+        for block in reversed(order):  # inner blocks first
+            block[:] = [s for s in block if not empty(s)]
+
+
+def empty(s: Statement) -> bool:
+    return (isinstance(s, For) and not s.body) or (isinstance(s, If) and not s.then and not s.otherwise)
