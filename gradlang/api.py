@@ -193,17 +193,27 @@ class Model:
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         return self.function()(given, **values)
 
-    def function(self, of: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
-        """The value of a definition, or a dict of several; without an argument, of all outputs."""
+    def function(self, of: str | Iterable[str] | None = None, backend: str = "auto", checkpoint: bool = False) -> Compiled:
+        """The value of a definition, or a dict of several; without an argument, of all outputs. For `checkpoint` see
+        `value_and_grad`."""
         names = self.program.outputs if of is None else self._names(of, "definition", self.program.values)
-        return self.compile(Goal("value", tuple(names), (), self.dtype), backend)
+        return self.compile(Goal("value", tuple(names), (), self.dtype, checkpoint=checkpoint), backend)
 
-    def value_and_grad(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Compiled:
+    def value_and_grad(
+        self,
+        of: str | None = None,
+        wrt: str | Iterable[str] | None = None,
+        backend: str = "auto",
+        checkpoint: bool = False,
+    ) -> Compiled:
         """A function that gives the scalar `of` and a dict of its gradients, in the order of `wrt` (default: every
-        differentiable leaf), each shaped like its leaf."""
+        differentiable leaf), each shaped like its leaf.
+
+        With `checkpoint` a recurrence of n steps, of which sums and single entries are used, keeps about sqrt(n) states
+        instead of n and computes the others twice; all other recurrences are as without."""
         name = self._one(of)
         self._scalar(name)
-        return self.compile(Goal("grad", (name,), self._wrt(wrt, name), self.dtype), backend)
+        return self.compile(Goal("grad", (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend)
 
     def _scalar(self, name: str) -> None:
         type = self.program.nodes[self.program.values[name]].type
@@ -212,9 +222,16 @@ class Model:
                 [Diagnostic("G401", f"a gradient needs a scalar, but `{name}` is {type}", help="use vjp or jvp, or sum it")]
             )
 
-    def vjp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
-        """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several."""
-        return _Product(self._goal("vjp", of, wrt, backend), wrt if isinstance(wrt, str) else None, 1)
+    def vjp(
+        self,
+        of: str | None = None,
+        wrt: str | Iterable[str] | None = None,
+        backend: str = "auto",
+        checkpoint: bool = False,
+    ) -> _Product:
+        """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several. For `checkpoint` see
+        `value_and_grad`."""
+        return _Product(self._goal("vjp", of, wrt, backend, checkpoint), wrt if isinstance(wrt, str) else None, 1)
 
     def jvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
         """g(v, **inputs) -> (value, the Jacobian times v); v is an array for one name, a dict for several."""
@@ -227,9 +244,11 @@ class Model:
         made = self._goal("hvp", of, wrt, backend)
         return _Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
 
-    def _goal(self, kind: str, of: str | None, wrt: str | Iterable[str] | None, backend: str) -> Compiled:
+    def _goal(
+        self, kind: str, of: str | None, wrt: str | Iterable[str] | None, backend: str, checkpoint: bool = False
+    ) -> Compiled:
         name = self._one(of)
-        return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype), backend)
+        return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend)
 
     def jacobian(
         self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto", sparse: bool = False

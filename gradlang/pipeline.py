@@ -39,7 +39,8 @@ class Goal:
     """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 
     `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
-    their bands come instead, and the number of columns."""
+    their bands come instead, and the number of columns. With `checkpoint` recurrences keep their states at some steps only,
+    where these are not needed all at once."""
 
     kind: str
     of: tuple[str, ...]
@@ -47,6 +48,7 @@ class Goal:
     dtype: str = "float64"
     alone: bool = False
     offsets: tuple[int, ...] | None = None
+    checkpoint: bool = False
 
 
 @contextmanager
@@ -199,9 +201,10 @@ def optimized(
     language: Language,
     spelled: Callable[[Op], bool],
     hook: Hook | None = None,
+    segments: bool = False,
 ) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
-    made = passes(language.table, language.rules, spelled)
+    made = passes(language.table, language.rules, spelled, segments=segments)
     if hook:
         hook("goal", tape)
     changed = True
@@ -293,7 +296,7 @@ def planned(
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else loops_spell if native else array_backend.spelled
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelled, hook)
+        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

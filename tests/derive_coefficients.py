@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import struct
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import mpmath
 from mpmath import mp, mpf
@@ -48,53 +50,99 @@ def root_of(f: Real) -> Real:
     return lambda z: f(mpmath.sqrt(z))
 
 
+def near(x: mpf) -> mpf:
+    """The weight where x^2 p(x) is added to x."""
+    return abs(x) + mpf("0.02")
+
+
+def factorials(start: int, step: int, sign: int = 1) -> Callable[[int], mpf]:
+    return lambda k: mpf(sign) ** k / mpmath.factorial(start + step * k)
+
+
+@cache
 def wanted() -> dict[str, Wanted]:
-    ln2 = mpmath.log(2)
-    r = ln2 / 2 * mpf("1.0001")
-    z = (3 - 2 * mpmath.sqrt(2)) ** 2 * mpf("1.0001")  # ((sqrt 2 - 1) / (sqrt 2 + 1))**2
-    quarter = mpmath.pi / 4 * mpf("1.0001")
-    fac = mpmath.factorial
-
-    def near(x: mpf) -> mpf:  # x^2 p(x) is added to x
-        return abs(x) + mpf("0.02")
-
+    one = mpf("1.0001")
+    r = mpmath.log(2) / 2 * one
+    z = (3 - 2 * mpmath.sqrt(2)) ** 2 * one  # ((sqrt 2 - 1) / (sqrt 2 + 1))^2
+    quarter = (mpmath.pi / 4) ** 2 * one
+    sinh_, cosh_, sin_, cos_ = mpmath.sinh, mpmath.cosh, mpmath.sin, mpmath.cos
     return {
         # exp(x) = 1 + x + x^2 p(x)
-        "EXP": Wanted(series(lambda x: (mpmath.expm1(x) - x) / x**2, lambda k: 1 / fac(k + 2)), -r, r, 10, 5, near),
+        "EXP": Wanted(series(lambda x: (mpmath.expm1(x) - x) / x**2, factorials(2, 1)), -r, r, 10, 5, near),
         # tanh wants exp(2 x) = 1 + 2 x + x^2 p(x)
         "EXP_TWICE": Wanted(
-            series(lambda x: (mpmath.expm1(2 * x) - 2 * x) / x**2, lambda k: mpf(2) ** (k + 2) / fac(k + 2)),
-            -r / 2,
-            r / 2,
-            10,
-            5,
-            near,
+            series(lambda x: (mpmath.expm1(2 * x) - 2 * x) / x**2, lambda k: mpf(2) ** (k + 2) / mpmath.factorial(k + 2)),
+            *(-r / 2, r / 2, 10, 5, near),
         ),
+        # 2^x = 1 + x p(x)
+        "EXP2": Wanted(
+            series(lambda x: (2**x - 1) / x, lambda k: mpmath.log(2) ** (k + 1) / mpmath.factorial(k + 1)),
+            *(mpf(-0.5), mpf(0.5), 11, 6, near),
+        ),
+        # sinh x = x + x^3 p(x^2), cosh x = 1 + x^2 p(x^2)
+        "SINH": Wanted(series(root_of(lambda x: (sinh_(x) - x) / x**3), factorials(3, 2)), mpf(0), r**2, 5, 3),
+        "COSH": Wanted(series(root_of(lambda x: (cosh_(x) - 1) / x**2), factorials(2, 2)), mpf(0), r**2, 5, 3),
         # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f / (2 + f), z = s^2
         "LOG": Wanted(
             series(root_of(lambda s: (2 * mpmath.atanh(s) - 2 * s) / s**3), lambda k: mpf(2) / (2 * k + 3)), mpf(0), z, 7, 4
         ),
+        # artanh s = s + s^3 p(s^2)
+        "ARTANH": Wanted(
+            series(root_of(lambda s: (mpmath.atanh(s) - s) / s**3), lambda k: mpf(1) / (2 * k + 3)), mpf(0), mpf("0.0405"), 8, 4
+        ),
+        # artanh s = s + s^3/3 + s^5 p(s^2)
+        "ARTANH_TAIL": Wanted(
+            series(root_of(lambda s: (mpmath.atanh(s) - s - s**3 / 3) / s**5), lambda k: mpf(1) / (2 * k + 5)), mpf(0), z, 8, 4
+        ),
         # sin x = x + x^3 p(x^2), cos x = 1 - x^2/2 + x^4 p(x^2)
         "SIN": Wanted(
-            series(root_of(lambda x: (mpmath.sin(x) - x) / x**3), lambda k: (-1) ** (k + 1) / fac(2 * k + 3)),
-            mpf(0),
-            quarter**2,
-            6,
-            3,
+            series(root_of(lambda x: (sin_(x) - x) / x**3), lambda k: -factorials(3, 2, -1)(k)), mpf(0), quarter, 6, 3
         ),
-        "COS": Wanted(
-            series(root_of(lambda x: (mpmath.cos(x) - 1 + x**2 / 2) / x**4), lambda k: (-1) ** k / fac(2 * k + 4)),
-            mpf(0),
-            quarter**2,
-            6,
-            3,
+        "COS": Wanted(series(root_of(lambda x: (cos_(x) - 1 + x**2 / 2) / x**4), factorials(4, 2, -1)), mpf(0), quarter, 6, 3),
+        # arctan x = x + x^3 p(x^2), arcsin x = x + x^3 p(x^2)
+        "ATAN": Wanted(
+            series(root_of(lambda x: (mpmath.atan(x) - x) / x**3), lambda k: mpf(-1) ** (k + 1) / (2 * k + 3)),
+            *(mpf(0), (mpmath.sqrt(2) - 1) ** 2 * one, 11, 5),
+        ),
+        "ASIN": Wanted(root_of(lambda x: (mpmath.asin(x) - x) / x**3), mpf("1e-6"), mpf(0.25) * one, 13, 6),
+        # erf x = x + x p(x^2) for |x| < 1
+        "ERF": Wanted(root_of(lambda x: mpmath.erf(x) / x - 1), mpf("1e-12"), one, 14, 7),
+        # exp(x^2) erfc(x) = w (1 / sqrt pi + v p(1 - v)), w = 1 / (x + k), v = 2 k w, k = ERFC_CENTRE, for x >= 0
+        "ERFCX": Wanted(scaled_erfc, mpf(-1), mpf(1), 24, 11, lambda t: 1 - t + mpf("0.001")),
+        # x^(-1/3) from sqrt(1/8) to sqrt 8, as a start
+        "ROOT": Wanted(
+            lambda x: x ** (-mpf(1) / 3), 1 / mpmath.sqrt(8), mpmath.sqrt(8) * one, 6, 4, lambda x: x ** (mpf(1) / 3)
         ),
     }
+
+
+ERFC_CENTRE = 4
+
+
+def scaled_erfc(t: mpf) -> mpf:
+    """((x + k) exp(x^2) erfc(x) - 1 / sqrt pi) / (1 - t) at t = 1 - 2 k / (x + k)."""
+    k = mpf(ERFC_CENTRE)
+    if t == 1:
+        return 1 / (2 * mpmath.sqrt(mpmath.pi))
+    x = 2 * k / (1 - t) - k
+    if x < 100:
+        with mp.workdps(60):
+            return ((x + k) * mpmath.exp(x * x) * mpmath.erfc(x) - 1 / mpmath.sqrt(mpmath.pi)) / (1 - t)
+    # the asymptotic series; its first term cancels
+    rest = mpmath.fsum(mpf(-1) ** n * mpmath.fac2(2 * n - 1) / (2 * x * x) ** n for n in range(1, 14))
+    return (k / x + rest * (x + k) / x) / mpmath.sqrt(mpmath.pi) / (1 - t)
 
 
 # Constants as sums of numbers of few digits, so that the product of a part and a small whole number is exact.
 SPLIT: dict[str, tuple[Callable[[], mpf], tuple[int, ...], tuple[int, ...]]] = {
     "LN2": (lambda: mpmath.log(2), (42, 53), (16, 24)),
+    "PER_LN2": (lambda: 1 / mpmath.log(2), (26, 53), (12, 24)),
+    "TWO_PER_LN2": (lambda: 2 / mpmath.log(2), (26, 53), (12, 24)),
+    "THIRD": (lambda: mpf(1) / 3, (26, 53), (12, 24)),
+    "PER_LN10": (lambda: 1 / mpmath.log(10), (26, 53), (12, 24)),
+    "LOG10_OF_2": (lambda: mpmath.log10(2), (42, 53), (16, 24)),
+    "HALF_PI_SHORT": (lambda: mpmath.pi / 2, (26, 53), (12, 24)),
+    "QUARTER_PI": (lambda: mpmath.pi / 4, (51, 53), (22, 24)),
     "HALF_PI": (lambda: mpmath.pi / 2, (33, 33, 33, 53), (11, 11, 11, 11, 24)),
 }
 
@@ -169,21 +217,35 @@ def derive(name: str, width: str) -> tuple[list[float], mpf]:
     return made, error
 
 
+# 2 / pi as whole numbers of so many bits, times powers of two that fall by as many: (bits, how many)
+DIGITS = {"f64": (26, 46), "f32": (12, 18)}
+
+
+def two_per_pi(width: str) -> list[float]:
+    bits, count = DIGITS[width]
+    with mp.workdps(500):
+        whole = int(mpmath.floor(2 / mpmath.pi * mpf(2) ** (bits * count)))
+    return [float(whole >> (bits * (count - 1 - k)) & ((1 << bits) - 1)) for k in range(count)]
+
+
 def entry(name: str, made: dict[str, list[float]], notes: dict[str, str]) -> str:
     lines = [f"{name} = {{"]
     for width, numbers in made.items():
-        lines += [f'    "{width}": (  # {notes[width]}', *(f"        {x!r}," for x in numbers), "    ),"]
+        text = textwrap.fill(", ".join(map(repr, numbers)), 116, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines += [f'    "{width}": (  # {notes[width]}', text, "    ),"]
     return "\n".join([*lines, "}"])
 
 
 def main() -> None:
     chosen = sys.argv[1:]
-    print('"""Constants of the functions, as tests/derive_coefficients.py derives and prints them."""\n')
+    print('"""Constants of the functions, as tests/derive_coefficients.py derives and prints them."""\n\n# fmt: off')
     for name, (_, *sizes) in SPLIT.items():
         made = {width: split(name, width) for width in WIDTHS}
         notes = {width: "parts of " + ", ".join(map(str, size)) + " bits" for width, size in zip(WIDTHS, sizes, strict=True)}
         if not chosen or name in chosen:
             print(entry(name, made, notes))
+    notes = {width: f"digits of {bits} bits" for width, (bits, _) in DIGITS.items()}
+    print(entry("TWO_PER_PI", {width: two_per_pi(width) for width in WIDTHS}, notes))
     with mp.workdps(50):
         names = list(wanted())
     for name in names:

@@ -310,9 +310,9 @@ def test_pickles_keep_seed_and_dtype() -> None:
     assert again.function("W")(**DATA).tolist() == model.function("W")(**DATA).tolist()
 
 
-def test_large_programs_run_step_by_step() -> None:
+def test_large_programs_run_from_their_tape() -> None:
     f = gl.loads(chain(1500)).value_and_grad("x1500")
-    assert f.backend == "steps"
+    assert f.backend in ("machine", "groups", "steps")
     assert gl.loads(SHOPPING).value_and_grad().backend == "python"
     assert gl.loads(NET).value_and_grad("loss").backend == "numpy"
 

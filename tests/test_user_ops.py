@@ -180,10 +180,10 @@ def test_a_gradient_file_runs_again_and_differentiates_again():
     )
 
 
-def test_a_large_program_runs_step_by_step():
+def test_a_large_program_runs_from_its_tape():
     text = SWISH + "y0 = x\n" + "\n".join(f"y{k + 1} = swish(y{k}) + x" for k in range(400))
     f = gl.loads("input x\n" + text).value_and_grad("y400")
-    assert f.backend == "steps"
+    assert f.backend in ("machine", "groups", "steps")
     short = gl.loads("input x\ny0 = x\n" + "\n".join(f"y{k + 1} = y{k}*sigmoid(y{k}) + x" for k in range(400)))
     assert f(x=0.1)[0] == pytest.approx(short.function("y400")(x=0.1), rel=1e-12)
 

@@ -70,7 +70,7 @@ class GradPrinter(TapePrinter):
         return f"{'const ' if known else ''}{name} = {text}"
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "item") or (self.inline and super().inlined(i, instr, text))
+        return instr.op in ("scan", "segments", "item") or (self.inline and super().inlined(i, instr, text))
 
     def inside(self, tape: Tape, params: dict[Any, str]) -> GradPrinter:
         """A printer of the body of a loop or of a function."""
@@ -105,6 +105,8 @@ class GradPrinter(TapePrinter):
     def expression(self, i: int, instr: Instr) -> Text:
         if instr.op in ("scan", "root"):
             return (grad_loops.scan if instr.op == "scan" else grad_loops.root)(self, i, instr)
+        if instr.op == "segments":
+            return grad_loops.segments(self, i, instr)
         if instr.op == "item":
             return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
         if instr.op in DERIVATIVES:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradlang.backend.text import ATOM, SUM, Text
 from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.ir.rebuild import dce
-from gradlang.ir.tape import Instr, Root, Scan, Tape
+from gradlang.ir.tape import Instr, Root, Scan, Segments, Tape
 from gradlang.types import Dim, Shape, add, sub
 
 if TYPE_CHECKING:
@@ -38,6 +38,20 @@ def scan(p: GradPrinter, i: int, instr: Instr) -> Text:
     args = ", ".join(p.named(a) for a in instr.args)
     p.lines.append((f"{', '.join(mine)} = {function}({args})", instr.span))
     p.sequences[i] = mine
+    return "", ATOM
+
+
+def segments(p: GradPrinter, i: int, instr: Instr) -> Text:
+    """Recurrences in segments, which the language has no form for: a listing of the body in comments."""
+    held: Segments = instr.attrs[0]
+    params = {leaf.attrs[0]: f"{leaf.attrs[0][0]}_{leaf.attrs[0][1]}" for leaf in held.body.instrs if leaf.op == "input"}
+    names = [p.names.user(n) for n in held.names]
+    args = ", ".join(p.at(a) for a in instr.args if p.tape.instrs[a].type.dtype != "bundle")
+    order = ", the last one first" if held.backwards else ""
+    p.lines.append((f"# {', '.join(names)} of ({args}), for segments of {held.length} steps{order}:", instr.span))
+    inner = p.inside(held.body, params)
+    p.lines += [(f"#     {text}", span) for text, span in inner.lines]
+    p.sequences[i] = names
     return "", ATOM
 
 

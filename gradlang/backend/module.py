@@ -9,12 +9,15 @@ from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text
+from gradlang.backend.numpy import spelled as array_ops
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.python import PythonPrinter
 from gradlang.backend.text import PRODUCT
 from gradlang.ir.tape import DERIVATIVES, Tape
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
 from gradlang.types import Size
 
 VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "patches", "mark")
@@ -125,7 +128,8 @@ def _scalar_module(job: Job, table: OpTable, names: Names, entry: str, params: t
 
 
 def _ieee(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Param, ...], out: Lines) -> None:
-    slow = NumpyPrinter(job.tape, Names(names.taken), table, scalar_backend.identifiers(params), {})
+    tape = expand(job.tape, table, Templates(table), array_ops)  # NumPy has no erf
+    slow = NumpyPrinter(tape, Names(names.taken), table, scalar_backend.identifiers(params), {})
     out.put("")
     out.put("")
     out.put(f"def {entry}({', '.join(p.identifier for p in params)}):")
@@ -136,7 +140,7 @@ def _ieee(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Para
         out.put(f"{p.identifier} = F({p.identifier})", 1)
     out.put('with np.errstate(all="ignore"):', 1)
     out.body(slow.lines, 2)
-    results = {name: _result(slow.text[i][0], job.tape, i) for name, i in job.tape.outputs}
+    results = {name: _result(slow.text[i][0], tape, i) for name, i in tape.outputs}
     out.put(f"return {scalar_backend.structure(job.returns, results)}", 2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gradlang.backend import numpy_linalg, numpy_scan, numpy_windows
+from gradlang.backend import numpy_linalg, numpy_scan, numpy_segments, numpy_windows
 from gradlang.backend.names import Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
@@ -48,14 +48,18 @@ class NumpyPrinter(TapePrinter):
         self.table, self.params, self.sizes = table, params, sizes
         self.helpers: set[str] = set() if helpers is None else helpers
         self.sequences: dict[int, list[str]] = {}
+        self.starts: dict[int, str] = {}  # of recurrences in segments: the list of what was carried into each
         for i in wanted:
             self.uses[i] += 1
         self.skip_broadcasts()
         self.run()
 
-    def inside(self, tape: Tape, params: Mapping[Any, str], wanted: Iterable[int]) -> NumpyPrinter:
-        """A printer of the body of a loop."""
-        return NumpyPrinter(tape, self.names, self.table, params, self.sizes, self.helpers, wanted)
+    def inside(
+        self, tape: Tape, params: Mapping[Any, str], wanted: Iterable[int], sizes: Mapping[str, str] | None = None
+    ) -> NumpyPrinter:
+        """A printer of the body of a loop, which may have sizes of its own."""
+        known = {**self.sizes, **sizes} if sizes else self.sizes
+        return NumpyPrinter(tape, self.names, self.table, params, known, self.helpers, wanted)
 
     def dim(self, dim: Dim) -> str:
         return dim_text(dim, self.sizes)
@@ -70,7 +74,7 @@ class NumpyPrinter(TapePrinter):
         return self.text[i][0]
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "item", "root") or super().inlined(i, instr, text)
+        return instr.op in ("scan", "segments", "item", "root") or super().inlined(i, instr, text)
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -96,6 +100,8 @@ class NumpyPrinter(TapePrinter):
     def expression(self, i: int, instr: Instr) -> Text:
         if instr.op == "scan":
             return numpy_scan.write(self, i, instr)
+        if instr.op == "segments":
+            return numpy_segments.write(self, i, instr)
         if instr.op == "root":
             return numpy_scan.newton(self, i, instr)
         if instr.op == "item":

@@ -168,11 +168,27 @@ def _matmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Re
         return on.make("matmul", (plain(a), b))  # the loops of a are rows among its rows
     if not a.axes and a.type.rank == 2 and b.type.rank == 1:
         return on.make("matmul", (plain(b), on.transpose(a, (1, 0))))
+    if a.type.rank == 2 and b.type.rank == 1 and set(a.axes) < set(b.axes):
+        return _by_columns(on, a, b)
     rank = max(a.type.rank, b.type.rank, 2)
     left = a if a.type.rank > 1 else _stretched(on, a, -2)
     right = b if b.type.rank > 1 else _stretched(on, b, -1)
     made = on.make("matmul", (on.thin(left, rank), on.thin(right, rank)))
     return on.reshape(made, on.loops + type.shape)
+
+
+def _by_columns(on: Lift, a: Ref, b: Ref) -> Ref:
+    """A matrix times vectors of more loops than it has: these are the columns of one matrix for each matrix."""
+    others = [loop for loop in b.axes if loop not in a.axes]
+    shared = [b.axes.index(loop) for loop in a.axes]
+    n = len(b.axes)
+    columns = on.transpose(plain(b), (*shared, n, *(b.axes.index(loop) for loop in others)))
+    lead = dims(a.axes)
+    columns = on.reshape(columns, (*lead, b.type.shape[0], product(dims(tuple(others)))))
+    made = on.make("matmul", (plain(a), columns))
+    made = on.reshape(made, (*lead, a.type.shape[0], *dims(tuple(others))))
+    at = {loop: k for k, loop in enumerate(a.axes)} | {loop: len(lead) + 1 + k for k, loop in enumerate(others)}
+    return on.transpose(made, [*(at[loop] for loop in on.axes), len(lead)])
 
 
 def _stretched(on: Lift, r: Ref, at: int) -> Ref:
@@ -199,12 +215,23 @@ def _take_axis(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) ->
     if not x.axes:
         made = on.make("take_axis", (x, plain(index)), (axis,))
         return on.transpose(made, (*range(axis, axis + n), *range(axis), *range(axis + n, made.type.rank)))
-    width, before = x.type.shape[axis], axis
-    rows = _first(on, on.full(x), axis)
-    rows = on.reshape(rows, (mul(product(on.loops), width), *rows.type.shape[n + 1 :]))
-    made = on.make("take_axis", (rows, _offset(on, index, width)), (0,))
-    k = index.type.rank
-    order = (*range(n), *range(n + k, n + k + before), *range(n, n + k), *range(n + k + before, made.type.rank))
+    shared = [loop for loop in on.axes if loop in x.axes and loop in index.axes]
+    mine = [loop for loop in on.axes if loop not in index.axes]
+    others = [loop for loop in on.axes if loop not in x.axes]
+    width, nx, rank, k = x.type.shape[axis], len(x.axes), x.type.rank, index.type.rank
+    outside = [nx + j for j in range(rank) if j != axis]
+    rows = on.transpose(plain(x), (*map(x.axes.index, shared), nx + axis, *map(x.axes.index, mine), *outside))
+    rows = on.reshape(rows, (mul(product(dims(tuple(shared))), width), *rows.type.shape[len(shared) + 1 :]))
+    first = [index.axes.index(loop) for loop in (*shared, *others)]
+    where = on.transpose(plain(index), (*first, *range(len(first), len(first) + k)))
+    if shared:
+        where = _offset(on, where, tuple(shared), width)
+    made = on.make("take_axis", (rows, where), (0,))
+    at = {loop: j for j, loop in enumerate((*shared, *others))}
+    at |= {loop: len(first) + k + j for j, loop in enumerate(mine)}
+    after = len(first) + k + len(mine)
+    order = [at[loop] for loop in on.axes] + [after + j for j in range(axis)]
+    order += [len(first) + j for j in range(k)] + [after + j for j in range(axis, rank - 1)]
     return on.transpose(made, order)
 
 
@@ -218,24 +245,17 @@ def _scatter_add(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) 
     rows = on.transpose(rows, order)
     rest = rows.type.shape[n + k :]
     count = product((*on.loops, *index.type.shape))
-    where = on.reshape(_offset(on, index, width), (count,))
+    where = on.reshape(_offset(on, on.full(index), on.axes, width), (count,))
     made = on.make("scatter_add", (on.reshape(rows, (count, *rest)), where), (0, mul(product(on.loops), width)))
     made = on.reshape(made, (*on.loops, width, *rest))
     return on.transpose(made, (*range(n), *range(n + 1, n + 1 + axis), n, *range(n + 1 + axis, made.type.rank)))
 
 
-def _first(on: Lift, r: Ref, axis: int) -> Ref:
-    """An array with one of the axes of its elements right after the loops."""
-    n = len(on.axes)
-    return on.transpose(r, (*range(n), n + axis, *range(n, n + axis), *range(n + axis + 1, r.type.rank)))
-
-
-def _offset(on: Lift, index: Ref, width: Dim) -> Ref:
-    """Indices into the rows of all counts, one count after the other."""
-    count = product(on.loops)
-    starts = on.make("mul", (on.make("iota", (), (count,)), on.whole(width)))
-    starts = on.reshape(starts, on.loops + (1,) * index.type.rank)
-    return on.make("add", (on.make("within", (on.full(index),), (width,)), starts))
+def _offset(on: Lift, index: Ref, loops: tuple[Loop, ...], width: Dim) -> Ref:
+    """Indices, whose first axes are the loops, into the rows of all counts of these, one count after the other."""
+    starts = on.make("mul", (on.make("iota", (), (product(dims(loops)),)), on.whole(width)))
+    starts = on.reshape(starts, dims(loops) + (1,) * (index.type.rank - len(loops)))
+    return on.make("add", (on.make("within", (index,), (width,)), starts))
 
 
 def _patches(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:

@@ -14,7 +14,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language, standard
 from gradlang.source import Sources, Span
-from gradlang.types import Dim, Type, add
+from gradlang.types import Dim, Type, add, size, sub
 
 LEAVES = ("input", "const", "array", "size")
 
@@ -74,6 +74,61 @@ class Scan:
 
     def item_type(self, k: int) -> Type:
         return Type((add(self.extra[k], self.length), *self.types[k].shape))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Segments:
+    """Recurrences of one length, and what is done for each of their steps, run for a segment of the steps at a time, so
+    that only the states where a segment starts need to be kept.
+
+    The arguments of a node are the values that are carried from segment to segment, as many as `carried`; then arrays of
+    which a segment gets its rows; then arrays that each gets whole. The inputs of the body are ("carry", k, None), ("row",
+    j, None) and ("held", j, None); its outputs are the new carried values, then the further results.
+
+    A window (start, length) is a range of steps; negative ones are the rows known before the first step, which belong to
+    the first segment. `rows` has the window of each array of rows: its row i belongs to step start + i. `outs` has the
+    window of each further result, whose rows are put together, or None where the results of the segments are added up. The
+    first window is that of all steps. In the body these are sizes: ROWS and AT for each window, the number of its steps in
+    the segment and the distance of the first one from where the segment starts, and BEGIN, that start.
+
+    With `backwards` the last segment comes first. The last argument is then a node of the other direction, and the body
+    reads what that carried into the segment, ("start", k, None)."""
+
+    length: Dim
+    names: tuple[str, ...]
+    types: tuple[Type, ...]
+    carried: int
+    windows: tuple[tuple[Dim, Dim], ...]
+    rows: tuple[int, ...]
+    outs: tuple[int | None, ...]
+    body: Tape
+    backwards: bool = False
+
+    def item_type(self, k: int) -> Type:
+        return self.types[k]
+
+    def sizes(self, length: int, begin: int, bounds: Sequence[tuple[int, int]]) -> dict[str, int]:
+        """The sizes of the body for the segment from step `begin` on, of `length` steps, for windows with these bounds."""
+        out = {BEGIN: begin}
+        for w, (start, many) in enumerate(bounds):
+            low = min(max(start, begin) if begin else start, begin + length)
+            out[AT.format(w)] = low - begin
+            out[ROWS.format(w)] = max(min(start + many, begin + length) - low, 0)
+        return out
+
+    def count(self, window: int) -> Dim:
+        """How many steps of a window are in a segment, as a size of the body."""
+        return steps_in(self.windows, window)
+
+
+def steps_in(windows: Sequence[tuple[Dim, Dim]], window: int) -> Dim:
+    """How many steps of a window are in a segment: where it goes on to the last step, the rest of the segment."""
+    if window and add(*windows[window]) == windows[0][1]:
+        return sub(size(ROWS.format(0)), size(AT.format(window)))
+    return size(ROWS.format(window))
+
+
+BEGIN, ROWS, AT = "begin.", "rows.{}", "at.{}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,6 +16,7 @@ EXAMPLES = """examples:
 
 FILE = "a .grad file, - for standard input"
 DTYPES = ("float64", "float32")
+CHECKPOINT = "long recurrences keep about sqrt(n) of their n states and compute the others again for the gradient"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,6 +80,7 @@ def _run(to: argparse.ArgumentParser) -> None:
     to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
     to.add_argument("--backend", choices=["auto", "numpy", "native"], default="auto")
+    to.add_argument("--checkpoint", action="store_true", help=CHECKPOINT)
 
 
 def _compile(to: argparse.ArgumentParser) -> None:
@@ -87,6 +89,7 @@ def _compile(to: argparse.ArgumentParser) -> None:
     to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
+    to.add_argument("--checkpoint", action="store_true", help=CHECKPOINT)
     to.add_argument("-o", dest="output", metavar="FILE", help="write to a file (default: standard output)")
     to.add_argument("--dump", metavar="DIR", help="write the program after every pass to numbered files")
 

@@ -48,7 +48,10 @@ def compile_(args: argparse.Namespace) -> int:
     type = model.program.nodes[model.program.values[name]].type
     wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, name)
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
-    goal = Goal(kind, (name,), wrt if kind == "grad" else (), args.dtype)
+    if args.checkpoint and args.target == "grad":
+        help = "leave out one of the two: `--checkpoint` is for `--target numpy`"
+        raise InputError([Diagnostic("G511", "a gradient in the language has no form for checkpoints", help=help)])
+    goal = Goal(kind, (name,), wrt if kind == "grad" else (), args.dtype, checkpoint=args.checkpoint)
     origin = Path(args.file).name if args.file != "-" else "<stdin>"
     language = model.program.language
     hook = dump_to(args.dump, language.table) if args.dump else None

@@ -60,16 +60,16 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(
                 [Diagnostic("G509", f"no output is named `{name}`", help=f"outputs are {', '.join(model.program.outputs)}")]
             )
-    outputs = model.function(model.program.outputs)(values)
+    outputs = model.function(model.program.outputs, checkpoint=args.checkpoint)(values)
     if len(model.program.outputs) == 1:
         outputs = {model.program.outputs[0]: outputs}
     gradients = {}
     matrices = requested_matrices(model, args.wrt, values)
     for name, wrt in requested(model, args.wrt, upstream):
         if name in upstream:
-            gradients[name] = model.vjp(name, wrt)(upstream[name], values)[1]
+            gradients[name] = model.vjp(name, wrt, checkpoint=args.checkpoint)(upstream[name], values)[1]
         else:
-            gradients[name] = model.value_and_grad(name, wrt)(values)[1]
+            gradients[name] = model.value_and_grad(name, wrt, checkpoint=args.checkpoint)(values)[1]
     if args.json:
         print(
             json.dumps(

@@ -16,6 +16,7 @@ from gradlang.check.program import Program
 from gradlang.ir import evaluate_linalg, evaluate_windows
 from gradlang.ir.build import write
 from gradlang.ir.evaluate_scan import newton, recur
+from gradlang.ir.evaluate_segments import in_segments
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 
@@ -67,9 +68,10 @@ class Machine:
             values.append(self.step(instr, [values[a] for a in instr.args]))
         return values
 
-    def within(self, inputs: Mapping[Any, Any]) -> Machine:
-        """A machine for the body of a recurrence."""
-        return Machine(self.table, inputs, self.sizes, self.functions, self.number, self.dtype)
+    def within(self, inputs: Mapping[Any, Any], sizes: Mapping[str, int] | None = None) -> Machine:
+        """A machine for the body of a recurrence, which may have sizes of its own."""
+        known = {**self.sizes, **sizes} if sizes else self.sizes
+        return Machine(self.table, inputs, known, self.functions, self.number, self.dtype)
 
     def step(self, instr: Instr, args: list[Any]) -> Any:
         op = instr.op
@@ -79,6 +81,8 @@ class Machine:
             return STRUCTURAL[op](self, instr, args)
         if op == "scan":
             return recur(self, instr, args)
+        if op == "segments":
+            return in_segments(self, instr, args)
         if op == "root":
             return newton(self, instr, args)
         if op == "item":

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gradlang.check.infer import infer
-from gradlang.check.program import Node, Ref, Root, Scan, Tape
+from gradlang.check.program import Node, Ref, Root, Scan, Segments, Tape
 from gradlang.check.rules import evaluate
 from gradlang.ops.op import BEYOND, BODIES, DERIVATIVES, Op
 from gradlang.ops.table import OpTable
@@ -27,7 +27,19 @@ def constant_key(value: Any) -> Any:
     return repr(value)
 
 
-__all__ = ["BEYOND", "BODIES", "DERIVATIVES", "Builder", "Instr", "Root", "Scan", "Tape", "constant_key", "has_bodies"]
+__all__ = [
+    "BEYOND",
+    "BODIES",
+    "DERIVATIVES",
+    "Builder",
+    "Instr",
+    "Root",
+    "Scan",
+    "Segments",
+    "Tape",
+    "constant_key",
+    "has_bodies",
+]
 
 
 def has_bodies(tape: Tape) -> bool:
@@ -176,7 +188,7 @@ class Builder:
             at = self.instrs[i]
         return i if at.op in ("const", "size") and not at.type.shape else None
 
-    def broadcast(self, i: int, shape: Shape, span: Span, scope: tuple[str, ...] = ()) -> int:
+    def broadcast(self, i: int, shape: Shape, span: Span = NOWHERE, scope: tuple[str, ...] = ()) -> int:
         at = self.instrs[i]
         if at.type.shape == shape:
             return i

@@ -7,6 +7,7 @@ from gradlang.diagnostics import internal
 from gradlang.ir.tape import BEYOND, Instr, Tape, constant_key
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
+from gradlang.types import Type
 
 LEAVES = ("input", "const", "array", "size")
 
@@ -25,6 +26,8 @@ def verify(tape: Tape, table: OpTable, after: str) -> None:
         seen[key] = i
         if instr.op == "scan":
             _verify_scan(tape, instr, table, where)
+        if instr.op == "segments":
+            _verify_segments(tape, instr, table, where)
         if instr.op == "root":
             verify(instr.attrs[0].body, table, f"{where}, in its body")
         if instr.op in LEAVES or instr.op in BEYOND:
@@ -73,9 +76,32 @@ def _verify_scan(tape: Tape, instr: Instr, table: OpTable, where: str) -> None:
         if held != i.type.shape:
             raise internal(f"{where} reads {kind} {k} as {i.type}, but its shape is {held}")
     for p, (name, i) in enumerate(scan.body.outputs):
-        shape = scan.types[p].shape
-        if scan.kind == "push":
-            k, lag = scan.ports[p]
-            shape = scan.item_type(k).shape if lag is None else scan.types[k].shape
+        k, lag = scan.ports[p] if scan.kind == "push" else (p, 1)
+        shape = scan.item_type(k).shape if lag is None else scan.types[k].shape
         if scan.body.instrs[i].type.shape != shape:
             raise internal(f"{where} makes {name} as {scan.body.instrs[i].type}, but its shape is {shape}")
+
+
+def _verify_segments(tape: Tape, instr: Instr, table: OpTable, where: str) -> None:
+    (held,) = instr.attrs
+    verify(held.body, table, f"{where}, in its body")
+    args = [tape.instrs[a].type for a in instr.args]
+    known = held.carried + len(held.rows)
+    for leaf in held.body.instrs:
+        if leaf.op != "input":
+            continue
+        kind, k, _ = leaf.attrs[0]
+        source = tape.instrs[instr.args[-1]].attrs[0].types if kind == "start" else args
+        shape = source[{"carry": 0, "start": 0, "row": held.carried, "held": known}[kind] + k].shape
+        if kind == "row":
+            length = held.windows[held.rows[k]][1]
+            if shape[0] != length:
+                raise internal(f"{where} has {shape[0]} rows for a window of {length} steps")
+            shape = (held.count(held.rows[k]), *shape[1:])
+        if shape != leaf.type.shape:
+            raise internal(f"{where} reads {kind} {k} as {leaf.type}, but its shape is {Type(shape)}")
+    for k, (_, i) in enumerate(held.body.outputs):
+        window = held.outs[k - held.carried] if k >= held.carried else None
+        shape = held.types[k].shape if window is None else (held.count(window), *held.types[k].shape[1:])
+        if held.body.instrs[i].type.shape != shape:
+            raise internal(f"{where} makes {held.names[k]} as {held.body.instrs[i].type}, but its shape is {Type(shape)}")

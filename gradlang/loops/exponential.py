@@ -1,8 +1,8 @@
 """exp and its relatives: x = k ln 2 + r with |r| <= (ln 2) / 2, then exp(x) = 2**k exp(r).
 
 k is the nearest whole number, by adding a magic number, which also puts k + bias where the exponent of 2**k is taken from.
-ln 2 has two parts (Cody & Waite, Software Manual for the Elementary Functions, 1980): k times the first one is exact and so is
-x minus that product, with a fused multiply-add or without. exp(r) = 1 + r + r^2 p(r) with our own minimax polynomial.
+ln 2 has two parts (Cody & Waite, Software Manual for the Elementary Functions, 1980): k times the first one is exact and so
+is x minus that product, with a fused multiply-add or without. exp(r) = 1 + r + r^2 p(r) with our own minimax polynomial.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from gradlang.loops.coefficients import EXP, EXP_TWICE, LN2
+from gradlang.loops.coefficients import EXP, EXP2, EXP_TWICE, LN2
 from gradlang.loops.writing import Term, Writer
 
 # Beyond these exp is inf or 0; a little further k + bias would not fit. 2**shrink makes room for results below normal ones.
@@ -51,6 +51,26 @@ def exp(m: Writer, x: Term) -> Term:
     return exp_of_rest(m, r) * m.power_of_two(total) * m.select(negative, 2.0**-shrink, 2.0)
 
 
+def exp2_of_rest(m: Writer, high: Term, low: Term | None = None) -> Term:
+    """2**(high + low) for a sum of at most 1/2, the second number being small."""
+    log2, *others = EXP2[m.format.width]
+    r = high if low is None else high + low
+    bent = r * r * m.polynomial(r, others)
+    return m.fma(high, log2, bent if low is None else m.fma(low, log2, bent)) + 1.0
+
+
+def exp2(m: Writer, x: Term) -> Term:
+    """2**x: here r = x - k is exact, and 2**r = 1 + r p(r); scaled as in `exp`. Within 1 ulp."""
+    f = m.format
+    x = m.at_least(m.at_most(x, f.bias + 2.0), -float(f.bias + f.digits + 1))
+    negative = x < 0.0
+    shrink = SHRINK[f.width]
+    magic = m.select(negative, f.magic + f.bias + shrink, f.magic + f.bias - 1)
+    total = x + magic
+    r = x - (total - magic)
+    return exp2_of_rest(m, r) * m.power_of_two(total) * m.select(negative, 2.0**-shrink, 2.0)
+
+
 def exp_of_negative(m: Writer, a: Term) -> Term:
     """2**shrink exp(-a) for a >= 0."""
     f = m.format
@@ -60,8 +80,8 @@ def exp_of_negative(m: Writer, a: Term) -> Term:
 
 
 def sigmoid(m: Writer, x: Term) -> Term:
-    """1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(-|x|), which does not overflow; for x < -1 as e - e e / (1 + e),
-    where the error of the quotient counts little. Within 2 ulp."""
+    """1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(-|x|), which does not overflow; for x < -1 as e - e e / (1 +
+    e), where the error of the quotient counts little. Within 2 ulp."""
     large = 2.0 ** SHRINK[m.format.width]
     e = exp_of_negative(m, m.abs(x))  # times large, as all until the end
     true = e * (1 / large)
@@ -70,8 +90,8 @@ def sigmoid(m: Writer, x: Term) -> Term:
 
 
 def expm1(m: Writer, x: Term) -> Term:
-    """exp(x) - 1 = 2**k (q + 1 - 2**-k) with q = exp(r) - 1. The sum 1 - 2**-k + r is exact where it cancels, and the rest of q
-    is small against it. Within 1.5 ulp; the sign of a zero stays."""
+    """exp(x) - 1 = 2**k (q + 1 - 2**-k) with q = exp(r) - 1. The sum 1 - 2**-k + r is exact where it cancels, and the rest of
+    q is small against it. Within 1.5 ulp; the sign of a zero stays."""
     f = m.format
     high, low = LN2[f.width]
     limited = m.at_least(m.at_most(x, HIGHEST[f.width]), -float(f.digits))
@@ -88,9 +108,9 @@ def expm1(m: Writer, x: Term) -> Term:
 
 
 def tanh(m: Writer, x: Term) -> Term:
-    """(E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(2 r), numerator and denominator divided by 2**k. The numerator is a sum
-    as in `expm1`. The quotient comes from the reciprocal of the denominator and one correction by the remainder, which also
-    holds what the denominator lost in rounding. Within 1.5 ulp; the sign of a zero stays."""
+    """(E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(2 r), numerator and denominator divided by 2**k. The numerator is a
+    sum as in `expm1`. The quotient comes from the reciprocal of the denominator and one correction by the remainder, which
+    also holds what the denominator lost in rounding. Within 1.5 ulp; the sign of a zero stays."""
     f = m.format
     high, low = (part / 2 for part in LN2[f.width])
     a = m.at_most(m.abs(x), TANH_ONE[f.width])

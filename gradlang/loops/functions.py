@@ -10,25 +10,25 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 
-from gradlang.loops import exponential, logarithm, trigonometric
+from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, trigonometric
 from gradlang.loops.ir import Code, Function, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
 
 WRITERS: dict[str, Callable[..., Term]] = {
-    "exp": exponential.exp,
-    "expm1": exponential.expm1,
-    "sigmoid": exponential.sigmoid,
-    "tanh": exponential.tanh,
-    "log": logarithm.log,
-    "log1p": logarithm.log1p,
-    "softplus": logarithm.softplus,
-    "log_sigmoid": logarithm.log_sigmoid,
-    "sin": trigonometric.sin,
-    "cos": trigonometric.cos,
+    f.__name__: f
+    for f in (
+        *(exponential.exp, exponential.expm1, exponential.exp2, exponential.sigmoid, exponential.tanh),
+        *(logarithm.log, logarithm.log1p, logarithm.log2, logarithm.log10, logarithm.softplus, logarithm.log_sigmoid),
+        *(trigonometric.sin, trigonometric.cos, trigonometric.tan, arcs.asin, arcs.acos, arcs.atan, arcs.atan2),
+        *(trigonometric.sin_any, trigonometric.cos_any, trigonometric.tan_any),
+        *(hyperbolic.sinh, hyperbolic.cosh, hyperbolic.asinh, hyperbolic.acosh, hyperbolic.atanh),
+        *(error.erf, error.erfc, error.erfcx, powers.cbrt, powers.hypot, powers.sign, powers.round),
+        *(power.pow, division.mod, division.floordiv),
+    )
 }
 NAMES = tuple(WRITERS)
 # The greatest |x| for which a function holds what it promises; functions that are not here hold it everywhere.
-LIMITS: dict[str, dict[str, float]] = {"sin": trigonometric.LIMIT, "cos": trigonometric.LIMIT}
+LIMITS: dict[str, dict[str, float]] = dict.fromkeys(("sin", "cos", "tan"), trigonometric.LIMIT)
 
 
 @cache

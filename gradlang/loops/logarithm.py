@@ -8,9 +8,10 @@ all the rest is small against it (the series of artanh: Cody & Waite 1980, chapt
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradlang.loops.coefficients import LN2, LOG
+from gradlang.loops.coefficients import LN2, LOG, LOG10_OF_2, PER_LN2, PER_LN10
 from gradlang.loops.exponential import SHRINK, exp_of_negative
 from gradlang.loops.writing import Term, Writer
 
@@ -67,21 +68,64 @@ def specials(m: Writer, x: Term, result: Term, pole: float) -> Term:
     return m.select((x > pole) & (x < math.inf), result, ends)
 
 
-def log1p(m: Writer, x: Term) -> Term:
-    """log(1 + x): what 1 + x loses in rounding (Dekker 1971; Knuth, TAOCP vol. 2, 4.2.2) is added to f; for e = 0 that makes
-    f = x exactly. Within 1.5 ulp; the sign of a zero stays."""
+def log_one_plus(m: Writer, y: Term, rest: Term | float = 0.0, far: Term | None = None, x: Term | None = None) -> Term:
+    """log(1 + y) for a finite y > -1: what 1 + y loses in rounding (Knuth, The Art of Computer Programming 2, 4.2.2) is added
+    to f; for e = 0 that makes f = y exactly. `rest` is what y has lost before. Where `far` holds it is log(x) + log(2)
+    instead."""
     f = m.format
-    total = x + 1.0
+    total = y + 1.0
     above = total - 1.0
-    lost = (1.0 - (total - above)) + (x - above)
+    lost = (1.0 - (total - above)) + (y - above)
+    bias: Term | float = float(f.bias)
+    if far is not None and x is not None:
+        total = m.select(far, x, total)
+        lost = m.select(far, 0.0, lost)
+        bias = m.select(far, f.bias - 1.0, bias)
     biased, fraction = take_apart(m, total)
-    e = real_exponent(m, biased, float(f.bias))
-    scale = m.unbits((m.word(2 * f.bias) - biased) << f.shift)  # 2**-e
-    near = fraction - 1.0
+    e = real_exponent(m, biased, bias)
+    inverse = m.unbits((m.word(2 * f.bias) - biased) << f.shift)  # 2**-e, where it is a normal number
+    scale = m.select(total < 2.0 ** (f.digits + 2), inverse, 0.0)
     high, low = LN2[f.width]
-    argument = m.select(x < 2.0 ** (f.digits + 2), m.fma(lost, scale, near), near)
-    result = m.copysign(log_of_sum(m, argument, e * high, e * low), x)
-    return specials(m, x, result, -1.0)
+    small = e * low if isinstance(rest, float) else m.fma(e, low, m.select(total < 2.0, rest, 0.0))
+    return log_of_sum(m, m.fma(lost, scale, fraction - 1.0), e * high, small)
+
+
+def log1p(m: Writer, x: Term) -> Term:
+    """log(1 + x). Within 1.5 ulp; the sign of a zero stays."""
+    return specials(m, x, m.copysign(log_one_plus(m, x), x), -1.0)
+
+
+def log_in_base(m: Writer, x: Term, per: Sequence[float], of_two: Sequence[float]) -> Term:
+    """log x times 1 / log(base), which has the parts `per`; the logarithm of 2 has the parts `of_two`. log(1 + f) is a number
+    of half the digits, so that its product with the first part is exact, and the rest."""
+    f = m.format
+    small = x < f.tiny
+    large = f.digits + 1
+    biased, fraction = take_apart(m, m.select(small, x * 2.0**large, x))
+    e = real_exponent(m, biased, m.select(small, float(f.bias + large), float(f.bias)))
+    argument = fraction - 1.0
+    s = argument / (argument + 2.0)
+    z = s * s
+    half_square = argument * argument * 0.5
+    high = m.chop(argument - half_square, (f.digits + 1) // 2)
+    tail = s * m.fma(z, m.polynomial(z, LOG[f.width]), half_square)
+    low = ((argument - high) - half_square) + tail
+    product = high * per[0]
+    rest = m.fma(low, per[0] + per[1], m.fma(high, per[1], e * of_two[1]))
+    whole = e * of_two[0]
+    total = whole + product
+    result = total + (((whole - total) + product) + rest)
+    return specials(m, x, result, 0.0)
+
+
+def log2(m: Writer, x: Term) -> Term:
+    """The logarithm to the base 2, exact for powers of 2. Within 1 ulp."""
+    return log_in_base(m, x, PER_LN2[m.format.width], (1.0, 0.0))
+
+
+def log10(m: Writer, x: Term) -> Term:
+    """The logarithm to the base 10. Within 1 ulp."""
+    return log_in_base(m, x, PER_LN10[m.format.width], LOG10_OF_2[m.format.width])
 
 
 def log_one_plus_exp(m: Writer, a: Term) -> Term:

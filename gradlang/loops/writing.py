@@ -55,6 +55,7 @@ class Format:
 
 F64 = Format("f64", 53, 1023, 64, "<q", "<d")
 F32 = Format("f32", 24, 127, 32, "<i", "<f")
+LONG = 12  # from so many coefficients on a polynomial is split in four
 FORMATS = {"f64": F64, "f32": F32}
 
 
@@ -169,6 +170,7 @@ class Writer:
         return self.op("fma", self._real(a), self._real(b), self._real(c))
 
     def select(self, condition: Term, then: Term | float, otherwise: Term | float) -> Term:
+        """One of two numbers or of two words."""
         a, b = self._real(then), self._real(otherwise)
         return Term(self, self.code.select(condition.value, a.value, b.value))
 
@@ -209,14 +211,22 @@ class Writer:
         return self.unbits(self.bits(sum) << self.format.shift)
 
     def polynomial(self, x: Term, coefficients: Sequence[float]) -> Term:
-        """c[0] + c[1] x + ... by Estrin's scheme: pairs, then pairs of pairs, so that few steps wait for each other (Muller,
-        Elementary Functions, section 5.1)."""
-        terms: list[Term | float] = list(coefficients)
-        power = x
-        while len(terms) > 1:
-            merged: list[Term | float] = [self.fma(power, terms[k + 1], terms[k]) for k in range(0, len(terms) - 1, 2)]
-            if len(terms) % 2:
-                merged.append(terms[-1])
-            terms = merged
-            power = power * power if len(terms) > 1 else power
-        return self._real(terms[0])
+        """c[0] + c[1] x + ... as a polynomial in x^2 (long ones: x^4) for every rest of the exponent, each by Horner's
+        scheme, so that few steps wait for each other and few powers are needed (Muller, Elementary Functions, section
+        5.1)."""
+        count = len(coefficients)
+        if count < 4:
+            return self._horner(x, list(coefficients))
+        square = x * x
+        if count < LONG:
+            even, odd = (self._horner(square, list(coefficients[k::2])) for k in range(2))
+            return self.fma(odd, x, even)
+        fourth = square * square
+        first, second, third, last = (self._horner(fourth, list(coefficients[k::4])) for k in range(4))
+        return self.fma(self.fma(last, x, third), square, self.fma(second, x, first))
+
+    def _horner(self, x: Term, coefficients: list[float]) -> Term:
+        total: Term | float = coefficients[-1]
+        for c in reversed(coefficients[:-1]):
+            total = self.fma(total, x, c)
+        return self._real(total)

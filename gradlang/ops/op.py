@@ -110,5 +110,5 @@ class Op:
 # recurrence and one of its sequences, an implicit definition; and the operators that `transform/differentiate.py` removes.
 ROW, SCAN, ITEM, ROOT = (Op(name, (), (), (), "y") for name in ("row", "scan", "item", "root"))
 DERIVATIVES = {name: Op(name, (), (), (), "y") for name in ("grad", "jvp", "vjp", "jacobian")}
-BODIES = frozenset({"scan", "root"})  # what holds a body
+BODIES = frozenset({"scan", "segments", "root"})  # what holds a body
 BEYOND = frozenset({*DERIVATIVES, *BODIES, "item"})  # nodes that no table has

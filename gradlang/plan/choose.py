@@ -55,11 +55,14 @@ def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
     extent: dict[str, int] = {}
     for part, a in zip((left, other), instr.args, strict=True):
         extent.update({c: value(d, sizes) for c, d in zip(part, tape.instrs[a].type.shape, strict=True)})
-    one = [extent[c] for c in left if c not in other and c in right]
-    two = [extent[c] for c in other if c not in left and c in right]
-    inner = [extent[c] for c in left if c in other and c not in right]
-    m, n, k = prod(one), prod(two), prod(inner)
-    return min(m, n, k) >= 4 and m * n * k >= 20_000
+    batch = [c for c in left if c in other and c in right]
+    one = prod(extent[c] for c in left if c not in other and c in right)
+    two = prod(extent[c] for c in other if c not in left and c in right)
+    inner = prod(extent[c] for c in left if c in other and c not in right)
+    least = 24 if batch else 4  # NumPy takes the products of a batch one after the other
+    if batch and (left[0] != other[0] or instr.op.endswith("einsum")):
+        return False
+    return min(one, two, inner) >= least and one * two * inner >= 20_000
 
 
 def views(tape: Tape, i: int) -> bool:

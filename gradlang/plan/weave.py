@@ -7,8 +7,9 @@ never leave it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from gradlang.ir.tape import Tape
@@ -19,18 +20,23 @@ from gradlang.plan.roots import Root
 from gradlang.types import Dim, Shape, value
 
 BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
+SIDE = 64  # steps that are done side by side; their values should stay in the first caches
+SLENDER = 32  # steps of a loop that makes poor vectors
+SHORT = 16  # steps of a sum that is written out
 
 
 @dataclass(eq=False, slots=True)
 class Group:
     """Roots that share a loop, each with the axis that the loop is for it. Without an extent: one root, no loop left. With
-    `first` the loop runs over a block of the axis from there on, of `BLOCK` steps, and inner groups run over the block."""
+    `first` and `last` the loop is one over blocks of the axis, and inner groups run over the steps of a block."""
 
     extent: Dim | None
     members: list[Root] = field(default_factory=list)
     axis: dict[Root, int] = field(default_factory=dict)
     touches: set[Any] = field(default_factory=set)
     first: Value | None = None
+    last: Value | None = None
+    size: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -38,9 +44,11 @@ class State:
     """How far a root is: its open loops, where it adds up."""
 
     counters: list[Value | None]
+    order: tuple[int, ...]
     path: list[Group] = field(default_factory=list)
     cell: Cell | None = None
     into: Place | None = None
+    part: Cell | None = None  # what the innermost loops add up before it is added to `into`
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Weaver:
         self.tape, self.reader, self.frame, self.code = tape, reader, frame, frame.code
         self.wanted, self.temps = wanted, temps
         zero = self.code.whole(0)
-        self.state = {r: State([zero if a.extent == 1 else None for a in r.axes]) for r in roots}
+        self.state = {r: State([zero if a.extent == 1 else None for a in r.axes], r.order) for r in roots}
         self.makers: dict[int, list[Root]] = {}
         self.users: dict[int, set[Root]] = {}
         for r in roots:
@@ -96,7 +104,7 @@ class Weaver:
                         break
             if found is None:
                 made = Group(None)
-                free = [k for k in r.order if self.state[r].counters[k] is None]
+                free = self.free(r)
                 if r.special is None and free:
                     made.extent, chosen = r.axes[free[0]].extent, free[0]
                 groups.append(made)
@@ -109,13 +117,25 @@ class Weaver:
             place[r] = found
         return groups
 
+    def free(self, r: Root) -> list[int]:
+        """The loops that are not open, those that go outside first."""
+        return [k for k in self.state[r].order if self.state[r].counters[k] is None]
+
+    def block(self, r: Root, axis: int) -> Group | None:
+        """The loop over blocks of an axis that is open."""
+        return next((g for g in self.state[r].path if g.first is not None and g.axis[r] == axis), None)
+
     def shared(self, r: Root, group: Group, deps: Sequence[Root]) -> int | None:
         """The loop of a root that can be the loop of a group."""
         if group.extent is None or not (deps or r.touches & group.touches):
             return None
-        free = [k for k in r.order if self.state[r].counters[k] is None]
+        free = self.free(r)
+        if any(g.first is not None for g in self.state[r].path):
+            free = free[:1]  # in a block the order is set
         for k in free:
             if r.axes[k].extent != group.extent or (not deps and k != free[0]):
+                continue
+            if (self.block(r, k) is None) != (self.block(*next(iter(group.axis.items()))) is None):
                 continue
             if all(self.in_step(r, k, m, group.axis[m]) for m in deps):
                 return k
@@ -152,14 +172,23 @@ class Weaver:
                 opened.append(r)
         assert group.extent is not None
         length = self.frame.dim(group.extent)
-        if self.mixed(group):
-            self.blocks(group, length)
+        around = self.block(*next(iter(group.axis.items())))
+        if around is not None and around.first is not None and around.last is not None:
+            self.steps(group, around.first, around.last)
+        elif self.slender(group):
+            self.blocks(group, length, SIDE, self.aside)
+        elif self.mixed(group):
+            self.blocks(group, length, BLOCK, self.in_layers)
         else:
             self.steps(group, self.code.whole(0), length)
         for r in opened:
             self.end(r)
 
     def steps(self, group: Group, start: Value, stop: Value) -> None:
+        parts = [r for r in group.members if self.sums_up(r, group.axis[r])]
+        for r in parts:
+            kind = KINDS[self.tape.instrs[r.at].type.dtype]
+            self.state[r].part = self.code.cell(self.code.const(r.start, kind), "part")
         with self.code.loop(start, stop, hint=f"i{len(self.code.blocks)}") as counter:
             for r in group.members:
                 self.state[r].counters[group.axis[r]] = counter
@@ -168,6 +197,20 @@ class Weaver:
         for r in group.members:
             self.state[r].counters[group.axis[r]] = None
             self.state[r].path.pop()
+        for r in parts:
+            part, into = self.state[r].part, self.state[r].into
+            self.state[r].part = None
+            assert part is not None and into is not None
+            at = self.reader.position(into, self.target(r))
+            total = self.combined(r, self.code.load(into.buffer, at), self.code.read(part))
+            self.code.store(into.buffer, at, total)
+
+    def sums_up(self, r: Root, axis: int) -> bool:
+        """Whether the loops from here on all add to one entry in memory."""
+        state = self.state[r]
+        if state.into is None or state.part is not None or r.target is not None or r.axes[axis].out is not None:
+            return False
+        return all(r.axes[k].out is None for k in self.free(r))
 
     def looped(self, r: Root, group: Group) -> bool:
         """Whether a root has loops inside that of a group."""
@@ -181,20 +224,48 @@ class Weaver:
         length = value(group.extent, self.sizes) if group.extent is not None else 0
         return single and any(loops) and length >= 2 * BLOCK
 
-    def blocks(self, group: Group, length: Value) -> None:
-        """A loop over blocks, and in each the roots with inner loops and those without in loops of their own."""
-        code, block = self.code, self.code.whole(BLOCK)
-        count = code.op("idiv", code.op("iadd", length, code.whole(BLOCK - 1)), block)
+    def slender(self, group: Group) -> bool:
+        """Whether a long loop is around short ones only, which are worth little as vectors."""
+        if group.extent is None or value(group.extent, self.sizes) < 2 * SIDE:
+            return False
+        inner = [value(r.axes[k].extent, self.sizes) for r in group.members for k in self.free(r) if k != group.axis[r]]
+        ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
+        return bool(inner) and ends and max(inner) <= SLENDER
+
+    def blocks(self, group: Group, length: Value, size: int, inside: Callable[[Group], None]) -> None:
+        """A loop over blocks of steps; `inside` writes what is done for a block."""
+        code, block = self.code, self.code.whole(size)
+        count = code.op("idiv", code.op("iadd", length, code.whole(size - 1)), block)
         with code.loop(code.whole(0), count, hint="block") as k:
             group.first = first = code.op("imul", k, block)
-            last = code.op("imin", code.op("iadd", first, block), length)
+            group.last = code.op("imin", code.op("iadd", first, block), length)
+            group.size = size
             for r in group.members:
                 self.state[r].path.append(group)
-            for members in self.layers(group):
-                part = Group(group.extent, members, {r: group.axis[r] for r in members})
-                self.steps(part, first, last)
+            inside(group)
             for r in group.members:
                 self.state[r].path.pop()
+
+    def in_layers(self, group: Group) -> None:
+        """The roots with inner loops and those without in loops of their own."""
+        assert group.first is not None and group.last is not None
+        for members in self.layers(group):
+            self.steps(Group(group.extent, members, {r: group.axis[r] for r in members}), group.first, group.last)
+
+    def aside(self, group: Group) -> None:
+        """The steps of a block innermost: what is done for one is done for all of them side by side. Short sums stay inside,
+        where they are written out."""
+        before = {r: self.state[r].order for r in group.members}
+        for r in group.members:
+            mine = group.axis[r]
+            rest = [k for k in before[r] if k != mine]
+            sums = [k for k in rest if r.axes[k].out is None and r.combine and r.target is None]
+            short = prod(value(r.axes[k].extent, self.sizes) for k in sums) <= SHORT
+            inside = sums if short and r.axes[mine].out is not None else []
+            self.state[r].order = (*(k for k in rest if k not in inside), mine, *inside)
+        self.weave(group.members)
+        for r in group.members:
+            self.state[r].order = before[r]
 
     def layers(self, group: Group) -> list[list[Root]]:
         """The roots of a group in loops that hold only roots with inner loops, or only such without."""
@@ -224,15 +295,20 @@ class Weaver:
         fixed = {a.out: c for a, c in zip(r.axes, self.state[r].counters, strict=True) if a.out is not None and c is not None}
         index: list[Value] = [fixed.get(k, self.code.whole(0)) for k in range(len(place.shape))]
 
+        blocks = {r.axes[g.axis[r]].out: g for g in self.state[r].path if g.first is not None}
+
         def over(axes: list[int]) -> None:
             if not axes:
                 self.code.store(place.buffer, self.reader.position(place, tuple(index)), start)
                 return
-            with self.code.loop(self.code.whole(0), self.frame.dim(place.shape[axes[0]])) as k:
+            group = blocks.get(axes[0])
+            whole = self.code.whole(0), self.frame.dim(place.shape[axes[0]])
+            first, last = whole if group is None else (group.first or whole[0], group.last or whole[1])
+            with self.code.loop(first, last) as k:
                 index[axes[0]] = k
                 over(axes[1:])
 
-        over([k for k in range(len(place.shape)) if k not in fixed])
+        over([k for k in place.axes if k not in fixed and place.shape[k] != 1])
 
     def end(self, r: Root) -> None:
         state = self.state[r]
@@ -251,8 +327,8 @@ class Weaver:
             code.store(place.buffer, at, self.combined(r, code.load(place.buffer, at), value) if r.combine else value)
         elif not r.combine:
             self.settle(r, value)
-        elif state.cell is not None:
-            code.update(state.cell, r.combine, value)
+        elif (running := state.cell or state.part) is not None:
+            code.update(running, r.combine, value)
         elif state.into is not None:
             at = self.reader.position(state.into, self.target(r))
             code.store(state.into.buffer, at, self.combined(r, code.load(state.into.buffer, at), value))
@@ -312,14 +388,14 @@ class Weaver:
         common = self.common(i, r) if len(self.makers[i]) == 1 else []
         axis = {id(g): r.axes[g.axis[r]].out for g in common}
         held = {axis[id(g)] for g in common if g.first is None}
-        blocked = {axis[id(g)]: g.first for g in common if g.first is not None and axis[id(g)] not in held}
-        axes = tuple(k for k in range(len(shape)) if k not in held)
-        lengths = tuple(BLOCK if k in blocked else d for k, d in enumerate(shape))
+        blocked = {axis[id(g)]: g for g in common if g.first is not None and axis[id(g)] not in held}
+        axes = tuple(sorted((k for k in range(len(shape)) if k not in held), key=lambda k: k in blocked))
+        lengths = tuple(blocked[k].size if k in blocked else d for k, d in enumerate(shape))
         buffer = Buffer(f"t{len(self.temps)}", KINDS[self.tape.instrs[i].type.dtype], writable=True)
         self.temps.append(Temporary(buffer, tuple(lengths[k] for k in axes)))
         start = None
         if blocked:
             code = self.code
-            before = [blocked.get(k) or code.whole(0) for k in axes]
+            before = [(blocked[k].first if k in blocked else None) or code.whole(0) for k in axes]
             start = code.op("isub", code.whole(0), self.frame.linear(before, [lengths[k] for k in axes]))
         return Place(buffer, axes, lengths, start)

@@ -33,8 +33,8 @@ class Shaken(Machine):
         super().__init__(table, inputs, sizes, None, float if dtype is np.float64 else dtype, dtype)
         self.eps, self.seed = eps, seed
 
-    def within(self, inputs: Mapping[Any, Any]) -> Machine:
-        return Shaken(self.table, inputs, self.sizes, self.eps, self.seed, self.dtype)
+    def within(self, inputs: Mapping[Any, Any], sizes: Mapping[str, int] | None = None) -> Machine:
+        return Shaken(self.table, inputs, {**self.sizes, **(sizes or {})}, self.eps, self.seed, self.dtype)
 
     def step(self, instr: Instr, args: list[Any]) -> Any:
         made = super().step(instr, args)

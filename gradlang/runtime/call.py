@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
 from gradlang.runtime.bind import Binder, fail
+from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
-from gradlang.runtime.steps import Steps
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
+FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
 
 
@@ -31,14 +33,13 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "pick", "raw")
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None) -> None:
         self.job, self.binder, self._artifact, self.native = job, binder, artifact, native
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
-        self.raw: Callable[..., Any] = (
-            Steps(job.tape, job.params, job.returns, binder.program.language.table) if artifact is None else load(artifact)
-        )
+        self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
+        self.raw: Callable[..., Any] = Large(job, binder.program.language.table) if artifact is None else load(artifact)
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram
 
@@ -46,12 +47,12 @@ class Compiled:
 
     @property
     def backend(self) -> str:
-        """What runs: `python` (floats), `numpy`, `native`, or `steps` for scalar programs that are too large to be worth
-        compiling. Where it depends on the sizes of the arrays it is what the last call ran, and before the first one `auto`."""
+        """What runs: `python` (floats), `numpy` or `native`; for large scalar programs `machine`, `tape`, `groups` or `steps`
+        (`Large.name`). Where it depends on the sizes of the arrays it is what the last call ran, and before the first `auto`."""
         if self.native is not None:
             used: Any = self.raw
             return "native" if used.last is not None else "numpy" if used.versions else "auto"
-        return "steps" if isinstance(self.raw, Steps) else self.artifact.language
+        return self.raw.name if isinstance(self.raw, Large) else self.artifact.language
 
     @property
     def artifact(self) -> Artifact:
@@ -112,7 +113,14 @@ class Compiled:
             self.known = [(n, type(a), a.dtype, a.shape) for n, a in zip(self.binder.types, args, strict=True)]
         return [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
 
-    def scalars(self, values: Mapping[str, Any]) -> list[float]:
+    def scalars(self, values: Mapping[str, Any]) -> Sequence[float]:
+        if len(values) == len(self.job.params):  # all are given, as they should be: the usual case
+            try:
+                given = self.pick(values)
+            except KeyError:
+                given = ()
+            if set(map(type, given)) == FLOATS:
+                return given  # type: ignore[no-any-return]
         out = []
         for p in self.job.params:
             if p.name in values:

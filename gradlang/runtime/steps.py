@@ -2,7 +2,7 @@
 
 Python takes about 30 us to compile a line of generated code, and 0.1 us to run one. A program of tens of thousands of
 operations is therefore not printed and compiled but run from its tape: one function of two numbers a step. Where Python's
-math raises, the program is run again over NumPy scalars, which go on with infinities and nans as IEEE arithmetic does.
+math raises, the caller runs the program in another way, which goes on with infinities and nans as IEEE arithmetic does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradlang.backend.artifact import Param, Returns
+from gradlang.backend.artifact import Param
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import Tape
 from gradlang.ops.op import Op
@@ -56,12 +56,14 @@ def two(run: Function, arity: int) -> Function:
 
 
 class Steps:
-    """A compiled tape: called like the generated function, with the leaves in their order."""
+    """A tape as a function of floats, which gives its outputs in their order.
 
-    def __init__(self, tape: Tape, params: Sequence[Param], returns: Returns, table: OpTable) -> None:
-        self.tape, self.returns, self.table = tape, returns, table
-        self.names = [p.name for p in params]
-        position = {n: k for k, n in enumerate(self.names)}
+    A call raises ArithmeticError or ValueError where Python's math does."""
+
+    name = "steps"
+
+    def __init__(self, tape: Tape, params: Sequence[Param], table: OpTable) -> None:
+        position = {p.name: k for k, p in enumerate(params)}
         functions: dict[str, Function] = {}
         slot: list[int] = [0] * len(tape.instrs)
         self.constants: list[float] = []
@@ -70,11 +72,11 @@ class Steps:
             if instr.op == "input":
                 slot[i] = position[instr.attrs[0]]
             elif instr.op == "const":
-                slot[i] = len(self.names) + len(self.constants)
+                slot[i] = len(position) + len(self.constants)
                 self.constants.append(instr.attrs[0])
             else:
                 rest.append(i)
-        base = len(self.names) + len(self.constants)
+        base = len(position) + len(self.constants)
         self.steps: list[tuple[Function, int, int, int]] = []
         for k, i in enumerate(rest):
             instr = tape.instrs[i]
@@ -86,35 +88,11 @@ class Steps:
                 if len(args) < 3:
                     run = functions[instr.op] = two(run, len(args))
             self.steps.append((run, args[0], args[1] if len(args) > 1 else args[0], args[2] if len(args) > 2 else -1))
-        self.slots = {name: slot[i] for name, i in tape.outputs}
+        self.slots = [slot[i] for _, i in tape.outputs]
 
-    def __call__(self, *args: float) -> Any:
+    def __call__(self, *args: float) -> list[float]:
         values: list[Any] = [*args, *self.constants]
         put = values.append
-        try:
-            for run, a, b, c in self.steps:
-                put(run(values[a], values[b]) if c < 0 else run(values[a], values[b], values[c]))
-        except (ArithmeticError, ValueError):
-            return self.ieee(*args)
-        return self.result(self.returns, {n: values[s] for n, s in self.slots.items()})
-
-    def ieee(self, *args: float) -> Any:
-        """The same in IEEE arithmetic, by the reference interpreter."""
-        import numpy as np
-
-        from gradlang.ir.evaluate import evaluate
-
-        inputs = {n: np.float64(a) for n, a in zip(self.names, args, strict=True)}
-        found = evaluate(self.tape, self.table, inputs, {}, number=np.float64)
-        kinds = {n: bool if self.tape.instrs[i].type.dtype == "bool" else float for n, i in self.tape.outputs}
-        return self.result(self.returns, {n: kinds[n](v) for n, v in found.items()})
-
-    def result(self, returns: Returns, values: dict[str, Any]) -> Any:
-        def one(part: Any) -> Any:
-            return self.result(part, values) if isinstance(part, Returns) else values[part]
-
-        if returns.kind == "one":
-            return one(returns.parts[0])
-        if returns.kind == "pair":
-            return tuple(map(one, returns.parts))
-        return {key: one(part) for key, part in returns.parts}
+        for run, a, b, c in self.steps:
+            put(run(values[a], values[b]) if c < 0 else run(values[a], values[b], values[c]))
+        return [values[s] for s in self.slots]

@@ -10,6 +10,7 @@ from gradlang.ir.tape import BODIES, Instr, Tape, constant_key, has_bodies
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.source import Span
+from gradlang.transform.checkpoint import checkpoint
 from gradlang.transform.contract import contract
 from gradlang.transform.differentiate import differentiate
 from gradlang.transform.expand import expand
@@ -82,15 +83,22 @@ def merge_equal(tape: Tape, table: OpTable) -> Tape:
     return tape if len(seen) == len(tape.instrs) else rebuild(tape, table)
 
 
-def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False) -> Passes:
+def passes(
+    table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False, segments: bool = False
+) -> Passes:
+    """The passes; with `segments` recurrences keep their states at some steps only."""
     templates = Templates(table)
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
     simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)), settles=True)
+    short = Pass(
+        "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table)
+    )
     return Passes(
         (
             Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),
+            *((short,) if segments else ()),
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
@@ -114,6 +122,7 @@ def passes(table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool
 # (before, after, reason), held by a test over every pipeline.
 ORDER = (
     ("stable", "differentiate", "the derivative of a formula that overflows overflows, whatever is done to it later"),
+    ("checkpoint", "differentiate", "a segment is differentiated together with what computes its states again"),
     ("differentiate", "unmark", "a mark says what a derivative is taken by"),
     ("differentiate", "expand", "the rules of an entry are better than the derivative of its value"),
     ("differentiate", "contract", "the adjoint of a sum of products holds such sums too"),

@@ -302,6 +302,8 @@ def _push_adjoints(
 def ends_full(chain: Chain, g: int) -> bool:
     """Whether a cotangent with holes has its last row, whole: then no step starts from an exact zero."""
     b, instr = chain.b, chain.b.instrs[g]
+    if instr.op == "add":  # what the next segment passes on is whole, whatever is added to it
+        return any(ends_full(chain, a) for a in instr.args)
     if instr.op != "unslice" or instr.args[0] in chain.masked:
         return False
     shape, start, step = instr.attrs

@@ -12,6 +12,7 @@ from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
 from gradlang.transform.implicit import root_adjoints
 from gradlang.transform.scan import scan_adjoints
+from gradlang.transform.segments import segments_adjoints
 from gradlang.transform.variadic import VARIADIC
 
 
@@ -41,9 +42,10 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
         if not active[i]:
             continue
         instr = b.instrs[i]
-        if instr.op == "scan":
+        if instr.op in ("scan", "segments"):
+            rule = scan_adjoints if instr.op == "scan" else segments_adjoints
             if i in sequences:  # others were left behind by the sweep of an inner derivative
-                for position, contribution in scan_adjoints(chain, i, sequences[i], active, vjp):
+                for position, contribution in rule(chain, i, sequences[i], active, vjp):
                     accumulate(chain, adjoints, instr.args[position], contribution)
             continue
         g = adjoints.get(i)

@@ -1,0 +1,59 @@
+"""A scalar tape as one straight-line kernel of the loop form, for compilers that keep values in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradlang.ir.tape import Instr, Tape
+from gradlang.loops.functions import LIMITS
+from gradlang.loops.ir import Buffer, Code, Kernel, Value
+from gradlang.plan.tape_machine import FREQUENT, RARE
+
+SAME = ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "floor", "ceil")
+TRUTHS = {"logical_and": "and", "logical_or": "or", "logical_not": "not", "real": "btof"}
+COMPARED = {"less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne"}
+OPS = {**dict(zip(SAME, SAME, strict=True)), **TRUTHS, **COMPARED, "round": "rint"}
+CALLS = frozenset(FREQUENT + RARE)
+KNOWN = frozenset({*OPS, *CALLS, "where", "mark", "input", "const"})
+
+
+def scalar_kernel(tape: Tape, inputs: Iterable[str], name: str = "run_scalar") -> Kernel:
+    """The kernel of a tape whose ops are all in KNOWN: the inputs are its numbers, in order; it writes the outputs side by
+    side into its buffer, truth values as 1 and 0, and after them 1 if an argument of a function was beyond the function's
+    limit (the outputs are then as good as nothing) and 0 if none was."""
+    code = Code()
+    given = {n: Value("f", hint=n) for n in inputs}
+    results = Buffer("results", "f", True)
+    far = code.const(False, "b")
+    made: list[Value] = []
+    for instr in tape.instrs:
+        args = [made[a] for a in instr.args]
+        if instr.op in LIMITS:
+            beyond = code.op("gt", code.op("abs", args[0]), code.real(LIMITS[instr.op]["f64"]))
+            far = beyond if far.const is not None else code.op("or", far, beyond)
+        made.append(value(code, instr, args, given))
+    for k, (_, i) in enumerate(tape.outputs):
+        code.store(results, code.whole(k), number(code, made[i]))
+    code.store(results, code.whole(len(tape.outputs)), number(code, far))
+    return Kernel(name, (results,), (), code.body, tuple(given.values()))
+
+
+def value(code: Code, instr: Instr, args: list[Value], given: dict[str, Value]) -> Value:
+    if instr.op == "input":
+        return given[instr.attrs[0]]
+    if instr.op == "const":
+        known = instr.attrs[0]
+        return code.const(known, "b") if isinstance(known, bool) else code.real(known)
+    if instr.op == "mark":
+        return args[0]
+    if instr.op == "where":
+        return code.select(*args)
+    if instr.op in CALLS:
+        return code.call(instr.op, *args)
+    return code.op(OPS[instr.op], *args)
+
+
+def number(code: Code, made: Value) -> Value:
+    if made.type != "b":
+        return made
+    return code.real(float(made.const)) if made.const is not None else code.op("btof", made)

@@ -1,0 +1,88 @@
+"""Large scalar programs, which are run from their tape instead of being printed and compiled: in one of several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from gradlang.backend.artifact import Job, Returns
+from gradlang.ops.table import OpTable
+from gradlang.runtime.steps import Steps
+
+Way = Callable[..., Sequence[float]]
+Shape = Callable[[Sequence[Any]], Any]
+
+
+class Large:
+    """A job run from its tape: called like the generated function, with the leaves in their order."""
+
+    def __init__(self, job: Job, table: OpTable) -> None:
+        self.job, self.table = job, table
+        self.truths = {k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"}
+        self.shape = shaped(job.returns, {name: k for k, (name, _) in enumerate(job.tape.outputs)})
+        self.ieee: Way | None = None
+        self.way: Any = self.machine() or self.tapes() or self.groups() or Steps(job.tape, job.params, table)
+
+    @property
+    def name(self) -> str:
+        """How the job is run: `machine` (code of this machine), `tape` (by a machine that LLVM compiled), `groups` (of equal
+        ops, over NumPy) or `steps` (of floats)."""
+        return self.way.name  # type: ignore[no-any-return]
+
+    def machine(self) -> Way | None:
+        """The job as code of this machine, if we can write and run that."""
+        from gradlang.plan.x86 import KNOWN, machine_code
+        from gradlang.runtime.x86 import machine, possible
+
+        if not possible() or any(i.op not in KNOWN or i.op in self.table.own for i in self.job.tape.instrs):
+            return None
+        return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
+
+    def tapes(self) -> Way | None:
+        """The job on the machine for tapes, if LLVM is there."""
+        from gradlang.runtime.tapes import tapes
+
+        return tapes(self.job, self.table)
+
+    def groups(self, always: bool = False) -> Way | None:
+        """The job over NumPy, if that is faster than single steps."""
+        from gradlang.runtime.groups import Groups, pays, primitive, sorted_for_numpy
+
+        tape = sorted_for_numpy(primitive(self.job.tape, self.table), self.job.params, self.table)
+        return Groups(tape, self.table) if always or pays(tape) else None
+
+    def __call__(self, *args: float) -> Any:
+        try:
+            values = self.way(*args)
+        except (ArithmeticError, ValueError):  # IEEE arithmetic goes on where Python stops
+            if self.ieee is None:
+                self.ieee = self.groups(always=True)
+            assert self.ieee is not None
+            values = self.ieee(*args)
+        if self.truths:
+            values = [bool(v) if k in self.truths else v for k, v in enumerate(values)]
+        return self.shape(values)
+
+
+def shaped(returns: Returns, place: dict[str, int]) -> Shape:
+    """The function that makes a result of the values of the outputs."""
+    if returns.kind == "one":
+        return part(returns.parts[0], place)
+    if returns.kind == "pair":
+        parts = [part(p, place) for p in returns.parts]
+        if len(parts) == 2:
+            first, second = parts
+            return lambda values: (first(values), second(values))
+        return lambda values: tuple([p(values) for p in parts])
+    keys = [key for key, _ in returns.parts]
+    inner = [p for _, p in returns.parts]
+    if len(inner) > 1 and not any(isinstance(p, Returns) for p in inner):
+        several = itemgetter(*[place[p] for p in inner])
+        return lambda values: dict(zip(keys, several(values), strict=True))
+    pairs = [(key, part(p, place)) for key, p in returns.parts]
+    return lambda values: {key: p(values) for key, p in pairs}
+
+
+def part(inner: Any, place: dict[str, int]) -> Shape:
+    return shaped(inner, place) if isinstance(inner, Returns) else itemgetter(place[inner])
