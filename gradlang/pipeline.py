@@ -270,6 +270,12 @@ def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Ho
     return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook, native=native)
 
 
+def plan_c(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
+    """A job in the ops of the loop form, of numbers alone too."""
+    wanted = goal_tape(program, goal, language.table)
+    return planned(program, goal, wanted, language, origin, hook, written=True, native=True, loops=True)
+
+
 def planned(
     program: Program,
     goal: Goal,
@@ -279,6 +285,7 @@ def planned(
     hook: Hook | None = None,
     written: bool = False,
     native: bool = False,
+    loops: bool = False,
 ) -> Job:
     tape, returns, extra = wanted
     leaves = program.callable_leaves()
@@ -286,7 +293,7 @@ def planned(
         *(Param(name, "", type) for name, type in extra),
         *(Param(leaf.name, "", leaf.type, default_of(program, leaf, written)) for leaf in leaves),
     )
-    scalar = goal.dtype == "float64" and is_scalar(tape, params, language.table)
+    scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = scalar_backend.spelled if scalar else loops_spell if native else array_backend.spelled
     with sources_of(program):
         tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)

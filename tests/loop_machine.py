@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from gradlang.backend.units import drive, statements
-from gradlang.loops.ir import Declare, For, If, Let, Load, Read, Store, Update
+from gradlang.loops.ir import Declare, For, If, Let, Load, Read, Run, Store, Update
 
 MASK = {"f64": (1 << 64) - 1, "f32": (1 << 32) - 1}
 
@@ -109,6 +109,9 @@ class Machine:
                     values[s.value] = cells[s.cell]
                 case Update():
                     cells[s.cell] = self.ops[s.op](cells[s.cell], at(s.value)) if s.op else at(s.value)
+                case Run():
+                    given = {to: arrays[b][at(k) :] for to, (b, k) in zip(s.kernel.buffers, s.buffers, strict=True)}
+                    self.run(s.kernel.body, dict(zip(s.kernel.sizes, map(at, s.sizes), strict=True)), given)
                 case For():
                     return steps(s)
                 case If():

@@ -7,11 +7,11 @@ reals are moved by memcpy, and constants are written in base 16 unless they are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from gradlang.backend.c_ops import HELPERS, TEMPLATES, literal, types
+from gradlang.backend.c_ops import HELPERS, TEMPLATES, WRAPPED, literal, types
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.units import Opened, drive, live, needed
+from gradlang.backend.units import Opened, drive, live, needed, with_routines
 from gradlang.loops.ir import (
     Buffer,
     Cell,
@@ -23,6 +23,7 @@ from gradlang.loops.ir import (
     Let,
     Load,
     Read,
+    Run,
     Statement,
     Store,
     Update,
@@ -58,10 +59,13 @@ class Scope:
 
 
 class Body:
-    """The statements of one function."""
+    """The statements of one function. Functions in `libm` are called by their own names."""
 
-    def __init__(self, width: Width, helpers: dict[str, None], scope: Scope) -> None:
-        self.width, self.helpers, self.scope = width, helpers, scope
+    def __init__(self, width: Width, helpers: dict[str, None], scope: Scope, libm: Collection[str] = ()) -> None:
+        self.width, self.helpers, self.scope, self.libm = width, helpers, scope, libm
+        self.free: set[Value] = set()  # whole numbers that may be any: arithmetic with them wraps around
+        self.clamped: set[Value] = set()  # those of them that have been brought below a size
+        self.used: set[Buffer] = set()
         self.types = types(width)
         self.names: dict[Value, str] = {}
         self.cells: dict[Cell, str] = {}
@@ -93,20 +97,27 @@ class Body:
                     self.bind(s.value, self.let(s))
             case Load():
                 if s.value in self.live[0]:
-                    entry = f"{self.buffer(s.buffer)}[{self.at(s.index)}]"
+                    entry = self.entry(s.buffer, s.index)
                     self.bind(s.value, f"{entry} != 0" if s.buffer.kind == "b" else entry)
+                if s.buffer.kind in "is":
+                    self.free.add(s.value)
             case Store():
                 stored = {"s": "(int32_t)", "b": "(unsigned char)"}.get(s.buffer.kind, "")
-                self.line(f"{self.buffer(s.buffer)}[{self.at(s.index)}] = {stored}{self.at(s.value)};")
+                self.line(f"{self.entry(s.buffer, s.index)} = {stored}{self.at(s.value)};")
             case Declare():
                 if s.cell in self.live[1]:
                     name = self.cells[s.cell] = self.scope.name(s.cell.hint or "sum")
                     self.line(f"{self.types[s.cell.type]} {name} = {self.at(s.start)};")
             case Read():
+                if s.cell.type == "i":
+                    self.free.add(s.value)
                 self.bind(s.value, self.cells.get(s.cell, ""))
             case Update():
                 if s.cell in self.live[1]:
                     self.update(s)
+            case Run():
+                given = [f"&{self.entry(b, at)}" for b, at in s.buffers] + [self.at(n) for n in s.sizes]
+                self.line(f"{s.kernel.name}({', '.join(given)});")
             case For():
                 return self.loop(s)
             case If():
@@ -115,7 +126,8 @@ class Body:
 
     def update(self, s: Update) -> None:
         cell, value = self.cells[s.cell], self.at(s.value)
-        self.line(f"{cell} = {self.template(s.op, [cell, value]) if s.op else value};")
+        op = WRAPPED.get(s.op, s.op)
+        self.line(f"{cell} = {self.template(op, [cell, value]) if op else value};")
 
     def loop(self, s: For) -> Opened:
         counter = self.names[s.counter] = self.scope.name(s.counter.hint or "i")
@@ -135,7 +147,11 @@ class Body:
         self.indent = self.indent[:-4]
         self.line("}")
 
+    def entry(self, buffer: Buffer, index: Value) -> str:
+        return f"{self.buffer(buffer)}[{self.at(index)}]"
+
     def buffer(self, buffer: Buffer) -> str:
+        self.used.add(buffer)
         if buffer not in self.buffers:
             name = self.buffers[buffer] = self.scope.name(buffer.name)
             self.locals.append(f"    {stored(buffer, self.types)} {name}[{buffer.local}];")
@@ -144,8 +160,23 @@ class Body:
     def let(self, s: Let) -> str:
         args = [self.at(a) for a in s.args]
         if s.op == "call":
-            return f"{symbol(s.function)}({', '.join(args)})"
-        return self.template(s.op, args)
+            own = s.function if s.function not in self.libm else ""
+            name = symbol(own) if own else s.function + ("f" if self.width == "f32" else "")
+            return f"{name}({', '.join(args)})"
+        return self.template(self.wrapped(s), args)
+
+    def wrapped(self, s: Let) -> str:
+        """The operation, in the form that may overflow if one of its arguments may be any whole number."""
+        if s.op in ("ftoi", "wtoi"):
+            self.free.add(s.value)
+        if s.value.type != "i" or not any(a in self.free for a in s.args):
+            return s.op
+        clamped = s.op == "imax" and any(a in self.clamped for a in s.args)
+        if s.op == "imin" and any(a not in self.free for a in s.args):
+            self.clamped.add(s.value)
+        if not clamped:
+            self.free.add(s.value)
+        return WRAPPED.get(s.op, s.op)
 
     def template(self, op: str, args: list[str]) -> str:
         template, helper = TEMPLATES[op]
@@ -176,7 +207,7 @@ def function_text(width: Width, helpers: dict[str, None], name: str, function: F
     return "\n".join([*lines, *body.lines, f"    return {body.at(function.result)};", "}"])
 
 
-def kernel_text(width: Width, helpers: dict[str, None], kernel: Kernel) -> str:
+def kernel_text(width: Width, helpers: dict[str, None], kernel: Kernel, linkage: str = "") -> str:
     scope = Scope()
     scope.taken.add(kernel.name)
     body = Body(width, helpers, scope)
@@ -188,11 +219,24 @@ def kernel_text(width: Width, helpers: dict[str, None], kernel: Kernel) -> str:
         name = body.names[p] = scope.name(p.hint or ("n" if p.type == "i" else "x"))
         head.append(f"{body.types[p.type]} {name}")
     body.run(kernel.body)
-    used = {b for b in kernel.buffers if any(f"{body.buffers[b]}[" in line for line in body.lines)}
-    unused = [body.buffers[b] for b in kernel.buffers if b not in used]
+    unused = [body.buffers[b] for b in kernel.buffers if b not in body.used]
     unused += [body.names[p] for p in (*kernel.sizes, *kernel.numbers) if p not in body.live[0]]
-    lines = [f"void {kernel.name}({', '.join(head) or 'void'}) {{", *body.locals, *(f"    (void){name};" for name in unused)]
+    lines = [
+        f"{linkage}void {kernel.name}({', '.join(head) or 'void'}) {{",
+        *body.locals,
+        *(f"    (void){name};" for name in unused),
+    ]
     return "\n".join([*lines, *body.lines, "}"])
+
+
+def helper_texts(width: Width, helpers: Collection[str]) -> list[str]:
+    kinds = types(width)
+    suffix = "f" if width == "f32" else ""
+    return [
+        HELPERS[h].format(s=suffix, S=suffix.upper(), real=kinds["f"], word=kinds["w"], signed=kinds["signed"])
+        for h in HELPERS
+        if h in helpers
+    ]
 
 
 def unit_text(kernels: Sequence[Kernel], width: Width, functions: Callable[[str], Function]) -> str:
@@ -201,18 +245,10 @@ def unit_text(kernels: Sequence[Kernel], width: Width, functions: Callable[[str]
     Raises ValueError if functions call each other in a circle.
     """
     helpers: dict[str, None] = {}
-    parts = [function_text(width, helpers, name, f) for name, f in needed(kernels, functions)]
-    for kernel in kernels:
-        head = kernel_text(width, helpers, kernel)
-        parts.append(head)
+    parts = [function_text(width, helpers, name, f) for name, f in needed(with_routines(kernels), functions)]
+    parts += [kernel_text(width, helpers, k, "" if k in kernels else "static ") for k in with_routines(kernels)]
     prototypes = [part.split(" {\n", 1)[0] + ";" for part in parts if part.startswith("void ")]
-    kinds = types(width)
-    suffix = "f" if width == "f32" else ""
-    shared = [
-        HELPERS[h].format(s=suffix, S=suffix.upper(), real=kinds["f"], word=kinds["w"], signed=kinds["signed"])
-        for h in HELPERS
-        if h in helpers
-    ]
+    shared = helper_texts(width, helpers)
     top = "/* C11; cc -O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math -lm */"
     includes = "#include <math.h>\n#include <stdint.h>\n#include <string.h>"
     return "\n\n".join([top, includes, *shared, "\n".join(prototypes), *parts]) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from gradlang.backend.llvm_ops import Width, narrowed
 
@@ -69,6 +70,15 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "itow": ("({word}){0}", ""),
     "wtoi": ("(int64_t)({signed}){0}", ""),
 }
+# Of whole numbers that may be any: they wrap around, as they do in NumPy.
+WRAPPED = {op: f"wrapped {op}" for op in ("iadd", "isub", "imul", "ineg", "iabs")}
+TEMPLATES |= {
+    "wrapped iadd": ("(int64_t)((uint64_t){0} + (uint64_t){1})", ""),
+    "wrapped isub": ("(int64_t)((uint64_t){0} - (uint64_t){1})", ""),
+    "wrapped imul": ("(int64_t)((uint64_t){0} * (uint64_t){1})", ""),
+    "wrapped ineg": ("(int64_t)(0 - (uint64_t){0})", ""),
+    "wrapped iabs": ("{0} < 0 ? (int64_t)(0 - (uint64_t){0}) : {0}", ""),
+}
 HELPERS = {
     "fused": """#ifdef FP_FAST_FMA{S}
 static inline {real} gl_fused({real} a, {real} b, {real} c) {{ return fma{s}(a, b, c); }}
@@ -124,6 +134,7 @@ def real(known: float, width: Width) -> str:
         text = "INFINITY" if width == "f32" else "(double)INFINITY"
         return text if known > 0 else f"(-{text})"
     size = abs(known)
-    text = repr(size) if size == int(size) and size < 1e6 else size.hex()
+    short = size < 1e6 and (size * 1024).is_integer()
+    text = repr(size) if short else re.sub(r"\.?0+p", "p", size.hex())
     text += "f" if width == "f32" else ""
     return f"(-{text})" if math.copysign(1.0, known) < 0 else text

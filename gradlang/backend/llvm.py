@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import Target, Unit, Width, symbol
-from gradlang.backend.units import Opened, drive, needed, statements, summed_products
+from gradlang.backend.units import Opened, drive, needed, statements, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
     Cell,
@@ -24,6 +24,7 @@ from gradlang.loops.ir import (
     Let,
     Load,
     Read,
+    Run,
     Statement,
     Store,
     Update,
@@ -92,10 +93,11 @@ class Body:
             self.names[s.value] = self.emit(f"load {self.unit.types[s.cell.type]}, ptr {self.cells[s.cell]}")
         elif isinstance(s, Update):
             self.update(s)
-        elif isinstance(s, For):
-            return self.loop(s)
+        elif isinstance(s, Run):
+            given = [f"ptr {self.pointer(b, at)}" for b, at in s.buffers] + [f"i64 {self.at(n)}" for n in s.sizes]
+            self.lines.append(f"  call void @{s.kernel.name}({', '.join(given)})")
         else:
-            return self.branch(s)
+            return self.loop(s) if isinstance(s, For) else self.branch(s)
         return None
 
     def loop(self, s: For) -> Opened:
@@ -279,7 +281,7 @@ def function_text(unit: Unit, name: str, function: Function) -> str:
     return "\n".join([*lines, f"  ret {kind} {body.at(function.result)}", "}"])
 
 
-def kernel_text(unit: Unit, kernel: Kernel) -> str:
+def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     names = {p: f"%s{k}" for k, p in enumerate(kernel.sizes)} | {p: f"%r{k}" for k, p in enumerate(kernel.numbers)}
     body = Body(unit, names)
     body.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
@@ -290,7 +292,7 @@ def kernel_text(unit: Unit, kernel: Kernel) -> str:
     head += [f"i64 {names[p]}" for p in kernel.sizes] + [f"{unit.real} {names[p]}" for p in kernel.numbers]
     width = preferred(kernel, unit.target)
     attributes = f'noinline nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="0"'
-    lines = [f"define void @{kernel.name}({', '.join(head)}) {attributes} {{", "entry:", *body.slots, *body.lines]
+    lines = [f"define {linkage}void @{kernel.name}({', '.join(head)}) {attributes} {{", "entry:", *body.slots, *body.lines]
     return "\n".join([*lines, "  ret void", "}"])
 
 
@@ -307,8 +309,9 @@ def unit_text(
     Raises ValueError if functions call each other in a circle.
     """
     unit = Unit(width, target)
-    every = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
+    wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
+    every = with_routines(wanted)
     parts = [function_text(unit, name, f) for name, f in needed(every, functions)]
-    parts += [kernel_text(unit, kernel) for kernel in every]
+    parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
     parts.append(entries_text(unit, entries))
     return "\n\n".join(["\n".join(unit.declared), *parts]) + "\n"

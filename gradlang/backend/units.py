@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from gradlang.loops.ir import Cell, Declare, For, Function, If, Kernel, Let, Load, Read, Statement, Store, Update, Value
+from gradlang.loops.ir import (
+    Buffer,
+    Cell,
+    Declare,
+    For,
+    Function,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Read,
+    Run,
+    Statement,
+    Store,
+    Update,
+    Value,
+)
 
 Opened = Iterator[Statement]
 
@@ -43,6 +59,20 @@ def statements(body: Sequence[Statement]) -> Iterator[Statement]:
 def called(body: Sequence[Statement]) -> list[str]:
     """The names of the functions that a body calls itself, each once, in order."""
     return list(dict.fromkeys(s.function for s in statements(body) if isinstance(s, Let) and s.op == "call"))
+
+
+def with_routines(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Kernels and those that they run, every one after those that it runs itself."""
+    order: dict[Kernel, None] = {}
+    stack = list(reversed(kernels))
+    while stack:
+        kernel = stack[-1]
+        inner = [s.kernel for s in statements(kernel.body) if isinstance(s, Run) and s.kernel not in order]
+        if inner and kernel not in order:
+            stack += inner
+        else:
+            order[stack.pop()] = None
+    return list(order)
 
 
 def needed(kernels: Sequence[Kernel], functions: Callable[[str], Function]) -> list[tuple[str, Function]]:
@@ -122,5 +152,31 @@ def operands(s: Statement) -> tuple[Value, ...]:
             return (s.start, s.stop)
         case If():
             return (s.condition,)
+        case Run():
+            return (*(at for _, at in s.buffers), *s.sizes)
         case Read():
             return ()
+
+
+def prune(body: list[Statement], own: Collection[Buffer]) -> set[Buffer]:
+    """Takes out what only makes entries of `own` buffers that nobody reads. Returns the buffers that are left."""
+    while True:
+        values, _ = live(body)
+        read = {s.buffer for s in statements(body) if isinstance(s, Load) and s.value in values}
+        read |= {b for s in statements(body) if isinstance(s, Run) for b, _ in s.buffers}
+        dead = set(own) - read
+        if not any(isinstance(s, Store) and s.buffer in dead for s in statements(body)):
+            return read & set(own)
+        blocks = [body]
+        order = []
+        for block in blocks:  # grows while it is walked
+            order.append(block)
+            block[:] = [s for s in block if not (isinstance(s, Store) and s.buffer in dead)]
+            for s in block:
+                blocks += [s.body] if isinstance(s, For) else [s.then, s.otherwise] if isinstance(s, If) else []
+        for block in reversed(order):  # inner blocks first
+            block[:] = [s for s in block if not empty(s)]
+
+
+def empty(s: Statement) -> bool:
+    return (isinstance(s, For) and not s.body) or (isinstance(s, If) and not s.then and not s.otherwise)

@@ -227,3 +227,9 @@ def rule_twice(name: str, span: Span, first: Span | None) -> Diagnostic:
         labels=((first, "the first one"),),
         help="reports call a rule by its name: give the second one another name",
     )
+
+
+def not_in_c(op: str, span: Span) -> Diagnostic:
+    """What a program in C cannot compute yet."""
+    what = {"root": "an implicit definition", "scan": "this recurrence"}.get(op, f"`{op}`")
+    return Diagnostic("G601", f"{what} is not supported in C yet", span, help="`--target numpy` has it")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradlang import pipeline
+from gradlang.api import Model
 from gradlang.cli.running import open_model
 from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.ir.tape import Tape
@@ -54,11 +55,25 @@ def compile_(args: argparse.Namespace) -> int:
     origin = Path(args.file).name if args.file != "-" else "<stdin>"
     language = model.program.language
     hook = dump_to(args.dump, language.table) if args.dump else None
+    if args.target == "c":
+        return compile_c(model, goal, origin, hook, args.output)
     if args.target == "grad":
         text = pipeline.gradient_file(model.program, goal, language, origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, language, origin, hook).source
     write(text, args.output, [source.path for source in model.program.sources.files])
+    return 0
+
+
+def compile_c(model: Model, goal: Goal, origin: str, hook: pipeline.Hook | None, output: str | None) -> int:
+    """The C file, and its header next to it if it is written to a file."""
+    from gradlang.cli.compiling_c import c_text
+
+    made = c_text(model, goal, origin, hook)
+    own = [source.path for source in model.program.sources.files]
+    write(made.source, output, own)
+    if output and output != "-":
+        write(made.header, str(Path(output).with_suffix(".h")), own)
     return 0
 
 

@@ -9,7 +9,7 @@ that they stand in, "f64" or "f32"; "w" is the whole number of the same width, f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -130,7 +130,16 @@ class If:
     otherwise: list[Statement] = field(default_factory=list)
 
 
-Statement = Let | Load | Store | Declare | Read | Update | For | If
+@dataclass(eq=False, slots=True)
+class Run:
+    """Runs another kernel, which takes no numbers. Each of its buffers begins at an entry of one of this kernel."""
+
+    kernel: Kernel
+    buffers: tuple[tuple[Buffer, Value], ...]
+    sizes: tuple[Value, ...]
+
+
+Statement = Let | Load | Store | Declare | Read | Update | For | If | Run
 
 
 @dataclass(eq=False, slots=True)
@@ -158,7 +167,9 @@ class Kernel:
 class Code:
     """Writes statements. Equal work in reach is written once, and before the loops that it does not depend on."""
 
-    def __init__(self) -> None:
+    def __init__(self, careful: bool = False) -> None:
+        """With `careful` nothing is read before a loop that may have no steps, since then there may be nothing to read."""
+        self.careful = careful
         self.body: list[Statement] = []
         self.blocks = [self.body]
         self.known: list[dict[object, Value]] = [{}]
@@ -276,6 +287,9 @@ class Code:
     def update(self, cell: Cell, op: str, value: Value) -> None:
         self.blocks[-1].append(Update(cell, op, value))
 
+    def run(self, kernel: Kernel, buffers: Sequence[tuple[Buffer, Value]], *sizes: Value) -> None:
+        self.blocks[-1].append(Run(kernel, tuple(buffers), sizes))
+
     # -------------------------------------------------------------- blocks
     @contextmanager
     def inside(self, block: list[Statement]) -> Iterator[None]:
@@ -291,8 +305,12 @@ class Code:
     def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True) -> Iterator[Value]:
         made = For(Value("i", hint=hint, level=self.depth + 1), start, stop, apart=apart)
         self.blocks[-1].append(made)
+        before = self.guard
+        if self.careful and (start.const is None or stop.const is None or start.const >= stop.const):
+            self.guard = self.depth + 1
         with self.inside(made.body):
             yield made.counter
+        self.guard = before
 
     @contextmanager
     def when(self, condition: Value) -> Iterator[If]:

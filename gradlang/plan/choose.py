@@ -11,6 +11,7 @@ from gradlang.ops.table import OpTable
 from gradlang.plan.pointwise import HEAVY, called, functions, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
 from gradlang.plan.roots import COMBINED, Root, letters_of, stored
+from gradlang.plan.specials import WRITERS, library_better
 from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
@@ -26,7 +27,7 @@ def spelled(op: Op) -> bool:
 
 def inline(instr: Instr) -> bool:
     """Whether an entry is computed from entries of the arguments, where it is needed."""
-    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in ("scan", "item"))
+    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in WRITERS or instr.op in ("scan", "item"))
 
 
 def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
@@ -37,6 +38,8 @@ def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
         return all(loops_do(body, k, table) for k in range(len(body.instrs)))
     if instr.op in LEAVES or instr.op in MOVES or instr.op in COMBINED or instr.op in JOINED or instr.op == "item":
         return True
+    if instr.op in WRITERS:
+        return True
     if instr.op not in table or not table[instr.op].pointwise or not native(table[instr.op]):
         return False
     function = called(instr.op, [tape.instrs[a].type.dtype for a in instr.args])
@@ -44,8 +47,13 @@ def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
 
 
 def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
-    """Whether a product of matrices is large enough that a BLAS is faster than loops."""
+    """Whether matrices are so large that a BLAS or LAPACK is faster than loops."""
     instr = tape.instrs[i]
+    if instr.op == "scan":
+        body = instr.attrs[0].body
+        return any(library_better(body, k, sizes) for k in range(len(body.instrs)))
+    if library_better(tape, i, sizes):
+        return True
     if instr.op not in CONTRACTIONS or len(instr.args) != 2:
         return False
     (left, other), right = letters_of(tape, i)

@@ -10,13 +10,15 @@ from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, roots_of
+from gradlang.plan.empty import every_dim
 from gradlang.plan.pointwise import HEAVY, KINDS
 from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
+from gradlang.plan.specials import WRITERS, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
-from gradlang.types import Shape
+from gradlang.types import Shape, value
 
 ROUNDS = 3
 
@@ -97,6 +99,8 @@ class Planner:
             and (not loops_do(tape, i, table) or (self.library and library_does(tape, i, self.sizes)))
         }
         self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
+        open_sizes = not set(self.sizes) <= set(self.fixed)
+        self.careful = open_sizes or any(value(d, self.sizes) == 0 for d in every_dim(tape))
         self.slot = self.slots()
         self.items: dict[int, dict[int, int]] = {}
         for i, instr in enumerate(tape.instrs):
@@ -183,7 +187,7 @@ class _KernelMaker:
     def __init__(self, planner: Planner, values: Sequence[int], name: str) -> None:
         self.planner, self.values, self.name = planner, values, name
         self.tape = planner.tape
-        self.code = Code()
+        self.code = Code(planner.careful)
         self.names = sorted(set(planner.sizes) - set(planner.fixed))
         held = {n: Value("i", hint=n) for n in self.names}
         self.size_values = list(held.values())
@@ -256,6 +260,9 @@ class _KernelMaker:
                 items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
         for i in values:
             instr = tape.instrs[i]
+            if instr.op in WRITERS:
+                roots.append(special_root(tape, i, tuple(self.behind(tape, instr))))
+                continue
             if instr.op != "scan":
                 roots.extend(roots_of(tape, i))
                 continue

@@ -13,6 +13,8 @@ from typing import Any
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
+from gradlang.plan import picks
+from gradlang.plan.picks import nothing
 from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
 from gradlang.types import Dim, Shape, mul
 
@@ -296,12 +298,13 @@ def _unslice(r: Reader, instr: Instr, index: Index) -> Steps:
             inside = f if inside is None else code.op("and", inside, f)
         last = code.op("isub", r.frame.dim(n), code.whole(1))
         out.append(code.op("imax", code.op("imin", at, last), zero))
+    if inside is not None and code.careful and not all(isinstance(n, int) and n > 0 for n in r.shape(a)):
+        found = code.cell(nothing(code, Value(KINDS[instr.type.dtype])), "found")
+        with code.when(inside):
+            code.update(found, "", (yield a, tuple(out)))
+        return code.read(found)
     value = yield a, tuple(out)
     return value if inside is None else code.select(inside, value, nothing(code, value))
-
-
-def nothing(code: Code, like: Value) -> Value:
-    return code.const({"f": 0.0, "i": 0, "b": False}[like.type], like.type)
 
 
 def checked(r: Reader, at: Value, size: Dim) -> Value:
@@ -356,27 +359,6 @@ def _earlier(r: Reader, instr: Instr, index: Index) -> Steps:
     return code.select(bad, r.frame.dim(low), at)
 
 
-def _triangle(keep: str) -> Callable[[Reader, Instr, Index], Steps]:
-    def entry(r: Reader, instr: Instr, index: Index) -> Steps:
-        code = r.code
-        offset = instr.attrs[0] if instr.attrs else 0
-        value = yield instr.args[0], index
-        row = code.op("iadd", index[-2], r.frame.dim(offset))
-        return code.select(code.op(keep, index[-1], row), value, nothing(code, value))
-
-    return entry
-
-
-def _diagonal(r: Reader, instr: Instr, index: Index) -> Steps:
-    return (yield instr.args[0], (*index, index[-1]))
-
-
-def _diag_matrix(r: Reader, instr: Instr, index: Index) -> Steps:
-    code = r.code
-    value = yield instr.args[0], index[:-1]
-    return code.select(code.op("ieq", index[-1], index[-2]), value, nothing(code, value))
-
-
 MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     "broadcast_to": _broadcast,
     "reshape": _reshape,
@@ -388,9 +370,6 @@ MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     "within": _within,
     "nearest": _nearest,
     "earlier": _earlier,
-    "tril": _triangle("ile"),
-    "triu": _triangle("ige"),
-    "diagonal": _diagonal,
-    "diag_matrix": _diag_matrix,
+    **picks.MOVES,
 }
 VIEWS = frozenset({"broadcast_to", "reshape", "transpose", "slice"})

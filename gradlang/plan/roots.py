@@ -9,7 +9,8 @@ from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Value
-from gradlang.plan.reader import Index, Place, Reader, checked, nothing
+from gradlang.plan.picks import nothing
+from gradlang.plan.reader import Index, Place, Reader, checked
 from gradlang.types import Dim, Shape, add
 
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
@@ -206,6 +207,21 @@ def scatter_along(tape: Tape, i: int) -> list[Root]:
     return [Root(i, axes, partial(read_part, a), "add", target=target)]
 
 
+def unpatches(tape: Tape, i: int) -> list[Root]:
+    """Windows, each added where it came from."""
+    instr = tape.instrs[i]
+    down, across = instr.attrs[1]
+
+    def target(r: Reader, counters: Sequence[Value]) -> Index:
+        code, (n, c, down_by, across_by, i, j) = r.code, counters
+        row = code.op("iadd", code.op("imul", r.frame.dim(down), i), down_by)
+        return n, c, row, code.op("iadd", code.op("imul", r.frame.dim(across), j), across_by)
+
+    (a,) = instr.args
+    axes = tuple(Axis(d, None) for d in tape.instrs[a].type.shape)
+    return [Root(i, axes, partial(read_part, a), "add", target=target)]
+
+
 COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
     "sum": reduction("add", 0.0),
     "max": reduction("maximum", float("-inf")),
@@ -220,4 +236,5 @@ COMBINED: dict[str, Callable[[Tape, int], list[Root]]] = {
     "zeinsum": contraction,
     "scatter_add": scatter_add,
     "scatter_along": scatter_along,
+    "unpatches": unpatches,
 }

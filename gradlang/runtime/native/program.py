@@ -14,14 +14,14 @@ from gradlang.backend.artifact import Job, Param
 from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
-from gradlang.ir.tape import Tape
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
 from gradlang.plan.cost import pays
+from gradlang.plan.empty import every_dim, has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import available, load, target
-from gradlang.types import Dim, Size, value
+from gradlang.types import Size, value
 
 MOST = 16  # versions that are kept
 MISSING: Any = object()
@@ -87,7 +87,8 @@ class NativeProgram:
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
             self.job = self.make_job()
-        if any(value(d, sizes) <= 0 for d in dims(self.job.tape)):
+        # an axis that turns out to be empty: entries may be read before the loop that finds that there are none
+        if any(value(d, sizes) <= 0 for d in every_dim(self.job.tape) if d != 0) or not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
             return Version(self.job, self.table, sizes)
@@ -104,18 +105,6 @@ class NativeProgram:
 def note(reason: str) -> None:
     """Says once why a machine that has llvmlite makes no machine code."""
     warnings.warn(f"NumPy runs all programs, without machine code: {reason}", RuntimeWarning, stacklevel=6)
-
-
-def dims(tape: Tape) -> set[Dim]:
-    """The lengths of all axes, also of the values inside recurrences."""
-    found: set[Dim] = set()
-    waiting = [tape]
-    while waiting:
-        for instr in waiting.pop().instrs:
-            found.update(instr.type.shape)
-            if instr.op == "scan":
-                waiting.append(instr.attrs[0].body)
-    return found
 
 
 class Version:

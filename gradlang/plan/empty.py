@@ -1,0 +1,48 @@
+"""What has no value for arrays without entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gradlang.ir.tape import Tape
+from gradlang.types import Dim, Shape, product, value
+
+
+def needs_entries(tape: Tape) -> Iterator[tuple[Dim, Shape]]:
+    """Numbers of entries that must not be 0 where a shape has entries: what a largest entry is looked for in, or what indices
+    point into. Those of recurrences are looked at as if every one had a step."""
+    tapes = [tape]
+    for tape in tapes:
+        for instr in tape.instrs:
+            shapes = [tape.instrs[a].type.shape for a in instr.args]
+            if instr.op in ("scan", "root"):
+                tapes.append(instr.attrs[0].body)
+            elif instr.op in ("max", "min") and (len(instr.attrs) < 3 or instr.attrs[2] is None):
+                yield product(shapes[0][k] for k in instr.attrs[0]), instr.type.shape
+            elif instr.op in ("argmax_along", "argmin_along", "take_axis", "take_along"):
+                yield shapes[0][instr.attrs[0]], instr.type.shape
+            elif instr.op in ("scatter_add", "scatter_along"):
+                yield instr.type.shape[instr.attrs[0]], shapes[0]
+            elif instr.op in ("within", "nearest"):
+                yield instr.attrs[0], instr.type.shape
+
+
+def every_dim(tape: Tape) -> set[Dim]:
+    found: set[Dim] = set()
+    tapes = [tape]
+    for tape in tapes:
+        for instr in tape.instrs:
+            found.update(instr.type.shape)
+            if instr.op == "scan":
+                scan = instr.attrs[0]
+                tapes.append(scan.body)
+                found.add(scan.length)
+                found.update(d for k in range(len(scan.names)) for d in scan.item_type(k).shape)
+    return found
+
+
+def has_values(tape: Tape, sizes: Mapping[str, int]) -> bool:
+    """Whether all that loops make of a program has a value for these sizes."""
+    if any(value(d, sizes) < 0 for d in every_dim(tape)):
+        return False
+    return not any(value(n, sizes) == 0 and value(product(s), sizes) > 0 for n, s in needs_entries(tape))
