@@ -57,6 +57,7 @@ class Writer:
         self.entries: list[Entry] = []
         self.helpers: set[str] = set()
         self.known: dict[int, str] = {}  # instruction -> text of its value
+        self.views: dict[int, str] = {}  # of values whose axes lie in another order
         self.scalars: dict[str, str] = {}
         self.results: set[int] = {i for _, i in self.plan.tape.outputs}
 
@@ -80,7 +81,12 @@ class Writer:
                 self.known[i] = name = self.names.user(stem)
                 self.lines.append(f"{name} = empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
             else:
-                self.known[i] = self.borrow(stem, instr.type.shape, instr.type.dtype)
+                order = self.plan.layout.get(i)
+                shape = instr.type.shape if order is None else tuple(instr.type.shape[k] for k in order)
+                self.known[i] = name = self.borrow(stem, shape, instr.type.dtype)
+                if order is not None:
+                    back = tuple(order.index(k) for k in range(len(order)))
+                    self.views[i] = f"{name}.transpose({back})"
         return self.known[i]
 
     def scalar_room(self, dtype: str) -> str:
@@ -205,6 +211,8 @@ class Writer:
         self.lines += lines
 
     def text(self, i: int) -> str:
+        if i in self.views:
+            return self.views[i]
         if i in self.known:
             return self.known[i]
         instr = self.plan.tape.instrs[i]
