@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -79,14 +78,14 @@ SCRIPTS: dict[str, dict[str, str]] = {
         "torch.autograd.grad(torch.sum(torch.tanh(v[1]*v[0] + v[2])*torch.sigmoid(v[0])*torch.exp(-v[0]**2)), v)",
     },
 }
-CACHES = ("gradlang, empty cache", "gradlang, warm cache")
+WARM = "warm cache"
 
 
-def launch(script: str, cache: str | None) -> tuple[float, float] | None:
-    """(seconds of the process, seconds from text to gradient), or None where a package is missing."""
-    env = environment()
-    if cache is not None:
-        env["GRADLANG_CACHE"] = cache
+def launch(script: str, home: Path) -> tuple[float, float] | None:
+    """(seconds of the process, seconds from text to gradient), or None where a package is missing. Whoever keeps compiled
+    code on disk keeps it in `home`."""
+    home.mkdir(exist_ok=True)
+    env = {**environment(), "HOME": str(home), "XDG_CACHE_HOME": str(home), "GRADLANG_CACHE": str(home / "gradlang")}
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script + END], capture_output=True, text=True, env=env)
     whole = time.perf_counter() - start
@@ -99,32 +98,31 @@ def launch(script: str, cache: str | None) -> tuple[float, float] | None:
 
 
 def run(bench: Bench) -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-cache-") as folder:
-        for workload, scripts in SCRIPTS.items():
-            contestants = {**dict.fromkeys(CACHES, scripts["gradlang"]), **scripts}
-            del contestants["gradlang"]
+    for workload, scripts in SCRIPTS.items():
+        contestants = {}
+        for name, script in scripts.items():
+            if name in ("gradlang", "drjit"):
+                contestants |= {f"{name}, empty cache": script, f"{name}, {WARM}": script}
+            else:
+                contestants[name] = script
+        with tempfile.TemporaryDirectory(prefix="bench-cold-") as folder:
             case(bench, workload, contestants, Path(folder))
 
 
 def case(bench: Bench, workload: str, contestants: dict[str, str], folder: Path) -> None:
-    """`GRADLANG_CACHE` names a folder for compiled code: a new one every time, and one that an earlier run has filled."""
-    warm = folder / "warm"
     samples: dict[str, list[tuple[float, float]]] = {}
     missing: set[str] = set()
     for turn in range(3 if bench.quick else 8):
-        for name, script in contestants.items():
+        for number, (name, script) in enumerate(contestants.items()):
             if name in missing:
                 continue
-            cache = None
-            if name in CACHES:
-                cache = str(warm if name == CACHES[1] else folder / f"{os.getpid()}-{workload[:2]}-{turn}")
-            made = launch(script, cache)
+            made = launch(script, folder / (WARM if name.endswith(WARM) else f"{turn}-{number}"))
             if made is None:
                 missing.add(name)
-            elif turn:  # the first round fills the caches of the disk, and the warm folder
+            elif turn:  # the first round fills the caches of the disk, and what is to be warm
                 samples.setdefault(name, []).append(made)
     for k, what in enumerate(("process", "text to first gradient, imports not counted")):
         medians = {name: statistics.median(s[k] for s in runs) for name, runs in samples.items()}
-        first = medians[CACHES[0]]
+        first = medians["gradlang, empty cache"]
         for name, m in medians.items():
             bench.add("cold", f"{workload}: {what}", name, m, m / first)

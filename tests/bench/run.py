@@ -1,4 +1,4 @@
-"""python tests/bench/run.py [W1 ... W9 cold text start memory] [--quick] [--json FILE]: the benchmarks as a Markdown table."""
+"""python tests/bench/run.py [W1 ... W9 cold text start memory] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import importlib  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -60,12 +61,15 @@ def main() -> int:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds and no large cases")
     parser.add_argument("--huge", action="store_true", help="W5 with a million lines, too (minutes, and some GB of memory)")
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor time of calls, not wall time: for a machine that is shared"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
     args = parser.parse_args()
     unknown = [w for w in args.workloads if w not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
-    bench = Bench(args.quick, args.huge)
+    bench = Bench(args.quick, args.huge, time.process_time if args.cpu else time.perf_counter)
     failed = 0
     for name in args.workloads or WORKLOADS:
         print(f"{name} ...", file=sys.stderr, flush=True)
