@@ -129,7 +129,9 @@ class Writer:
     # -------------------------------------------------------------- the function
     def write(self) -> CFile:
         body = FunctionBody(self.width, self.helpers, self.scope(), self.libm)
-        lines = [*self.checks(), *self.bind(body)]
+        one = self.face.value
+        lines = [f"    {self.face.c_type(one.type)} {one.identifier};"] if one else []
+        lines += [*self.checks(), *self.bind(body)]
         body.run(self.kernel.body)
         unused = [a.identifier for a in self.face.arguments if not a.result and not self.reads(a, body)]
         lines += [f"    (void){name};" for name in unused]
@@ -192,7 +194,7 @@ class Writer:
                 name = next(n for n, i in self.job.tape.outputs if i == s.key)
                 body.buffers[buffer] = self.argument[True, name].identifier
             elif s.kind == "scalars":
-                lines += self.results(body, buffer, s)
+                self.results(body, buffer, s)
             elif s.kind == "flag":
                 body.buffers[buffer] = "gl_outside"
                 lines.append("    int64_t gl_outside[1] = {0};")
@@ -230,20 +232,15 @@ class Writer:
             *pointers,
         ]
 
-    def results(self, body: FunctionBody, buffer: Buffer, s: Source) -> list[str]:
+    def results(self, body: FunctionBody, buffer: Buffer, s: Source) -> None:
         """Where the results that are numbers go."""
         own = {position: i for i, (kind, position) in self.plan.scalars.items() if kind == s.key}
-        names, lines = [], []
+        names = []
         for position in range(len(own)):
             name = next(n for n, i in self.job.tape.outputs if i == own[position])
             a = self.argument[True, name]
-            if a is self.face.value:
-                lines.append(f"    {self.face.c_type(a.type)} {a.identifier};")
-                names.append(a.identifier)
-            else:
-                names.append(f"*{a.identifier}")
+            names.append(self.target(a))
         body.numbers[buffer] = names
-        return lines
 
     def constant(self, body: FunctionBody, buffer: Buffer, instr: Instr) -> str:
         name = f"gl_c{len(self.constants) + 1}"

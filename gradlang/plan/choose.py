@@ -27,7 +27,16 @@ def spelled(op: Op) -> bool:
 
 def inline(instr: Instr) -> bool:
     """Whether an entry is computed from entries of the arguments, where it is needed."""
-    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in WRITERS or instr.op in ("scan", "item"))
+    return not (instr.op in COMBINED or instr.op in JOINED or instr.op in WRITERS or instr.op in ("scan", "root", "item"))
+
+
+def reached(tape: Tape, outputs: Sequence[int]) -> list[int]:
+    """The instructions that some values need, in order."""
+    found = set(outputs)
+    for i in range(max(outputs, default=-1), -1, -1):
+        if i in found:
+            found.update(tape.instrs[i].args)
+    return sorted(found)
 
 
 def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
@@ -36,6 +45,9 @@ def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
     if instr.op == "scan":
         body = instr.attrs[0].body
         return all(loops_do(body, k, table) for k in range(len(body.instrs)))
+    if instr.op == "root":
+        body = instr.attrs[0].body
+        return all(loops_do(body, k, table) for k in reached(body, [dict(body.outputs)["step"]]))
     if instr.op in LEAVES or instr.op in MOVES or instr.op in COMBINED or instr.op in JOINED or instr.op == "item":
         return True
     if instr.op in WRITERS:
@@ -101,8 +113,8 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
         elif instr.op in CONTRACTIONS:
             # every entry of a factor is needed many times
             chosen.update(b for b in (beneath(tape, a) for a in instr.args) if tape.instrs[b].type.shape and weight.get(b, 0))
-        elif instr.op == "scan":
-            many = len(instr.attrs[0].names)
+        elif instr.op in ("scan", "root"):
+            many = len(instr.attrs[0].names) if instr.op == "scan" else 1
             chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a))
         if weight[i] > LONGEST and i not in chosen:
             chosen.add(i)

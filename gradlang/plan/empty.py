@@ -33,9 +33,10 @@ def every_dim(tape: Tape) -> set[Dim]:
     for tape in tapes:
         for instr in tape.instrs:
             found.update(instr.type.shape)
+            if instr.op in ("scan", "root"):
+                tapes.append(instr.attrs[0].body)
             if instr.op == "scan":
                 scan = instr.attrs[0]
-                tapes.append(scan.body)
                 found.add(scan.length)
                 found.update(d for k in range(len(scan.names)) for d in scan.item_type(k).shape)
     return found

@@ -9,13 +9,14 @@ from typing import Any
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
 from gradlang.ops.table import OpTable
-from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, roots_of
+from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
+from gradlang.plan.newton import Newton
 from gradlang.plan.pointwise import HEAVY, KINDS
 from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
-from gradlang.plan.specials import WRITERS, special_root
+from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
 from gradlang.types import Shape, value
@@ -264,9 +265,10 @@ class _KernelMaker:
         made = self.buffer(Source("value", i, type.shape, type.dtype), writable)
         return Place(made, planner.layout.get(i, tuple(range(type.rank))), type.shape)
 
-    def body_roots(self, body: Tape) -> list[Root]:
+    def body_roots(self, body: Tape, outputs: Sequence[int] | None = None) -> list[Root]:
         planner = self.planner
-        found = made(body, range(len(body.instrs)), (), planner.extra.get(id(body), ()))
+        needed = range(len(body.instrs)) if outputs is None else reached(body, outputs)
+        found = made(body, needed, (), planner.extra.get(id(body), ()))
         return self.with_recurrences(body, found)
 
     def with_recurrences(self, tape: Tape, values: Sequence[int]) -> list[Root]:
@@ -280,13 +282,17 @@ class _KernelMaker:
             if instr.op in WRITERS:
                 roots.append(special_root(tape, i, tuple(self.behind(tape, instr))))
                 continue
+            if instr.op == "root":
+                search = Newton(tape, instr, self.body_roots, dict(self.planner.sizes), self.planner.readers)
+                roots.append(Root(i, (), nothing_read, gives=(i,), needs=tuple(self.behind(tape, instr)), special=search))
+                continue
             if instr.op != "scan":
                 roots.extend(roots_of(tape, i))
                 continue
             of = items.get(i, {})
             special = Recurrence(tape, instr, of, self.body_roots, dict(self.planner.sizes), self.planner.readers)
             needs = tuple(self.behind(tape, instr))
-            roots.append(Root(i, (), lambda r, c: r.code.real(0.0), gives=tuple(of.values()), needs=needs, special=special))
+            roots.append(Root(i, (), nothing_read, gives=tuple(of.values()), needs=needs, special=special))
         return roots
 
     def behind(self, tape: Tape, instr: Instr) -> list[int]:

@@ -16,17 +16,19 @@ from gradlang.types import value
 WRITERS: dict[str, Writer] = {**along.WRITERS, **matrices.WRITERS}
 
 
+def nothing_read(r: Reader, counters: object) -> Value:
+    """The entry of a root that is no nest of loops."""
+    return r.code.real(0.0)
+
+
 def special_root(tape: Tape, i: int, needs: tuple[int, ...]) -> Root:
     """The root of a value of these ops. `needs` are the values that it reads."""
     write = WRITERS[tape.instrs[i].op]
 
-    def entry(r: Reader, counters: object) -> Value:
-        return r.code.real(0.0)
-
     def run(weaver: Weaver, root: Root) -> None:
         write(Block(weaver, root))
 
-    return Root(i, (), entry, gives=(i,), needs=needs, special=run)
+    return Root(i, (), nothing_read, gives=(i,), needs=needs, special=run)
 
 
 def library_better(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
