@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from gradlang import pipeline
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.pipeline import Goal
+from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.call import GIVEN, Compiled, Native, compiled
 from gradlang.types import Shape
@@ -30,7 +30,7 @@ CALLS = 1000  # within which machine code has to pay
 UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Info:
     """What is known of an input, parameter or output: `shape` holds whole numbers and sizes (as text where symbolic)."""
 
@@ -43,7 +43,7 @@ class Info:
     range: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Objective:
     """What a program asks to make small or large: `minimize` or `maximize`, and the name of the value."""
 
@@ -186,7 +186,8 @@ class Model:
             job = partial(pipeline.plan, self.program, goal, self.program.language, origin, native=True)
             return Native(job, self.calls if backend == "auto" else None)
         if backend == "native":
-            help = 'install it (`pip install gradlang[native]`), or use backend="numpy"'
+            missing = find_spec("llvmlite") is None
+            help = ("install it (`pip install gradlang[native]`), or " if missing else "") + 'use backend="numpy"'
             raise InputError([Diagnostic("G511", f"there is no native backend here: {reason}", help=help)])
         return None
 
@@ -277,7 +278,7 @@ class Model:
         offsets = pipeline.offsets_of(self.program, goal, self.program.language)
         values = self.program.values
         rank = self.program.nodes[values[(goal.of if goal.kind == "jacobian" else goal.wrt)[0]]].type.rank
-        return SparseMatrix(self.compile(replace(goal, offsets=offsets), backend), offsets, rank)
+        return SparseMatrix(self.compile(changed(goal, offsets=offsets), backend), offsets, rank)
 
     def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
         """Not in this version: raises InputError."""

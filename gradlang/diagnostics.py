@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from gradlang.record import record
 from gradlang.source import Sources, Span
 
 SHOWN = 20  # further errors are counted, not printed
 WIDTH = 100  # longer source lines are cut around the place
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """One finding: `code` (G1xx syntax, G2xx names, G3xx shapes and types, G4xx derivatives, G5xx data and calls,
     G6xx not supported yet), a sentence, the place, `labels` (further places), `notes` and one `help`."""

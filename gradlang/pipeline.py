@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang._version import __version__
@@ -26,6 +25,7 @@ from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.plan.choose import spelled as loops_spell
+from gradlang.record import record
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
 from gradlang.transform.structure import band
@@ -34,7 +34,7 @@ from gradlang.types import INT, Size, Type
 Hook = Callable[[str, Tape], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Goal:
     """What to compile: `value` of definitions, `grad`, `vjp`, `jvp`, `hvp`, `jacobian` or `hessian` of one by others.
 

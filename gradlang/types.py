@@ -7,13 +7,14 @@ different ones never match, even if a call would make them equal, and only a dim
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from gradlang.record import record
 
 Monomial = tuple[str, ...]  # the names of a product, sorted: N*N*M is ("M", "N", "N")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Size:
     """A polynomial with whole coefficients in named sizes; `terms` is sorted and has no zero coefficients."""
 
@@ -133,7 +134,7 @@ def at_least(dim: Dim, low: int) -> bool:
     return all(c >= 0 for m, c in dim.terms if m) and sum(c for _, c in dim.terms) >= low
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     """The shape and the kind ("real", "int", "bool") of a value. `shape` is () for a scalar."""
 
@@ -154,7 +155,13 @@ class Type:
 SCALAR = Type(())
 BOOL = Type((), "bool")
 INT = Type((), "int")
+_SCALARS = {"real": SCALAR, "bool": BOOL, "int": INT}
 BUNDLE = Type((), "bundle")  # the several sequences of a recurrence
+
+
+def scalar_of(dtype: str) -> Type:
+    """The type of one number or truth value; that of reals is always the same object."""
+    return _SCALARS[dtype]
 
 
 def show_shape(shape: Shape) -> str:

@@ -21,6 +21,7 @@ ORDER = [
     {"syntax"},
     {"diagnostics"},
     {"source", "types", "loops", "_version"},
+    {"record"},
 ]
 RANK = {room: k for k, rooms in enumerate(ORDER) for room in rooms}
 # Imports inside functions that look to the left: each with its reason.
@@ -95,12 +96,13 @@ def test_libraries_stay_in_their_rooms():
 
 
 def test_code_is_compiled_only_in_runtime():
+    """But for the initialisers of records, which hold the names of their parts only."""
     wrong = []
     for path in files():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = (
                 isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec", "compile")
             )
-            if named and room(path) != "runtime":
+            if named and room(path) not in ("runtime", "record"):
                 wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
     assert not wrong, "\n".join(wrong)

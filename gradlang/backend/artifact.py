@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.ir.tape import Tape
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.types import Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Param:
     """An argument of the generated function: the user's name, the identifier, the type, a literal default or None."""
 
@@ -20,7 +20,7 @@ class Param:
     default: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returns:
     """How results are handed back: a name of an output, a tuple of such, or a dict (pairs of key and such)."""
 
@@ -28,7 +28,7 @@ class Returns:
     parts: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Artifact:
     """`lines` maps a line of the source (from 1) to the span of the user's formula that it computes."""
 
@@ -40,7 +40,7 @@ class Artifact:
     lines: dict[int, Span]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """What to generate: a tape in the ops of the backend, the leaves it may take (identifiers are not chosen yet), and how
     results are handed back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.backend import grad_loops
@@ -12,6 +11,7 @@ from gradlang.backend.text import ATOM, INFIX, NOT, OR, POWER, SUM, TERNARY, UNA
 from gradlang.ir.tape import DERIVATIVES, Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
+from gradlang.record import record
 from gradlang.types import Size, Type
 
 KEPT = frozenset({"name"})
@@ -146,7 +146,7 @@ class GradPrinter(TapePrinter):
         return self.call(name, [*shown, *settings])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeafText:
     """How an input is declared: its role, and its default as text."""
 

@@ -32,6 +32,7 @@ from gradlang.loops.ir import (
 )
 
 FLAGS = "reassoc nsz contract"  # of running sums and products
+MANY = 16  # calls outside of loops from which on functions are not written out: LLVM takes long over long texts
 SHORT = 256  # steps; in loops known to be shorter, wide vectors lose
 
 
@@ -47,6 +48,7 @@ class Body:
         self.cells: dict[Cell, str] = {}
         self.buffers: dict[Buffer, str] = {}
         self.free: set[Value] = set()  # products that may melt into a sum
+        self.called: set[Value] = set()  # what is called and not written out
 
     # ------------------------------------------------------------ writing
     def fresh(self, stem: str = "%v") -> str:
@@ -181,7 +183,8 @@ class Body:
             return self.emit(f"select i1 {args[0]}, {kind} {args[1]}, {kind} {args[2]}")
         if op == "call":
             given = ", ".join(f"{unit.types[a.type]} {text}" for a, text in zip(s.args, args, strict=True))
-            return self.emit(f"call {unit.types[s.value.type]} @{symbol(s.function)}({given})")
+            way = " noinline" if s.value in self.called else ""
+            return self.emit(f"call {unit.types[s.value.type]} @{symbol(s.function)}({given}){way}")
         if op in (
             "maximum",
             "minimum",
@@ -282,6 +285,8 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     names = {p: f"%s{k}" for k, p in enumerate(kernel.sizes)} | {p: f"%r{k}" for k, p in enumerate(kernel.numbers)}
     body = Body(unit, names)
     body.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
+    once = [s.value for s in kernel.body if isinstance(s, Let) and s.op == "call"]
+    body.called = set(once[MANY:])
     body.run(kernel.body)
     head = [f"ptr noalias {'' if b.writable else 'readonly '}{body.buffers[b]}" for b in kernel.buffers]
     head += [f"i64 {names[p]}" for p in kernel.sizes] + [f"{unit.real} {names[p]}" for p in kernel.numbers]

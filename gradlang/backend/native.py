@@ -57,6 +57,7 @@ class Writer:
         self.entries: list[Entry] = []
         self.helpers: set[str] = set()
         self.known: dict[int, str] = {}  # instruction -> text of its value
+        self.views: dict[int, str] = {}  # of values whose axes lie in another order
         self.scalars: dict[str, str] = {}
         self.results: set[int] = {i for _, i in self.plan.tape.outputs}
 
@@ -80,7 +81,12 @@ class Writer:
                 self.known[i] = name = self.names.user(stem)
                 self.lines.append(f"{name} = empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
             else:
-                self.known[i] = self.borrow(stem, instr.type.shape, instr.type.dtype)
+                order = self.plan.layout.get(i)
+                shape = instr.type.shape if order is None else tuple(instr.type.shape[k] for k in order)
+                self.known[i] = name = self.borrow(stem, shape, instr.type.dtype)
+                if order is not None:
+                    back = tuple(order.index(k) for k in range(len(order)))
+                    self.views[i] = f"{name}.transpose({back})"
         return self.known[i]
 
     def scalar_room(self, dtype: str) -> str:
@@ -90,6 +96,8 @@ class Writer:
         return self.scalars[dtype]
 
     def source(self, s: Source) -> str:
+        if s.dtype == "bool" and not s.shape and s.kind in ("input", "value"):
+            return f"bool({self.params[s.key] if s.kind == 'input' else self.text(s.key)})"  # NumPy's are no whole numbers
         if s.kind == "input":
             return self.params[s.key]
         if s.kind == "size":
@@ -203,8 +211,13 @@ class Writer:
         self.lines += lines
 
     def text(self, i: int) -> str:
+        if i in self.views:
+            return self.views[i]
         if i in self.known:
             return self.known[i]
+        instr = self.plan.tape.instrs[i]
+        if instr.op == "iota":  # loops count, and have no array of counts
+            return f"np.arange({value(instr.attrs[0], self.sizes)}, dtype=np.int64)"
         if i in self.plan.scalars:
             kind, position = self.plan.scalars[i]
             return f"{self.scalar_room(kind)}[{position}]"
@@ -239,7 +252,9 @@ class Writer:
         out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
         body = list(self.lines)
         if self.borrowed:
-            body = ["room = pool.pop() if pool else make_room()", f"{', '.join(self.borrowed)}, = room", *body]
+            # other threads may take the last room at any time
+            take = ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]
+            body = [*take, f"{', '.join(self.borrowed)}, = room", *body]
             body += [f"result = {result}", "pool.append(room)", "return result"]
         else:
             body.append(f"return {result}")

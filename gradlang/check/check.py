@@ -14,7 +14,9 @@ from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
 from gradlang.check.modules import Unit
 from gradlang.check.names import LITERAL_NAMES, closures, is_literal, names_in
+from gradlang.check.outline import defined, outline, used
 from gradlang.check.program import POISON, Node, Program, Ref, Value
+from gradlang.check.replay import Replay
 from gradlang.check.requests import ask
 from gradlang.check.rules import library
 from gradlang.check.scope import CONSTANTS, Env, Home
@@ -25,6 +27,7 @@ from gradlang.ops.language import Language
 from gradlang.ops.op import Op
 from gradlang.source import Sources, Span
 from gradlang.syntax import ast
+from gradlang.syntax.lines import Written
 from gradlang.types import Dim, Type
 
 MOST_VALUES = 5_000_000
@@ -66,7 +69,7 @@ def declared(module: ast.Module) -> set[str]:
         if isinstance(s, ast.Leaf):
             out.update(n.id for n in s.names)
         elif isinstance(s, ast.Define):
-            out.update(t.name.id for t in s.targets)
+            out.update(defined(s))
         elif isinstance(s, ast.Import) and s.names is not None:
             out.update(ours.id for _, ours in s.names)
     return out
@@ -93,6 +96,7 @@ class Checker:
         self.closed: dict[str, frozenset[str]] = {}  # by function: the names of the file that a call of it uses
         self.found: dict[str, Value] = dict.fromkeys(unit.module.broken, POISON)
         self.callables = [*library().functions, *arrays.SPECIAL, *self.table]
+        self.replay = Replay(self)
         self.home = unit.home = Home(
             self.functions,
             self.found.get,
@@ -114,6 +118,8 @@ class Checker:
                 for name in s.names:
                     if self.claim(name):
                         (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
+            elif s.__class__ is Written and self.collect_line(s):
+                continue
             elif isinstance(s, ast.Define) and units.plain_target(s):
                 self.collect_define(s)
             elif isinstance(s, (ast.Define, ast.Loop)):
@@ -139,6 +145,16 @@ class Checker:
                 nan = ast.Name("nan", item.span)
                 params = tuple(ast.Parameter(p.name, None if p.default is None else nan) for p in item.params)
                 self.functions[item.name.id] = ast.Function(item.name, params, (), (nan,), item.span)
+
+    def collect_line(self, s: Written) -> bool:
+        """Collects a line that plainly defines a name by others."""
+        found = outline(s)
+        if found is None or not found.names or s.words[found.names[0]] in LITERAL_NAMES:
+            return False
+        name = s.words[found.target]
+        if self.claim(ast.Name(name, (s.at, s.at + len(name)))):
+            self.defines[name] = s
+        return True
 
     def collect_define(self, s: ast.Define) -> None:
         try:
@@ -183,7 +199,8 @@ class Checker:
         if self.leaf_lines or self.consts or self.module.broken or any(u.leafy for u in self.unit.links.values()):
             return
         pieces = [p for x in self.indexed.values() for p in x.pieces]
-        names = [n for d in self.defines.values() for n in names_in([d.value])]
+        known = {*self.where, *CONSTANTS, "None", *self.found}
+        names = [n for d in self.defines.values() if not known.issuperset(used(d)) for n in names_in([d.value])]
         for name in names + [n for p in pieces for n in units.names_of(p)]:
             if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
                 self.where[name.id] = name.span
@@ -207,10 +224,10 @@ class Checker:
         found, circles = units.ordered(units.Lines(plain, self.indexed), self.closed)
         for names in circles:
             self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
-        in_circle = {t.name.id for d in plain for t in d.targets} | set(self.indexed)
-        for unit in found:
-            in_circle -= unit.names()
-        self.found.update(dict.fromkeys(in_circle, POISON))
+        if circles:
+            in_circle = {n for d in plain for n in defined(d)} | set(self.indexed)
+            in_circle = in_circle.difference(*(unit.names() for unit in found))
+            self.found.update(dict.fromkeys(in_circle, POISON))
         self.together = {n: unit.names() for unit in found if isinstance(unit, units.Group) for n in unit.names()}
         for unit in found:
             try:
@@ -237,6 +254,10 @@ class Checker:
         self.demand(before, [m.name for m in group.members])
 
     def define(self, d: ast.Define) -> None:
+        if d.__class__ is not Written or not self.replay.define(d, MOST_VALUES):
+            self.elaborated(d)
+
+    def elaborated(self, d: ast.Define) -> None:
         before = len(self.program.requirements)
         value = self.elaborator.eval(d.value, self.env)
         if d.tail.unit is not None or d.tail.deviation is not None:

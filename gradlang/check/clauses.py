@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from gradlang.check import errors, statics
 from gradlang.check import errors_ops as bad
@@ -15,6 +14,7 @@ from gradlang.check.scope import Env, Home
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.op import FLAGS, Op
 from gradlang.ops.table import OpTable, entry
+from gradlang.record import changed
 from gradlang.source import Source, Span
 from gradlang.syntax import ast
 
@@ -84,7 +84,7 @@ class Reader:
             return None
         lines = self.sorted_locals(lines)
         params = tuple(ast.Parameter(p.name, None if p.default is None else self.number(p.default)) for p in self.node.params)
-        return None if self.problems else entry(replace(self.node, params=params, lines=tuple(lines)), self.source)
+        return None if self.problems else entry(changed(self.node, params=params, lines=tuple(lines)), self.source)
 
     # -------------------------------------------------------------- the first line
     def signature(self) -> None:
@@ -172,7 +172,7 @@ class Reader:
             elif name in self.attrs and low.value != high.value:
                 text = f"`{name}` is a setting: it is tested at one value"
                 self.report(errors.bad_constant(text, low.span, f"for example `{name} in [2, 2]`"))
-        return replace(line, values=values)
+        return changed(line, values=values)
 
     def kink(self, line: ast.OpLine) -> ast.OpLine | None:
         given = {n.id for n, _ in line.bindings}
@@ -187,7 +187,7 @@ class Reader:
             self.report(errors.bad_constant(f"this line needs {what}", line.span, hint))
             return None
         bindings = tuple((n, self.number(e)) for n, e in line.bindings)
-        return replace(line, bindings=bindings, values=tuple(map(self.number, line.values)))
+        return changed(line, bindings=bindings, values=tuple(map(self.number, line.values)))
 
     def combination(self) -> None:
         """Which clauses an op needs, and which do not go together."""

@@ -7,7 +7,7 @@ The element is elaborated once, with an `Index` for every variable: what depends
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import derive, errors, indexing, lift, loops
@@ -16,6 +16,7 @@ from gradlang.check.loops import Index, Loop, dims, together
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
 from gradlang.check.scope import Env
 from gradlang.ops.shapes import Misfit
+from gradlang.record import changed, record
 from gradlang.source import Span
 from gradlang.syntax import ast
 from gradlang.types import Dim, Size, Type, product
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """`range(start, stop, step)`; without a stop it goes on for as long as what it is zipped with."""
 
@@ -33,14 +34,14 @@ class Range:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Zipped:
     """`zip(a, b)` and `enumerate(a)`."""
 
     parts: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Generated:
     """The argument of `sum(e for ...)`: the element, the loops, and which counts there are (None: all)."""
 
@@ -175,7 +176,7 @@ def item_at(over: Value, loop: Loop, e: Elaborator, span: Span) -> Value:
 
 def from_zero(x: Ref | Poison) -> Ref | Poison:
     """A sequence as an array of its entries, wherever its indices start."""
-    return replace(x, origin=x.origin and (0, *x.origin[1:])) if isinstance(x, Ref) else x
+    return changed(x, origin=x.origin and (0, *x.origin[1:])) if isinstance(x, Ref) else x
 
 
 def _range_item(over: Range, name: str, frame: Frame, e: Elaborator, span: Span) -> Value:
@@ -318,7 +319,7 @@ def reduce(name: str, given: Generated, node: ast.Call, e: Elaborator) -> Value:
     return Reduction(x, axes)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reduction:
     """A reduction that is left to the function of that name, over the first axes."""
 

@@ -9,7 +9,6 @@ sink is a tape under construction).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gradlang.check import comprehension, errors, growing, indexing, lift, statics
@@ -22,9 +21,10 @@ from gradlang.diagnostics import Diagnostic
 from gradlang.ops.op import ROW, Op
 from gradlang.ops.shapes import Misfit
 from gradlang.ops.table import OpTable
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import INT, SCALAR, Dim, Size, Type, at_least
+from gradlang.types import BOOL, INT, SCALAR, Dim, Size, Type, at_least
 
 
 class Sink(Protocol):
@@ -35,7 +35,7 @@ class Sink(Protocol):
     def leaf(self, op: str, attrs: tuple[Any, ...], type: Type, span: Span) -> Ref: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mark:
     lengths: tuple[int, ...]
     required: int
@@ -271,7 +271,7 @@ class Elaborator:
         if isinstance(value, (Ref, Poison)):
             return value
         if isinstance(value, bool):
-            return self.sink.leaf("const", (value,), Type((), "bool"), span)
+            return self.sink.leaf("const", (value,), BOOL, span)
         if isinstance(value, (int, float)):
             return self.sink.leaf("const", (statics.real(value),), SCALAR, span)
         if isinstance(value, Size):

@@ -12,6 +12,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scan import State
 from gradlang.ops.shapes import Misfit
+from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, Size, add, at_least, sub
 
@@ -27,7 +28,7 @@ class NotYet(Exception):
         self.name, self.span = name, span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """Known rows: `length` of them from index `low` on."""
 

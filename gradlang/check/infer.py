@@ -12,7 +12,7 @@ from gradlang.ops.table import OpTable
 from gradlang.types import SCALAR, Type
 
 RULES = {**shapes.RULES, **shapes_windows.RULES, **shapes_linalg.RULES}
-_SCALARS: dict[int, list[Type]] = {n: [SCALAR] * n for n in range(8)}
+INTEGRAL = frozenset({"integral"})
 
 
 def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> tuple[tuple[Any, ...], Type]:
@@ -24,7 +24,7 @@ def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
         found: tuple[tuple[Any, ...], Type] = table.inferred[key]
         return found
     if op.pointwise:
-        if all(t is SCALAR for t in types) and not op.flags:
+        if (not op.flags or op.flags == INTEGRAL) and all(t is SCALAR for t in types):
             return attrs, SCALAR
         conditions = types[:1] if "choice" in op.flags else types if "logical" in op.flags else ()
         for t in conditions:

@@ -12,7 +12,7 @@ from gradlang.check.program import POISON, Initializer, Leaf, Poison, Ref, Value
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.shapes import Misfit, shape_of
 from gradlang.syntax import ast
-from gradlang.types import Dim, Mismatch, Shape, Size, Type, broadcast, size
+from gradlang.types import BOOL, SCALAR, Dim, Mismatch, Shape, Size, Type, broadcast, size
 
 if TYPE_CHECKING:
     from gradlang.check.check import Checker
@@ -82,10 +82,10 @@ class LeafMaker:
             self.c.program.values[full] = value.id
             self.c.program.nodes[value.id].name = full
         if wanted is not None and not isinstance(value, Poison):
-            got = value.type if isinstance(value, Ref) else Type(())
+            got = value.type if isinstance(value, Ref) else SCALAR
             if got.shape != wanted.shape:
                 self.c.report(errors.declared(name, str(wanted), str(got), self.c.where[name], line.span))
-        type_ = value.type if isinstance(value, Ref) else Type(())
+        type_ = value.type if isinstance(value, Ref) else SCALAR
         node = value.id if isinstance(value, Ref) else -1
         default = None if isinstance(value, Ref) else value
         if not isinstance(value, Poison):
@@ -141,7 +141,7 @@ class LeafMaker:
     def type(self, node: ast.TypeExpr | None) -> Type | None:
         """The type that an annotation means, or None if it has an error (which is reported)."""
         if node is None:
-            return Type(())
+            return SCALAR
         if node.dtype not in DTYPES:
             self.c.report(
                 Diagnostic(
@@ -251,7 +251,7 @@ class LeafMaker:
         if isinstance(value, tuple) and (known := statics.nested(value)):
             return value, None, Type(*known)
         if statics.is_number(value) or isinstance(value, bool):
-            return value, None, Type((), "bool" if isinstance(value, bool) else "real")
+            return value, None, BOOL if isinstance(value, bool) else SCALAR
         ref = self.c.elaborator.ref(value, expr.span) if not isinstance(value, Poison) else value
         if not isinstance(ref, Ref):
             return POISON, None, None

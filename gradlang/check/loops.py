@@ -7,13 +7,13 @@ as they are sums of them, so that `x[i + 1]` can become a slice; anything else b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, add, at_least, exact_quotient, mul, sub
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Loop:
     """A counter from 0 to length - 1. `depth` orders the loops of a nest, outer ones first; the counter of a `scan` is
     that of a recurrence, whose steps are computed one after the other."""
@@ -25,7 +25,7 @@ class Loop:
     scan: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """base + sum of factor*counter; outer loops first, no factor is 0."""
 

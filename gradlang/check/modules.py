@@ -14,6 +14,7 @@ from typing import Protocol
 from gradlang.check import errors_modules as errors
 from gradlang.check.scope import Home
 from gradlang.diagnostics import Diagnostic
+from gradlang.record import record
 from gradlang.source import Source, Sources
 from gradlang.syntax import ast
 from gradlang.syntax.messages import KEYWORDS
@@ -31,7 +32,7 @@ class Unreadable(Exception):
         self.message, self.help = message, help
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """A file: `key` is the same for every path that leads to it, `path` is what people are shown. `read` may raise
     Unreadable."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradlang.check import comprehension, errors, indexing, loops
@@ -15,6 +14,7 @@ from gradlang.check.program import Ref, Value
 from gradlang.check.scope import Env
 from gradlang.check.units import Piece
 from gradlang.diagnostics import Diagnostic
+from gradlang.record import changed, record
 from gradlang.source import Span
 from gradlang.types import Dim, Type, add, at_least, mul, show_shape, sub
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """An axis that a loop of the piece runs along: index base + way*counter of `loops[clause]`."""
 
@@ -36,7 +36,7 @@ class Run:
         return loops.smallest(Index(self.base, ((Loop("", self.length, 0), self.way),)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A piece, its names so far, and what each axis of its target is."""
 
@@ -60,11 +60,11 @@ class Part:
         if length == 1:
             env = Env(self.env.home, dict(self.env.names))
             comprehension.bind_targets(clause.targets, start, env, clause.span, e)
-            return replace(self, env=env, axes=(*self.axes[:axis], base, *self.axes[axis + 1 :]))
+            return changed(self, env=env, axes=(*self.axes[:axis], base, *self.axes[axis + 1 :]))
         stop = at_step(start, over.step, length)
         overs = (*self.overs[: run.clause], comprehension.Range(start, stop, over.step), *self.overs[run.clause + 1 :])
-        axes = (*self.axes[:axis], replace(run, base=base, length=length), *self.axes[axis + 1 :])
-        return replace(self, overs=overs, axes=axes)
+        axes = (*self.axes[:axis], changed(run, base=base, length=length), *self.axes[axis + 1 :])
+        return changed(self, overs=overs, axes=axes)
 
     def along(self, run: Run, loop: Loop, e: Elaborator) -> Part:
         """The piece at every count of a loop."""
@@ -72,7 +72,7 @@ class Part:
         env = Env(self.env.home, dict(self.env.names))
         item = comprehension.item_at(self.overs[run.clause], loop, e, clause.over.span)
         comprehension.bind_targets(clause.targets, item, env, clause.span, e)
-        return replace(self, env=env)
+        return changed(self, env=env)
 
 
 def at_step(start: Dim | Index, step: int, count: Dim) -> Dim:

@@ -13,6 +13,7 @@ from typing import Any
 from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language, standard
+from gradlang.record import record
 from gradlang.source import Sources, Span
 from gradlang.types import Dim, Type, add, size, sub
 
@@ -32,7 +33,7 @@ class Node:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tape:
     """Nodes in order, and the results: name -> node."""
 
@@ -46,7 +47,7 @@ class Tape:
         return len(self.instrs)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Scan:
     """A recurrence: `length` steps, each of which makes one entry of some sequences.
 
@@ -76,7 +77,7 @@ class Scan:
         return Type((add(self.extra[k], self.length), *self.types[k].shape))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Segments:
     """Recurrences of one length, and what is done for each of their steps, run for a segment of the steps at a time, so
     that only the states where a segment starts need to be kept.
@@ -131,7 +132,7 @@ def steps_in(windows: Sequence[tuple[Dim, Dim]], window: int) -> Dim:
 BEGIN, ROWS, AT = "begin.", "rows.{}", "at.{}"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Root:
     """An implicit definition: the value where a residual is zero, by Newton's method.
 
@@ -144,7 +145,7 @@ class Root:
     body: Tape
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initializer:
     """How a parameter is made: `normal(mean, std)`, `uniform(lo, hi)`, `he()`, `xavier()`, `zeros()`, `ones()`."""
 
@@ -152,7 +153,7 @@ class Initializer:
     args: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leaf:
     """An input, parameter or constant. `default` is a number, nested tuples of numbers, the node of a constant
     expression (`default_node`), an Initializer, or None where the caller must give a value."""
@@ -176,7 +177,7 @@ class Leaf:
         return self.default is None and self.default_node is None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """A request: kind (grad, output, minimize, maximize), the node, its name, and the leaves (None: all)."""
 
@@ -224,7 +225,7 @@ class Program:
         return [leaf for leaf in self.leaves.values() if leaf.role in ("input", "param")]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ref:
     """A value that is computed: its node and type.
 
@@ -239,7 +240,7 @@ class Ref:
     origin: tuple[Dim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Poison:
     """Stands for a value whose formula has an error that was already reported."""
 

@@ -8,7 +8,6 @@ is array code, like a comprehension.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradlang.check import comprehension, errors, indexing, loops
@@ -25,6 +24,7 @@ from gradlang.check.scan import State, extract
 from gradlang.check.scope import Env
 from gradlang.check.units import Group, Indexed, Piece
 from gradlang.ops.shapes import Misfit
+from gradlang.record import changed
 from gradlang.source import Span
 from gradlang.syntax import ast
 from gradlang.types import SCALAR, Dim, Size, Type, add, show_shape, sub
@@ -67,7 +67,7 @@ class Maker:
         made = self.rows(parts, 0)
         out: dict[str, Value] = {}
         for name, (ref, origin) in made.items():
-            out[name] = replace(ref, origin=origin if any(o != 0 for o in origin) else ())
+            out[name] = changed(ref, origin=origin if any(o != 0 for o in origin) else ())
         return out
 
     # -------------------------------------------------------------- what the pieces are
@@ -126,7 +126,7 @@ class Maker:
             found = self.e.problems[-1] if self.e.problems else None
             if found is not None and found.code == "G201" and found.span == expr.span and isinstance(expr, ast.Name):
                 hint = f"add the loop: `{piece.name}[{expr.id}] = ... for {expr.id} in range(...)`"
-                self.e.problems[-1] = replace(found, help=hint)
+                self.e.problems[-1] = changed(found, help=hint)
             raise
 
     def value(self, expr: ast.Expr, env: Env) -> Value:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gradlang.check import errors, errors_promises, units
+from gradlang.check import errors, errors_promises, outline, units
 from gradlang.check.errors import Problem
 from gradlang.check.imports import dotted
-from gradlang.check.names import heads_in, names_in
+from gradlang.check.names import heads_in
 from gradlang.check.program import Asked, Promise, Ref
 from gradlang.check.promises import evaluated, promise, title
+from gradlang.record import changed
 from gradlang.source import Span
 from gradlang.syntax import ast
 
@@ -81,17 +81,18 @@ def outputs(c: Checker) -> None:
     """The outputs that are asked for; without a request, the definitions of the file that nothing else uses."""
     program = c.program
     if program.asked:
-        named = [a if program.values.get(a.name) == a.node else replace(a, name=f"({a.name})") for a in program.asked]
+        named = [a if program.values.get(a.name) == a.node else changed(a, name=f"({a.name})") for a in program.asked]
         for a in named:
             program.values.setdefault(a.name, a.node)
         program.asked = tuple(named)
         program.outputs = tuple(dict.fromkeys(a.name for a in named))
         return
-    used = {n.id for d in c.defines.values() for n in names_in([d.value])}
+    used = {n for d in c.defines.values() for n in outline.used(d)}
     for name, indexed in c.indexed.items():
         used.update(n for piece in indexed.pieces for n in units.uses(piece) if n not in c.together.get(name, ()))
     for item in (*c.defines.values(), *c.indexed.values()) if c.closed else ():
-        used.update(n for f in heads_in(units.formulas(item)) for n in c.closed.get(f, ()))
+        heads = outline.called(item) if isinstance(item, ast.Define) else heads_in(units.formulas(item))
+        used.update(n for f in heads for n in c.closed.get(f, ()))
     defined = [n for n in c.where if n in c.defines or n in c.indexed]
     program.outputs = tuple(n for n in defined if n not in used and n in program.values)
     if not program.outputs and not c.problems and not c.elaborator.problems:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gradlang.check.errors import Problem, python_word, unknown_name
 from gradlang.check.errors_modules import not_a_value
 from gradlang.check.program import Value
+from gradlang.record import record
 from gradlang.syntax import ast
 
 CONSTANTS: dict[str, Value] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
@@ -44,7 +45,7 @@ class Home:
         return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Space:
     """An imported file, as the value of its prefix: its names are reached with a dot."""
 

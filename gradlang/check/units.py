@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gradlang.check import errors
+from gradlang.check import errors, outline
 from gradlang.check.errors import Problem
 from gradlang.check.names import heads_in, names_in
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 NOTHING: Mapping[str, frozenset[str]] = {}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Piece:
     """One target of an indexed definition: `define.targets[position]`, inside the `for` clauses `loops`, outer ones first.
     `local` are the plain definitions of the blocks around it, which hold for one count each."""
@@ -39,12 +40,12 @@ class Piece:
         return self.target.name.id
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Plain:
     define: ast.Define
 
     def names(self) -> set[str]:
-        return {t.name.id for t in self.define.targets}
+        return set(outline.defined(self.define))
 
 
 @dataclass(eq=False, slots=True)
@@ -55,7 +56,7 @@ class Indexed:
     pieces: list[Piece]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Group:
     """Indexed definitions that are computed together, since they use one another."""
 
@@ -155,7 +156,9 @@ def formulas(item: object) -> list[ast.Expr]:
 def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tuple[list[Unit], list[list[ast.Name]]]:
     """The units, each after what it uses, and the circles of definitions that are no recurrence. `closed` gives the names
     that calls of some functions use."""
-    owner: dict[str, object] = {t.name.id: d for d in lines.plain for t in d.targets}
+    if not lines.indexed and in_sequence(lines.plain, closed):
+        return [Plain(d) for d in lines.plain], []
+    owner: dict[str, object] = {n: d for d in lines.plain for n in outline.defined(d)}
     owner.update(lines.indexed)
     items: list[object] = [*lines.plain, *lines.indexed.values()]
     needs: dict[int, list[object]] = {}
@@ -164,9 +167,10 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
             names = [n for piece in item.pieces for n in uses(piece)]
         else:
             assert isinstance(item, ast.Define)
-            names = [n.id for n in names_in([item.value])]
+            names = outline.used(item)
         if closed:
-            names += [n for f in heads_in(formulas(item)) for n in closed.get(f, ())]
+            heads = outline.called(item) if isinstance(item, ast.Define) else heads_in(formulas(item))
+            names += [n for f in heads for n in closed.get(f, ())]
         needs[id(item)] = list({id(owner[n]): owner[n] for n in names if n in owner}.values())
     units: list[Unit] = []
     circles: list[list[ast.Name]] = []
@@ -181,6 +185,21 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
             assert isinstance(head, ast.Define)
             units.append(Plain(head))
     return units, circles
+
+
+def in_sequence(plain: Sequence[ast.Define], closed: Mapping[str, frozenset[str]]) -> bool:
+    """Whether each definition already stands after what it uses."""
+    names = [n for d in plain for n in outline.defined(d)]
+    later = set(names)
+    if len(later) < len(names):
+        return False
+    for d in plain:
+        if not later.isdisjoint(outline.used(d)):
+            return False
+        if closed and any(not later.isdisjoint(closed[f]) for f in outline.called(d) if f in closed):
+            return False
+        later.difference_update(outline.defined(d))
+    return True
 
 
 def body_order(fn: ast.Function) -> list[Unit]:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from gradlang._version import __version__
@@ -41,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gradlang {__version__}\n\n{EXAMPLES}\n`gradlang --help` lists the commands.")
         return 0
     try:
-        status = commands()[args.command](args)
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            status = commands()[args.command](args)
         sys.stdout.flush()
         return status
     except InternalError as error:
@@ -58,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def show(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning of Python in one line: where in this package it is given says nothing to people."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def report(error: GradlangError, as_lines: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from gradlang.check.program import LEAVES, Node, Program, Root, Scan, needed
 from gradlang.ir.tape import BEYOND, DERIVATIVES, Builder
+from gradlang.record import changed
 from gradlang.types import Shape
 
 T = TypeVar("T", Scan, Root)
@@ -76,4 +76,4 @@ def written(held: T, builder: Builder, shapes: Sequence[Shape]) -> T:
     outputs = []
     for (name, i), shape in zip(held.body.outputs, shapes, strict=True):
         outputs.append((name, inner.broadcast(inner.real(made[i]), shape, held.body.instrs[i].span)))
-    return replace(held, body=inner.tape(outputs))
+    return changed(held, body=inner.tape(outputs))

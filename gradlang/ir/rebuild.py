@@ -4,47 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradlang.ir.tape import Builder, Instr, Tape
+from gradlang.ir.tape import Builder, Instr, Tape, leaf_key
 from gradlang.ops.table import OpTable
 
 Replace = Callable[[Builder, Instr, tuple[int, ...]], int | None]
 
 
-def rebuild(tape: Tape, table: OpTable, replace: Replace | None = None) -> Tape:
-    """The tape anew. `replace(builder, instr, args)` may give the instruction that takes an instruction's place."""
+def rebuild(tape: Tape, table: OpTable, replace: Replace | None = None, first: int = 0) -> Tape:
+    """The tape anew. `replace(builder, instr, args)` may give the instruction that takes an instruction's place; it is not
+    asked for those before `first`. Instructions that stay as they are belong to both tapes."""
     builder = Builder(table)
-    made: list[int] = []
-    for instr in tape.instrs:
+    builder.take(tape.instrs[:first])
+    made = list(range(first))
+    instrs, memo, put = builder.instrs, builder.memo, made.append
+    for instr in tape.instrs[first:] if first else tape.instrs:
         args = tuple([made[a] for a in instr.args])
         at = replace(builder, instr, args) if replace is not None else None
         if at is None:
-            at = copy(builder, instr, args)
-        elif instr.name is not None and builder.instrs[at].name is None and builder.instrs[at].op not in ("const", "size"):
-            builder.instrs[at].name = instr.name
-        made.append(at)
+            key = (instr.op, args, instr.attrs) if args else leaf_key(instr.op, instr.attrs, instr.type)
+            at = memo.get(key)
+            if at is None:
+                at = memo[key] = len(instrs)
+                instrs.append(instr if args == instr.args else moved(instr, args))
+            elif instr.name is not None and instrs[at].name is None:
+                instrs[at].name = instr.name
+        elif instr.name is not None and instrs[at].name is None and instrs[at].op not in ("const", "size"):
+            instrs[at].name = instr.name
+        put(at)
     return dce(builder.tape((n, made[i]) for n, i in tape.outputs))
+
+
+def moved(instr: Instr, args: tuple[int, ...]) -> Instr:
+    """The instruction over other arguments."""
+    return Instr(instr.op, args, instr.attrs, instr.type, instr.span, instr.scope, instr.name)
 
 
 def copy(builder: Builder, instr: Instr, args: tuple[int, ...]) -> int:
     return builder.add(instr.op, args, instr.attrs, instr.type, instr.span, instr.scope, instr.name)
 
 
-def dce(tape: Tape) -> Tape:
-    """Only what the outputs need. Inputs that nothing needs go too."""
-    n = len(tape.instrs)
+def dce(tape: Tape, own: bool = False) -> Tape:
+    """Only what the outputs need. Inputs that nothing needs go too. Instructions that no one else holds (`own`) are renumbered
+    where they are."""
+    instrs = tape.instrs
+    n = len(instrs)
     live = bytearray(n)
     for _, i in tape.outputs:
         live[i] = 1
     for i in range(n - 1, -1, -1):
         if live[i]:
-            for a in tape.instrs[i].args:
+            for a in instrs[i].args:
                 live[a] = 1
-    if all(live):
+    first = live.find(0)
+    if first < 0:
         return tape
-    where, kept = [0] * n, list[Instr]()
-    for i, instr in enumerate(tape.instrs):
+    where, kept = list(range(first)), list(instrs[:first])
+    put, keep = where.append, kept.append
+    for i in range(first, n):
+        put(len(kept))
         if live[i]:
-            where[i] = len(kept)
+            instr = instrs[i]
             args = tuple([where[a] for a in instr.args])
-            kept.append(Instr(instr.op, args, instr.attrs, instr.type, instr.span, instr.scope, instr.name))
+            if own:
+                instr.args = args
+            elif args != instr.args:
+                instr = moved(instr, args)
+            keep(instr)
     return Tape(tuple(kept), tuple((name, where[i]) for name, i in tape.outputs))

@@ -7,7 +7,7 @@ become reals through the op `real`. An instruction carries the span, scope and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gradlang.check.infer import infer
@@ -16,7 +16,7 @@ from gradlang.check.rules import evaluate
 from gradlang.ops.op import BEYOND, BODIES, DERIVATIVES, Op
 from gradlang.ops.table import OpTable
 from gradlang.source import NOWHERE, Span
-from gradlang.types import BOOL, INT, SCALAR, Shape, Type
+from gradlang.types import BOOL, INT, SCALAR, Shape, Type, scalar_of
 
 Instr = Node
 UNIFORM = ("broadcast_to", "reshape", "transpose")
@@ -25,6 +25,10 @@ UNIFORM = ("broadcast_to", "reshape", "transpose")
 def constant_key(value: Any) -> Any:
     """A key that tells 0.0 from -0.0 and 1 from True, and holds nan equal to itself."""
     return repr(value)
+
+
+def leaf_key(op: str, attrs: tuple[Any, ...], type: Type) -> Any:
+    return (op, constant_key(attrs), type) if op in ("const", "array") else (op, attrs, type)
 
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "Tape",
     "constant_key",
     "has_bodies",
+    "leaf_key",
 ]
 
 
@@ -68,7 +73,7 @@ class Builder:
         name: str | None = None,
     ) -> int:
         """The instruction, new or known. `args` must fit the invariants."""
-        key = (op, constant_key(attrs), type) if op in ("const", "array") else (op, args, attrs) if args else (op, attrs, type)
+        key = (op, args, attrs) if args else leaf_key(op, attrs, type)
         found = self.memo.get(key)
         if found is None:
             found = self.memo[key] = len(self.instrs)
@@ -76,6 +81,13 @@ class Builder:
         elif name is not None and self.instrs[found].name is None:
             self.instrs[found].name = name
         return found
+
+    def take(self, instrs: Sequence[Instr]) -> None:
+        """Starts with the instructions of a tape that a builder made."""
+        self.instrs = list(instrs)
+        memo = self.memo
+        for i, at in enumerate(instrs):
+            memo[(at.op, at.args, at.attrs) if at.args else leaf_key(at.op, at.attrs, at.type)] = i
 
     def ref(self, i: int) -> Ref:
         return Ref(i, self.instrs[i].type)
@@ -141,6 +153,8 @@ class Builder:
 
     def pointwise(self, op: Op, ids: list[int], attrs: tuple[Any, ...], type: Type, span: Span, scope: tuple[str, ...]) -> Ref:
         flags, instrs = op.flags, self.instrs
+        if type is SCALAR and self.all_scalar(ids):
+            return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
         if flags:
             ids = self.cast(op, ids, type)
         elif any(instrs[i].type.dtype != "real" for i in ids):
@@ -148,10 +162,25 @@ class Builder:
         if type.shape:
             uniform = [self.uniform(i) for i in ids]
             if all(u is not None for u in uniform):
-                scalar = self.add(op.name, tuple(u for u in uniform if u is not None), attrs, Type((), type.dtype), span, scope)
+                scalar = self.add(
+                    op.name,
+                    tuple(u for u in uniform if u is not None),
+                    attrs,
+                    scalar_of(type.dtype),
+                    span,
+                    scope,
+                )
                 return self.ref(self.broadcast(scalar, type.shape, span, scope))
             ids = [self.broadcast(i, type.shape, span, scope) if u is None else u for i, u in zip(ids, uniform, strict=True)]
         return Ref(self.add(op.name, tuple(ids), attrs, type, span, scope), type)
+
+    def all_scalar(self, ids: Iterable[int]) -> bool:
+        """Whether values are single reals."""
+        instrs = self.instrs
+        for i in ids:  # noqa: SIM110 (called for every operation of a program)
+            if instrs[i].type is not SCALAR:
+                return False
+        return True
 
     def cast(self, op: Op, ids: list[int], type: Type) -> list[int]:
         """Operands in the kind that the op works on."""

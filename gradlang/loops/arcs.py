@@ -79,8 +79,8 @@ def asin(m: Writer, x: Term) -> Term:
     far, s, rest = half_arc(m, m.abs(x))
     factor = m.select(far, -2.0, 1.0)
     base = m.select(far, 2 * high, 0.0)
-    result = m.fma(factor, s, base) + m.fma(factor, rest, m.select(far, 2 * low, 0.0))
-    return m.copysign(result, x)
+    small = m.fma(factor, rest, m.select(far, 2 * low, 0.0))
+    return m.copysign(base + m.fma(factor, s, small), x)
 
 
 def acos(m: Writer, x: Term) -> Term:

@@ -41,7 +41,7 @@ def exp_of_rest(m: Writer, r: Term) -> Term:
 
 def exp(m: Writer, x: Term) -> Term:
     """exp(x): 2**k is made 2**shrink too large for x < 0 and 2 too small for others, and the last product mends that, so that
-    results below the normal numbers are rounded once and 2**1024 is not needed. Within 1 ulp."""
+    results below the normal numbers are rounded once and 2**1024 is not needed. Within 1.1 ulp."""
     f = m.format
     x = m.at_least(m.at_most(x, HIGHEST[f.width]), LOWEST[f.width])
     negative = x < 0.0
@@ -60,7 +60,7 @@ def exp2_of_rest(m: Writer, high: Term, low: Term | None = None) -> Term:
 
 
 def exp2(m: Writer, x: Term) -> Term:
-    """2**x: here r = x - k is exact, and 2**r = 1 + r p(r); scaled as in `exp`. Within 1 ulp."""
+    """2**x: here r = x - k is exact, and 2**r = 1 + r p(r); scaled as in `exp`. Within 1.1 ulp."""
     f = m.format
     x = m.at_least(m.at_most(x, f.bias + 2.0), -float(f.bias + f.digits + 1))
     negative = x < 0.0
@@ -110,7 +110,7 @@ def expm1(m: Writer, x: Term) -> Term:
 def tanh(m: Writer, x: Term) -> Term:
     """(E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(2 r), numerator and denominator divided by 2**k. The numerator is a
     sum as in `expm1`. The quotient comes from the reciprocal of the denominator and one correction by the remainder, which
-    also holds what the denominator lost in rounding. Within 1.5 ulp; the sign of a zero stays."""
+    also holds what the denominator lost in rounding. Within 1.75 ulp; the sign of a zero stays."""
     f = m.format
     high, low = (part / 2 for part in LN2[f.width])
     a = m.at_most(m.abs(x), TANH_ONE[f.width])

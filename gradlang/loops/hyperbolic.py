@@ -49,7 +49,7 @@ def sinh(m: Writer, x: Term) -> Term:
 
 
 def cosh(m: Writer, x: Term) -> Term:
-    """cosh x. Within 1.5 ulp."""
+    """cosh x. Within 2 ulp."""
     p = powers(m, m.abs(x))
     return (p.plus + m.fma(p.minus, p.sinh, p.plus * p.cosh_less_one)) * 2.0
 

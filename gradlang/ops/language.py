@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule, builtin, rules
+from gradlang.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Language:
     """A table of ops, the rewrites over it, and which of these are of the program itself."""
 

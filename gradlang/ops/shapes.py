@@ -11,6 +11,8 @@ from typing import Any
 
 from gradlang.ops.op import Op
 from gradlang.types import (
+    BOOL,
+    SCALAR,
     Dim,
     Mismatch,
     Shape,
@@ -317,12 +319,12 @@ def pointwise(op: Op, types: list[Type]) -> Type:
             ) from None
     flags = op.flags
     if flags & {"predicate", "logical"}:
-        return Type(shape, "bool")
+        return Type(shape, "bool") if shape else BOOL
     if "integral" in flags and all(t.dtype == "int" for t in types):
         return Type(shape, "int")
     if "choice" in flags:
         return Type(shape, join_dtype(t.dtype for t in types[1:]))
-    return Type(shape)
+    return Type(shape) if shape else SCALAR
 
 
 def nominal_help(a: Dim, b: Dim) -> str:

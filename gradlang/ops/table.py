@@ -14,6 +14,7 @@ from typing import Any
 
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ops.op import FLAGS, WORDS, Domain, Kink, Op
+from gradlang.record import record
 from gradlang.source import NOWHERE, Source, Sources, Span
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import grammar_text
@@ -180,7 +181,7 @@ def _extended(base: OpTable, entries: tuple[Op, ...]) -> OpTable:
     return base.extended(entries)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A rewrite `left => right` of one class: exact (bit for bit), stable (at least as accurate), fast."""
 

@@ -8,7 +8,7 @@ from math import prod
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.plan.pointwise import HEAVY, native
+from gradlang.plan.pointwise import HEAVY, called, functions, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
 from gradlang.plan.roots import COMBINED, Root, letters_of, stored
 from gradlang.plan.specials import WRITERS, library_better
@@ -39,18 +39,23 @@ def reached(tape: Tape, outputs: Sequence[int]) -> list[int]:
     return sorted(found)
 
 
-def loops_do(instr: Instr, table: OpTable) -> bool:
+def loops_do(tape: Tape, i: int, table: OpTable) -> bool:
     """Whether loops can make a value, in the ops that they know."""
+    instr = tape.instrs[i]
     if instr.op == "scan":
-        return all(loops_do(i, table) for i in instr.attrs[0].body.instrs)
+        body = instr.attrs[0].body
+        return all(loops_do(body, k, table) for k in range(len(body.instrs)))
     if instr.op == "root":
         body = instr.attrs[0].body
-        return all(loops_do(body.instrs[k], table) for k in reached(body, [dict(body.outputs)["step"]]))
+        return all(loops_do(body, k, table) for k in reached(body, [dict(body.outputs)["step"]]))
     if instr.op in LEAVES or instr.op in MOVES or instr.op in COMBINED or instr.op in JOINED or instr.op == "item":
         return True
     if instr.op in WRITERS:
         return True
-    return instr.op in table and table[instr.op].pointwise and native(table[instr.op])
+    if instr.op not in table or not table[instr.op].pointwise or not native(table[instr.op]):
+        return False
+    function = called(instr.op, [tape.instrs[a].type.dtype for a in instr.args])
+    return function is None or function in functions()
 
 
 def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:

@@ -13,7 +13,7 @@ from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, 
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
 from gradlang.plan.pointwise import HEAVY, KINDS
-from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
+from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
@@ -61,13 +61,17 @@ class Plan:
     steps: tuple[Loops | Library, ...]
     arrays: dict[int, Shape]  # values of loops that lie in arrays which the caller makes
     scalars: dict[int, tuple[str, int]]  # values of loops that are numbers: kind and position among the scalars
+    layout: dict[int, tuple[int, ...]]  # the order of the axes in memory, where it is not the usual one
 
 
-def plan(tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True) -> Plan:
-    """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers."""
+def plan(
+    tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True, width: str = "f64"
+) -> Plan:
+    """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers.
+    `width` is that of the reals: functions have their limits in it ("any": those that are called have none)."""
     extra: dict[int, set[int]] = {}
     for _ in range(ROUNDS):
-        planner = Planner(tape, table, sizes, fixed, extra, library)
+        planner = Planner(tape, table, sizes, fixed, extra, library, width)
         found = planner.plan()
         dear = planner.twice()
         if not dear:
@@ -85,6 +89,7 @@ class Planner:
     fixed: Collection[str]
     extra: dict[int, set[int]]
     library: bool
+    width: str
     readers: list[Reader] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,7 +98,7 @@ class Planner:
             i
             for i, instr in enumerate(tape.instrs)
             if not (instr.op in LEAVES or instr.op == "array" or instr.op == "item")
-            and (not loops_do(instr, table) or (self.library and library_does(tape, i, self.sizes)))
+            and (not loops_do(tape, i, table) or (self.library and library_does(tape, i, self.sizes)))
         }
         self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
         open_sizes = not set(self.sizes) <= set(self.fixed)
@@ -103,7 +108,7 @@ class Planner:
         for i, instr in enumerate(tape.instrs):
             if instr.op == "item" and i not in self.foreign:
                 self.items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
-        outputs = {i for _, i in tape.outputs}
+        self.results = outputs = {i for _, i in tape.outputs}
         needs = {beneath(tape, a) for f in self.foreign for a in tape.instrs[f].args}
         wanted = {i for i in (*outputs, *needs) if i not in self.foreign and tape.instrs[i].op not in (*LEAVES, "array")}
         loops = [i for i in range(len(tape.instrs)) if i not in self.foreign]
@@ -120,6 +125,20 @@ class Planner:
                 position = count.get(type.dtype, 0)
                 count[type.dtype] = position + 1
                 self.scalars[i] = (type.dtype, position)
+        self.layout = self.layouts()
+
+    def layouts(self) -> dict[int, tuple[int, ...]]:
+        """Values of loops that a library reads transposed lie in memory as it reads them."""
+        found: dict[int, tuple[int, ...]] = {}
+        instrs = self.tape.instrs
+        for f in sorted(self.foreign):
+            for a in instrs[f].args:
+                last = a
+                while instrs[a].op in VIEWS:
+                    last, a = a, instrs[a].args[0]
+                if a in self.arrays and a not in self.results and instrs[last].op == "transpose":
+                    found.setdefault(a, instrs[last].attrs[0])
+        return found
 
     def slots(self) -> list[int]:
         """When each value is there: kernels run at even times, library calls at odd ones."""
@@ -158,7 +177,7 @@ class Planner:
                 steps.append(Library(tuple(i for i in sorted(self.foreign) if self.slot[i] == time)))
             else:
                 steps.append(self.loops([i for i in self.chosen if self.slot[i] == time], f"k{len(steps)}"))
-        return Plan(self.tape, tuple(steps), self.arrays, self.scalars)
+        return Plan(self.tape, tuple(steps), self.arrays, self.scalars, self.layout)
 
     def loops(self, values: Sequence[int], name: str) -> Loops:
         return _KernelMaker(self, values, name).make()
@@ -191,7 +210,7 @@ class _KernelMaker:
         held |= {n: self.code.whole(planner.sizes[n]) for n in planner.sizes if n in planner.fixed}
         self.flag = Buffer("flag", "i", writable=True)
         trouble = self.code.cell(self.code.const(False, "b"), "trouble")
-        self.frame = Frame(self.code, held, trouble)
+        self.frame = Frame(self.code, held, trouble, planner.width)
         self.buffers: dict[Any, tuple[Buffer, Source]] = {}
         self.numbers: dict[Any, tuple[Value, Source]] = {}
         self.wholes: dict[Any, tuple[Value, Source]] = {}
@@ -232,7 +251,9 @@ class _KernelMaker:
             return self.code.load(where, self.frame.linear(index, instr.type.shape), instr.name or "")
         if i in planner.crossing and planner.slot[i] != self.time:
             place = self.place(i, False)
-            at = self.frame.linear(index, instr.type.shape) if place.start is None else place.start
+            shape = instr.type.shape
+            at = self.frame.linear([index[k] for k in place.axes], [shape[k] for k in place.axes])
+            at = at if place.start is None else place.start
             return self.code.load(place.buffer, at, instr.name or "")
         return None
 
@@ -242,7 +263,7 @@ class _KernelMaker:
             kind, position = planner.scalars[i]
             return Place(self.buffer(Source("scalars", kind, (), kind), True), (), (), self.code.whole(position))
         made = self.buffer(Source("value", i, type.shape, type.dtype), writable)
-        return Place(made, tuple(range(type.rank)), type.shape)
+        return Place(made, planner.layout.get(i, tuple(range(type.rank))), type.shape)
 
     def body_roots(self, body: Tape, outputs: Sequence[int] | None = None) -> list[Root]:
         planner = self.planner
@@ -293,7 +314,8 @@ class _KernelMaker:
         roots = self.with_recurrences(self.tape, self.values)
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
-        Survey(self.tape, planner.sizes, dict.fromkeys(planner.foreign | before | arrays))(roots)
+        outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
+        Survey(self.tape, planner.sizes, outside)(roots)
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
         Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)

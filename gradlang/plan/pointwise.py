@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from gradlang.loops.ir import Code, Value
 from gradlang.ops.op import Op
@@ -45,9 +46,30 @@ WHOLE = {
 HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
 
 
+@cache
+def functions() -> frozenset[str]:
+    """The functions that there are in `gradlang/loops`. Those are many formulas, and only who makes machine code needs them."""
+    from gradlang.loops.functions import NAMES
+
+    return frozenset(NAMES)
+
+
+@cache
+def limit(function: str, width: str) -> float | None:
+    """The greatest |x| for which a function holds what it promises, if there is one."""
+    from gradlang.loops.functions import LIMITS
+
+    return LIMITS.get(function, {}).get(width)
+
+
 def native(op: Op) -> bool:
-    """Whether the loop form has an op of one value at a time."""
-    return op.name in PLAIN or op.name in CALLS or op.name in SPECIAL
+    """Whether the loop form has an op of one value at a time. What it lacks, NumPy does."""
+    return op.name in PLAIN or op.name in SPECIAL or (op.name in CALLS and op.name in functions())
+
+
+def called(op: str, kinds: Sequence[str]) -> str | None:
+    """The function that an op calls for arguments of these kinds."""
+    return op if op in CALLS or (op in ("mod", "floordiv") and "real" in kinds) else None
 
 
 def truth(code: Code, x: Value) -> Value:

@@ -14,8 +14,10 @@ from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
 from gradlang.plan.roots import Root
-from gradlang.types import Shape
+from gradlang.types import Shape, value
 
+LONG = 128  # steps of a loop that is worth cutting into blocks
+SLENDER = 32  # steps of a loop that makes poor vectors
 Access = Callable[[Index, Shape], None]
 Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an input accesses
 
@@ -63,7 +65,17 @@ class _Look:
                 self.access(tuple(outs.get(k, self.code.whole(0)) for k in range(len(shape))), shape)
         root.dear = any(isinstance(s, Let) and s.op == "call" for s in self.code.body)
         root.reads, root.touches = self.reads, frozenset(self.touched)
-        root.order = tuple(sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k)))
+        root.order = self.order()
+
+    def order(self) -> tuple[int, ...]:
+        """The loops, those that move furthest outside. One long loop among short ones goes outside in any case: where values
+        lie that no one else reads is still open."""
+        order = sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k))
+        extents = [value(a.extent, self.survey.sizes) for a in self.root.axes]
+        long = [k for k in order if extents[k] >= LONG]
+        if len(long) == 1 and max((n for k, n in enumerate(extents) if k != long[0]), default=0) <= SLENDER:
+            order = [long[0], *(k for k in order if k != long[0])]
+        return tuple(order)
 
     def access(self, index: Index, shape: Shape) -> None:
         """Adds up how far a step of each loop moves."""

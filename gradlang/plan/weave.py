@@ -90,31 +90,30 @@ class Weaver:
     # -------------------------------------------------------------- which roots share a loop
     def partition(self, roots: Sequence[Root]) -> list[Group]:
         groups: list[Group] = []
-        place: dict[Root, int] = {}
+        home: dict[Root, Group] = {}
         here = set(roots)
         for r in roots:
             deps = [m for i in r.reads for m in self.makers.get(i, ()) if m in here and m is not r]
-            low = max((place[m] for m in deps), default=0)
-            found = None
-            if r.special is None and any(c is None for c in self.state[r].counters):
-                for g in range(low, len(groups)):
-                    axis = self.shared(r, groups[g], [m for m in deps if place[m] == g])
+            behind = {id(home[m]) for m in deps}
+            after = next((k + 1 for k in range(len(groups) - 1, -1, -1) if id(groups[k]) in behind), 0)
+            free = self.free(r)
+            group, axis = None, None
+            if r.special is None and free:
+                for candidate in groups[max(after - 1, 0) :]:
+                    axis = self.shared(r, candidate, [m for m in deps if home[m] is candidate])
                     if axis is not None:
-                        found, chosen = g, axis
+                        group = candidate
                         break
-            if found is None:
-                made = Group(None)
-                free = self.free(r)
+            if group is None:  # right after what it needs, so that what needs it has all groups behind to choose from
+                group = Group(None)
                 if r.special is None and free:
-                    made.extent, chosen = r.axes[free[0]].extent, free[0]
-                groups.append(made)
-                found = len(groups) - 1
-            group = groups[found]
+                    group.extent, axis = r.axes[free[0]].extent, free[0]
+                groups.insert(after, group)
             group.members.append(r)
             group.touches |= r.touches | set(r.gives)
-            if group.extent is not None:
-                group.axis[r] = chosen
-            place[r] = found
+            if axis is not None:
+                group.axis[r] = axis
+            home[r] = group
         return groups
 
     def free(self, r: Root) -> list[int]:
@@ -127,7 +126,7 @@ class Weaver:
 
     def shared(self, r: Root, group: Group, deps: Sequence[Root]) -> int | None:
         """The loop of a root that can be the loop of a group."""
-        if group.extent is None or not (deps or r.touches & group.touches):
+        if group.extent is None or not (deps or (r.touches | set(r.gives)) & group.touches):
             return None
         free = self.free(r)
         if any(g.first is not None for g in self.state[r].path):
@@ -385,7 +384,7 @@ class Weaver:
     def temporary(self, i: int, r: Root, shape: Shape) -> Place:
         """A buffer for a value, without the axes of the loops that all its users are in, and with a block of the axes of
         those that they share the blocks of."""
-        common = self.common(i, r) if len(self.makers[i]) == 1 else []
+        common = [g for g in self.common(i, r) if len({m.axes[g.axis[m]].out for m in self.makers[i]}) == 1]
         axis = {id(g): r.axes[g.axis[r]].out for g in common}
         held = {axis[id(g)] for g in common if g.first is None}
         blocked = {axis[id(g)]: g for g in common if g.first is not None and axis[id(g)] not in held}

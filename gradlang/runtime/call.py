@@ -48,7 +48,7 @@ class Compiled:
     @property
     def backend(self) -> str:
         """What runs: `python` (floats), `numpy` or `native`; for large scalar programs `machine`, `tape`, `groups` or `steps`
-        (`Large.name`). Where it depends on the sizes of the arrays it is what the last call ran, and before the first `auto`."""
+        (`Large.name`). Where it depends on the sizes of the arrays it is what the last call ran, and until then `auto`."""
         if self.native is not None:
             used: Any = self.raw
             return "native" if used.last is not None else "numpy" if used.versions else "auto"

@@ -6,12 +6,11 @@ the left), so nothing that walks them may recurse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gradlang.record import record
 from gradlang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A number as written; `exact` is its integer value if it was written as an integer."""
 
@@ -20,25 +19,25 @@ class Number:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     id: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bool:
     value: bool
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class String:
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Apply:
     """An operator applied to its operands: `op` is the name of its entry in the table (`add`, `mul`, `neg`, ...)."""
 
@@ -47,7 +46,7 @@ class Apply:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compare:
     """A comparison chain as in Python: `a < b <= c`."""
 
@@ -56,7 +55,7 @@ class Compare:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IfElse:
     then: Expr
     cond: Expr
@@ -64,7 +63,7 @@ class IfElse:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Array:
     """`[a, b]`, or a tuple `(a, b)` where a list of numbers is meant (a shape, axes)."""
 
@@ -72,19 +71,19 @@ class Array:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Several(Array):
     """`a, b` on the right side of a definition of several names."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Keyword:
     name: str
     value: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     func: Expr
     args: tuple[Expr, ...]
@@ -92,7 +91,7 @@ class Call:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slice:
     start: Expr | None
     stop: Expr | None
@@ -100,21 +99,21 @@ class Slice:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     value: Expr
     items: tuple[Expr, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attribute:
     value: Expr
     name: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class For:
     """`for i, j in xs`: `targets` holds names and nested groups of names."""
 
@@ -123,13 +122,13 @@ class For:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class If:
     cond: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comprehension:
     """`[e for ...]` (bracketed) or the bare generator of a reduction, `sum(e for ...)`."""
 
@@ -139,7 +138,7 @@ class Comprehension:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Implicit:
     """`residual for x from start`, the argument of `solve`."""
 
@@ -149,7 +148,7 @@ class Implicit:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Derive:
     """`grad(y, x)`, `jacobian(y, x)`, `hessian(y, x)`."""
 
@@ -178,7 +177,7 @@ Expr = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeExpr:
     """`[N, 3]`, `int[N]`, `bool`: dims are expressions of sizes."""
 
@@ -187,7 +186,7 @@ class TypeExpr:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tail:
     """What may end a leaf or a definition: `+/- 5`, `'won'`, `"a label"`."""
 
@@ -196,7 +195,7 @@ class Tail:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leaf:
     """`input x, y : [N] in [0, 1] = 0.5`. `role` is input, param or const; None if the line had no keyword."""
 
@@ -209,7 +208,7 @@ class Leaf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """The left side of a definition: a name, with index expressions for `y[i] = ...`."""
 
@@ -218,7 +217,7 @@ class Target:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Define:
     targets: tuple[Target, ...]
     type: TypeExpr | None
@@ -228,13 +227,13 @@ class Define:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     name: Name
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Function:
     name: Name
     params: tuple[Parameter, ...]
@@ -243,7 +242,7 @@ class Function:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loop:
     targets: tuple[str | tuple[object, ...], ...]
     over: Expr
@@ -251,7 +250,7 @@ class Loop:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """`names` is None for a whole module, else pairs (name in the file, name here)."""
 
@@ -261,7 +260,7 @@ class Import:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """`grad loss wrt W, b`, `output h, y`, `minimize loss`; `of` is an expression, or None for `output`."""
 
@@ -271,7 +270,7 @@ class Request:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     cond: Expr
     tol: Expr | None
@@ -279,7 +278,7 @@ class Check:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpLine:
     """One clause of an op entry. `kind` is flag, local, partial, keyed, at or domain; `key` its leading words."""
 
@@ -290,7 +289,7 @@ class OpLine:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operator:
     name: Name
     params: tuple[Parameter, ...]
@@ -299,7 +298,7 @@ class Operator:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rewrite:
     kind: Name
     name: Name
@@ -311,7 +310,7 @@ class Rewrite:
 Statement = Leaf | Define | Function | Loop | Import | Request | Check | Operator | Rewrite
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Module:
     """A file: its statements in order, and the names that statements with a fault would have defined."""
 

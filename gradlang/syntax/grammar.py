@@ -6,41 +6,45 @@ and the Python version, in a folder that only the user may read. A missing or br
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
 import sys
-import tempfile
+import zlib
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lark
-from lark.grammar import Rule
-from lark.lexer import Lexer, TerminalDef, Token
+if TYPE_CHECKING:
+    import lark
 
 STARTS = ["statement", "start"]
 
 
-class Tokens(Lexer):
-    """Hands lark the tokens that `tokens.py` has already cut: (kinds, texts). A token's position is its index."""
+@cache
+def lexer() -> Any:
+    """What hands lark the tokens that `tokens.py` has already cut."""
+    from lark.lexer import Lexer, Token
 
-    __future_interface__ = 1
+    class Tokens(Lexer):
+        """Reads the kinds of tokens. A token's position is its index."""
 
-    def __init__(self, conf: Any) -> None:
-        pass
+        __future_interface__ = 1
 
-    def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
-        kinds = lexer_state.text
-        for i, kind in enumerate(kinds):
-            yield Token(kind, "", i, 1, i + 1, 1, i + 2, i)
+        def __init__(self, conf: Any) -> None:
+            pass
+
+        def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
+            kinds = lexer_state.text
+            for i, kind in enumerate(kinds):
+                yield Token(kind, "", i, 1, i + 1, 1, i + 2, i)
+
+    return Tokens
 
 
 def grammar_dir() -> Path:
     """`grammars/` inside an installed wheel, or beside the package in a checkout and an editable install."""
-    packed = Path(str(files("gradlang") / "grammars"))
+    packed = Path(__file__).resolve().parents[1] / "grammars"
     return packed if packed.is_dir() else Path(__file__).resolve().parents[2] / "grammars"
 
 
@@ -49,10 +53,12 @@ def grammar_text(name: str) -> str:
 
 
 def build(strict: bool = False) -> lark.Lark:
+    import lark
+
     return lark.Lark(
         grammar_text("grad.lark"),
         parser="lalr",
-        lexer=Tokens,
+        lexer=lexer(),
         start=STARTS,
         propagate_positions=True,
         maybe_placeholders=True,
@@ -94,35 +100,80 @@ def _with_lexer(data: dict[str, Any], lexer: Any) -> dict[str, Any]:
 
 @cache
 def parser() -> lark.Lark:
+    import lark
+    from lark.grammar import Rule
+    from lark.lexer import TerminalDef
+
     folder = cache_dir()
     if folder is None:
         return build()
     key = repr((grammar_text("grad.lark"), lark.__version__, sys.version, STARTS))
-    path = folder / f"grammar-{hashlib.sha256(key.encode()).hexdigest()[:24]}.marshal"
+    path = folder / f"grammar-{zlib.crc32(key.encode()):08x}.marshal"
     try:
         data, memo = marshal.loads(path.read_bytes())
-        found: lark.Lark = lark.Lark._load_from_dict(_with_lexer(data, Tokens), memo)  # type: ignore[no-untyped-call]
+        found: lark.Lark = lark.Lark._load_from_dict(_with_lexer(data, lexer()), memo)  # type: ignore[no-untyped-call]
         return found
     except (OSError, ValueError, EOFError, TypeError, LookupError, AttributeError, AssertionError, lark.exceptions.LarkError):
         pass
     made = build()
     try:
         data, memo = made.memo_serialize([TerminalDef, Rule])
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(marshal.dumps((_plain(_with_lexer(data, "basic")), _plain(memo))))
-        Path(file.name).replace(path)
-    except (OSError, ValueError):
-        pass
+    except ValueError:
+        return made
+    keep(path, (_plain(_with_lexer(data, "basic")), _plain(memo)))
     return made
 
 
-@cache
-def terminals() -> dict[str, str]:
-    """Terminal name -> its pattern, for the names with a pattern of their own; see `literals` for the rest."""
-    return {t.name: t.pattern.value for t in parser().terminals if t.pattern.type == "re"}
+def keep(path: Path, data: Any) -> None:
+    """Writes a file of the cache, whole or not at all; a full disk costs the next run some time."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(marshal.dumps(data))
+        Path(file.name).replace(path)
+    except (OSError, ValueError):
+        pass
 
 
-@cache
-def literals() -> dict[str, str]:
-    """Literal text (a keyword or an operator) -> the name of its terminal."""
-    return {t.pattern.value: t.name for t in parser().terminals if t.pattern.type == "str"}
+class Unexpected(Exception):
+    """A token that no statement has there: its index, or None for the end, and the kinds that would do."""
+
+    def __init__(self, at: int | None, accepts: frozenset[str]) -> None:
+        super().__init__(at)
+        self.at, self.accepts = at, accepts
+
+
+def postfix(kinds: tuple[str, ...]) -> tuple[Any, ...]:
+    """The postfix program of a statement. Raises Unexpected."""
+    from lark.exceptions import UnexpectedToken
+
+    try:
+        tree: Any = parser().parse(kinds, start="statement")
+    except UnexpectedToken as error:
+        token = error.token
+        at = token.start_pos if token.type != "$END" and token.start_pos is not None else None
+        raise Unexpected(at, frozenset(error.accepts or ())) from None
+    return program_of(tree)
+
+
+def program_of(tree: Any) -> tuple[Any, ...]:
+    """lark's tree as a postfix program: steps as in `known.py`."""
+    from lark.lexer import Token
+
+    out: list[Any] = []
+    stack: list[tuple[Any, bool]] = [(tree, False)]
+    while stack:
+        node, done = stack.pop()
+        if isinstance(node, Token):
+            out.append(node.start_pos)
+        elif node is None:
+            out.append(None)
+        elif done:
+            meta = node.meta
+            first, last = (0, 0) if meta.empty else (meta.start_pos, meta.end_pos)
+            out.append((str(node.data), len(node.children), first, last))
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node.children))
+    return tuple(out)

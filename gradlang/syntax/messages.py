@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gradlang.diagnostics import Diagnostic
+from gradlang.record import record
 from gradlang.source import Span
 
 KEYWORDS = frozenset(
@@ -113,7 +113,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """Where the parser stopped: the offending token, what stood before, and which kinds would have been accepted."""
 

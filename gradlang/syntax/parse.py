@@ -8,18 +8,17 @@ next line plainly starts a statement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
-
-from lark.exceptions import UnexpectedToken
-from lark.lexer import Token
-from lark.tree import Tree
 
 from gradlang.diagnostics import Diagnostic
 from gradlang.source import Source
 from gradlang.syntax import ast, messages
 from gradlang.syntax.build import BUILDERS, Build, Text
-from gradlang.syntax.grammar import parser
+from gradlang.syntax.grammar import Unexpected, postfix
+from gradlang.syntax.known import known
+from gradlang.syntax.lines import Found, Shapes, Written, run_of
 from gradlang.syntax.tokens import Run, cut
 
 # One step of a postfix program: a token's index, None for an absent part, or (builder, arity, first and last token).
@@ -28,29 +27,17 @@ KEPT = 4096  # shapes of statements; the longest texts are rarely seen twice
 LONG = 2000
 
 
-def _program(tree: Any) -> tuple[Step, ...]:
-    out: list[Step] = []
-    stack: list[tuple[Any, bool]] = [(tree, False)]
-    while stack:
-        node, done = stack.pop()
-        if isinstance(node, Token):
-            out.append(node.start_pos)
-        elif node is None:
-            out.append(None)
-        elif done:
-            meta = node.meta
-            first, last = (0, 0) if meta.empty else (meta.start_pos, meta.end_pos)
-            out.append((BUILDERS[node.data], len(node.children), first, last))
-        else:
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
-    return tuple(out)
-
-
 def _parse(kinds: tuple[str, ...]) -> tuple[Step, ...]:
-    tree = parser().parse(kinds, start="statement")
-    assert isinstance(tree, Tree)
-    return _program(tree)
+    found = known().shapes.get(kinds)
+    if found is None:
+        found = postfix(kinds)
+        known().learn(kinds, found)
+    return runnable(found)
+
+
+def runnable(program: tuple[Any, ...]) -> tuple[Step, ...]:
+    """A program with the builders in place of the names of rules."""
+    return tuple([s if s is None or s.__class__ is int else (BUILDERS[s[0]], *s[1:]) for s in program])
 
 
 _shape = cache(_parse)
@@ -75,9 +62,20 @@ def _run(program: tuple[Step, ...], run: Run, base: int) -> Any:
     return stack[-1]
 
 
-def _stop(run: Run, error: UnexpectedToken, base: int) -> messages.Stop:
-    token = error.token
-    i = token.start_pos if token.type != "$END" and token.start_pos is not None else len(run.kinds) - 1
+def _builder(kinds: tuple[str, ...]) -> Callable[[Run], Any] | None:
+    """What makes a statement of tokens of these kinds; None if they are none."""
+    try:
+        program = _shape(kinds)
+    except Unexpected:
+        return None
+    return lambda run: _run(program, run, 0)
+
+
+SHAPES = Shapes(_builder)
+
+
+def _stop(run: Run, error: Unexpected, base: int) -> messages.Stop:
+    i = len(run.kinds) - 1 if error.at is None else error.at
     opened: list[tuple[str, tuple[int, int]]] = []
     for text, start, end in zip(run.texts[:i], run.starts, run.ends, strict=False):
         if text in ("(", "["):
@@ -97,7 +95,7 @@ def _stop(run: Run, error: UnexpectedToken, base: int) -> messages.Stop:
         run.texts[i],
         (run.starts[i] + base, run.ends[i] + base),
         *seen,
-        frozenset(error.accepts or ()),
+        error.accepts,
         tuple(run.texts[: i + 1]),
         opened[-1] if opened else None,
     )
@@ -110,6 +108,13 @@ class Parser:
         self.faults: list[Diagnostic] = []
         self.broken: set[str] = set()
 
+    def take_lines(self, lines: list[Found]) -> None:
+        """Lines that are statements of known shapes."""
+        base = self.source.base
+        for shape, words, at in lines:
+            whole = shape.definition
+            self.statements.append(Written(shape, words, at + base) if whole else shape.build(run_of(shape, words, at + base)))
+
     def take(self, run: Run, recovering: bool) -> None:
         base = self.source.base
         kinds = tuple(run.kinds)
@@ -118,7 +123,7 @@ class Parser:
                 return None if self.recover(run, recovering) else self.break_(run)
             program = _shape(kinds) if len(kinds) < LONG else _parse(kinds)
             self.statements.append(_run(program, run, base))
-        except UnexpectedToken as error:
+        except Unexpected as error:
             if not self.recover(run, recovering):
                 self.faults.append(messages.explain(_stop(run, error, base)))
                 self.break_(run)
@@ -159,11 +164,13 @@ class Parser:
 
 def parse(source: Source) -> tuple[ast.Module, list[Diagnostic]]:
     """The statements of a text and all its syntax errors, at most one a statement."""
-    pieces = cut(source.text)
+    pieces = cut(source.text, shapes=SHAPES)
     made = Parser(source)
     base = source.base
-    for run in pieces.runs:
+    for k, run in enumerate(pieces.runs):
+        made.take_lines(pieces.lines.pop(k, []))
         made.take(run, recovering=False)
+    made.take_lines(pieces.lines.pop(len(pieces.runs), []))
     moved = [
         Diagnostic(
             d.code,

@@ -12,10 +12,16 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 from gradlang.diagnostics import Diagnostic
+from gradlang.record import record
 from gradlang.source import Span
-from gradlang.syntax import grammar, messages
+from gradlang.syntax import messages
+from gradlang.syntax.known import known
+
+if TYPE_CHECKING:
+    from gradlang.syntax.lines import Found, Shapes
 
 CONTINUES = ("+", "-", "*", "/", "//", "%", "@", "**", ",", "=", "and", "or", "<", "<=", ">", ">=", "==", "!=", "+/-")
 STARTERS = (
@@ -74,6 +80,9 @@ CONFUSABLE = {
 }
 LAYOUT = frozenset({"_NL", "_INDENT", "_DEDENT"})
 NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
+LONG = 2000  # characters of a line whose shape is not worth keeping
+NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
+Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
 
 
 @dataclass(slots=True)
@@ -96,9 +105,10 @@ class Run:
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lexicon:
     pattern: re.Pattern[str]
+    words: re.Pattern[str]
     literals: dict[str, str]
     continues: frozenset[str]
     opening: frozenset[str]
@@ -108,8 +118,7 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    literals = grammar.literals()
-    words = grammar.terminals()
+    literals, words = known().literals, known().terminals
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
         r"[ \t\f]*(?:"
@@ -119,6 +128,7 @@ def lexicon() -> Lexicon:
     kinds = {literals[t] for t in CONTINUES}
     return Lexicon(
         pattern,
+        re.compile(rf"({words['NAME']}|{words['NUMBER']})"),
         literals,
         frozenset(kinds),
         frozenset({literals["("], literals["["]}),
@@ -134,13 +144,15 @@ class Cut:
     runs: list[Run]
     faults: list[Diagnostic]
     comments: list[Span]
+    lines: dict[int, list[Found]] = field(default_factory=dict)  # by the number of a run: lines of known shapes before it
 
 
 class Cutter:
-    """Walks over the matches of the lexicon once. `recover` ends a statement wherever the next line plainly starts one."""
+    """Walks over the matches of the lexicon once. `recover` ends a statement wherever the next line plainly starts one.
+    Lines of known `shapes` are taken whole."""
 
-    def __init__(self, text: str, start: int, end: int, recover: bool) -> None:
-        self.text, self.start, self.end, self.recover = text, start, end, recover
+    def __init__(self, text: str, start: int, end: int, recover: bool, shapes: Shapes | None = None) -> None:
+        self.text, self.start, self.end, self.recover, self.shapes = text, start, end, recover, shapes
         self.lex = lexicon()
         self.cut = Cut([], [], [])
         self.run = Run()
@@ -155,6 +167,7 @@ class Cutter:
         at = self.start
         run = self.run
         self.first_line(at)
+        at = self.whole_lines(at)
         while at < end:
             m = match(text, at, end)
             assert m is not None
@@ -182,6 +195,8 @@ class Cutter:
             elif group == 4:
                 self.line_end(m.start(4), at)
                 run = self.run
+                if not run.kinds:
+                    at = self.whole_lines(at)
             elif group == 5:
                 self.cut.comments.append((m.start(5), at))
             elif group == 6 or group == 7:
@@ -190,6 +205,30 @@ class Cutter:
                 at = self.stray(m[8], m.start(8))
         self.finish()
         return self.cut
+
+    def whole_lines(self, at: int) -> int:
+        """Takes lines of known shapes, from `at` on; where the first other line starts."""
+        shapes, text, end = self.shapes, self.text, self.end
+        if shapes is None:
+            return at
+        find, split, literal = text.find, self.lex.words.split, self.lex.literals.get
+        lines: list[Found] = []
+        while True:
+            stop = find("\n", at, end)
+            if stop < 0 or stop - at > LONG or text[stop + 1 : stop + 2] in NOT_FLUSH:
+                break
+            line = text[at:stop]
+            parts = split(line)
+            words = parts[1::2]
+            key = (tuple(parts[::2]), tuple([literal(w) or ("NUMBER" if w < "A" else "NAME") for w in words]))
+            shape = shapes.find(key, line, words) if line.isascii() and not parts[0] else None
+            if shape is None:
+                break
+            lines.append((shape, words, at))
+            at = stop + 1
+        if lines:
+            self.cut.lines.setdefault(len(self.cut.runs), []).extend(lines)
+        return at
 
     def first_line(self, at: int) -> None:
         m = re.compile(r"[ \t]*(?=[^\s#])").match(self.text, at, self.end)
@@ -279,5 +318,5 @@ class Cutter:
             self.close(0, self.end)
 
 
-def cut(text: str, start: int = 0, end: int | None = None, recover: bool = False) -> Cut:
-    return Cutter(text, start, len(text) if end is None else end, recover).go()
+def cut(text: str, start: int = 0, end: int | None = None, recover: bool = False, shapes: Shapes | None = None) -> Cut:
+    return Cutter(text, start, len(text) if end is None else end, recover, shapes).go()

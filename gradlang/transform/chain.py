@@ -17,7 +17,7 @@ from gradlang.ops.op import Op
 from gradlang.source import Span
 from gradlang.transform.masked import MaskedSink
 from gradlang.transform.partials import Templates
-from gradlang.types import Dim, Type, add, mul, stretches, sub
+from gradlang.types import SCALAR, Dim, Type, add, mul, stretches, sub
 
 # adjoints with exact zeros where nothing was read
 HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
@@ -135,6 +135,8 @@ class Chain:
     def make(self, op: str, args: tuple[int, ...], like: int, span: Span, scope: tuple[str, ...]) -> int:
         """A pointwise op over arguments of which some have the full shape."""
         b = self.b
+        if b.instrs[like].type is SCALAR and b.all_scalar(args):
+            return b.add(op, args, (), SCALAR, span, scope)
         shape: Any = ()
         for a in args:
             shape = b.instrs[a].type.shape or shape
@@ -147,7 +149,8 @@ class Chain:
         """The sum of two contributions, of which either may be absent."""
         if a is None or c is None:
             return c if a is None else a
-        made = self.b.apply("add", (a, c), (), span)
+        b = self.b
+        made = b.add("add", (a, c), (), SCALAR, span) if b.all_scalar((a, c)) else b.apply("add", (a, c), (), span)
         if a in self.masked and c in self.masked:
             self.masked.add(made)
         return made

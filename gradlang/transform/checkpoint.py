@@ -7,12 +7,11 @@ With about sqrt(n) segments of sqrt(n) steps the memory is that of sqrt(n) state
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gradlang.check.program import AT, BEGIN, Segments, steps_in
 from gradlang.ir.rebuild import copy, dce
 from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Scan, Tape
 from gradlang.ops.table import OpTable
+from gradlang.record import changed
 from gradlang.transform.alignment import resized, rowwise
 from gradlang.transform.regions import ALL, Region, Rows, Unfit
 from gradlang.types import BUNDLE, INT, Dim, Size, Type, add, mul, size, sub
@@ -162,7 +161,7 @@ class Writer:
             self.first.append(self.outer[a])
         args += [self.row(a, Rows(0, ALL, 0, 1)) for a in instr.args[many : many + scan.rows]]
         args += [self.whole(a) for a in instr.args[many + scan.rows :]]
-        part = replace(scan, length=self.count(ALL))
+        part = changed(scan, length=self.count(ALL))
         made = self.body.add("scan", tuple(args), (part,), BUNDLE, span, instr.scope)
         for k in range(many):
             type = part.item_type(k)

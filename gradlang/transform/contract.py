@@ -6,11 +6,10 @@ would take the memory of i*j*k numbers, and so would the gradient of a weight th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable
+from gradlang.record import record
 from gradlang.types import Shape, product
 
 SPLIT = ("mul", "neg", "add", "sub")
@@ -18,7 +17,7 @@ TERMS = 8
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Factor:
     """An array whose axes are some axes of the product, in the order of `axes`."""
 

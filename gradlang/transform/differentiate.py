@@ -50,7 +50,7 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
                 done[key] = vjp(chain, {args[0]: seed}, wrt)
             found = done[key][args[-1]]
         made.append(settled(b, found, instr))
-    return dce(b.tape((n, made[i]) for n, i in tape.outputs))
+    return dce(b.tape((n, made[i]) for n, i in tape.outputs), own=True)
 
 
 def settled(b: Builder, found: int | None, instr: Instr) -> int:

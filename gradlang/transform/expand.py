@@ -17,8 +17,8 @@ ROUNDS = 40  # entries that refer to one another in a circle would never end
 
 def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool]) -> Tape:
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
-        op = table[instr.op] if instr.op in table else None
-        if op is None or op.value is None or spelled(op):
+        op = wanted.get(instr.op)
+        if op is None or op.value is None:
             return None
         if op.pointwise:
             made = templates.write(
@@ -29,7 +29,9 @@ def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[
         return evaluate(op, op.value, refs, instr.attrs, b, None, None, instr.span, scope=instr.scope).id
 
     for _ in range(ROUNDS):
-        if all(i.op not in table or table[i.op].value is None or spelled(table[i.op]) for i in tape.instrs):
+        ops = [table[name] for name in {i.op for i in tape.instrs} if name in table]
+        wanted = {op.name: op for op in ops if op.value is not None and not spelled(op)}
+        if not wanted:
             return tape
-        tape = rebuild(tape, table, replace)
+        tape = rebuild(tape, table, replace, next(k for k, i in enumerate(tape.instrs) if i.op in wanted))
     raise internal("the values of some ops refer to one another in a circle")

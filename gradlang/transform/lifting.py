@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from gradlang.check import lift
 from gradlang.check.loops import Loop, dims, together
 from gradlang.check.program import Ref, needed
 from gradlang.ir.tape import Builder, Instr, Scan, Tape
+from gradlang.record import changed
 from gradlang.types import BUNDLE, Type
 
 
@@ -65,7 +65,7 @@ def lifted_scan(b: Builder, instr: Instr, refs: list[Ref]) -> Ref:
     held = [on.full(r) if r.axes else r for r in refs[many + scan.rows :]]
     flags = {("row", j): bool(r.axes) for j, r in enumerate(refs[many : many + scan.rows])}
     flags |= {("held", j): bool(r.axes) for j, r in enumerate(refs[many + scan.rows :])}
-    made = replace(
+    made = changed(
         scan,
         types=tuple(Type(dims(axes) + t.shape, t.dtype) for t in scan.types),
         body=lifted_body(b, instr, scan, axes, flags),
@@ -138,7 +138,7 @@ def lifted_root(b: Builder, instr: Instr, refs: list[Ref]) -> Ref:
     found = replay(inner, root.body.instrs, given, [i for _, i in root.body.outputs])
     up_inner = up(inner, instr, axes)
     outputs = [(name, up_inner.full(found[i]).id) for name, i in root.body.outputs]
-    body = replace(root, lead=root.lead + len(axes), body=inner.tape(outputs))
+    body = changed(root, lead=root.lead + len(axes), body=inner.tape(outputs))
     type = Type(dims(axes) + instr.type.shape)
     at = b.add("root", tuple(r.id for r in args), (body,), type, instr.span, instr.scope)
     return Ref(at, instr.type, axes)

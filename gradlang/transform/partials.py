@@ -10,7 +10,7 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import SCALAR, Type
+from gradlang.types import SCALAR, Type, scalar_of
 
 
 class Templates:
@@ -27,7 +27,7 @@ class Templates:
         found = self._made.get((op.name, key, attrs, kinds))
         if found is None:
             builder = Builder(self.table)
-            args = [builder.leaf("input", (p,), Type((), k), op.span) for p, k in zip(op.params, kinds, strict=True)]
+            args = [builder.leaf("input", (p,), scalar_of(k), op.span) for p, k in zip(op.params, kinds, strict=True)]
             result = builder.leaf("input", ("result " + op.result,), SCALAR, op.span) if with_result else None
             out = evaluate(op, expr, args, attrs, builder, result, None, op.span)
             count = len(args) + with_result
@@ -54,6 +54,8 @@ class Templates:
         if out < count:
             return given[out]
         made = list(given)
+        if type is SCALAR:
+            return self.scalars(builder, steps, count, out, made, span, scope)
         for step in steps[count:]:
             if step.op == "const":
                 made.append(builder.add("const", (), step.attrs, step.type))
@@ -66,6 +68,20 @@ class Templates:
             if type.shape:
                 args = [self.fitted(builder, a, type, span, scope) for a in args]
             made.append(builder.add(step.op, tuple(args), step.attrs, kind, span, scope))
+        return made[out]
+
+    @staticmethod
+    def scalars(
+        builder: Builder, steps: list[Instr], count: int, out: int, made: list[int], span: Span, scope: tuple[str, ...]
+    ) -> int:
+        """The value of a template over single numbers, which fit as they are."""
+        add, put = builder.add, made.append
+        for k in range(count, len(steps)):
+            step = steps[k]
+            if step.args:
+                put(add(step.op, tuple([made[a] for a in step.args]), step.attrs, step.type, span, scope))
+            else:
+                put(add("const", (), step.attrs, step.type))
         return made[out]
 
     def fitted(self, builder: Builder, a: int, type: Type, span: Span, scope: tuple[str, ...]) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BODIES, Instr, Tape, constant_key, has_bodies
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
+from gradlang.record import changed, record
 from gradlang.source import Span
 from gradlang.transform.checkpoint import checkpoint
 from gradlang.transform.contract import contract
@@ -22,7 +22,7 @@ ROUNDS = 8
 GROWTH = 4  # rules that make a formula longer each time are stopped at this multiple of its length
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pass:
     name: str
     doc: str
@@ -31,7 +31,7 @@ class Pass:
     settles: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Passes:
     """The passes of one compilation, over one table and for one backend."""
 
@@ -48,10 +48,11 @@ def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
     most = GROWTH * len(tape) + 1000
     for _ in range(ROUNDS):
-        if not rewriter.may_apply_to(tape) or len(tape) > most:
+        first = rewriter.first(tape)
+        if first is None or len(tape) > most:
             return tape
         before = len(rewriter.used)
-        tape = rebuild(tape, table, rewriter.apply)
+        tape = rebuild(tape, table, rewriter.apply, first)
         if len(rewriter.used) == before:
             return tape
     return tape
@@ -72,7 +73,7 @@ def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
         body = apply(held.body)
         if body is held.body:
             return instr
-        made = replace(held, body=body)
+        made = changed(held, body=body)
         return Instr(instr.op, instr.args, (made,), instr.type, instr.span, instr.scope, instr.name)
 
     return apply

@@ -7,7 +7,6 @@ side is an ordinary expression, elaborated over what the left side matched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.check.elaborate import Elaborator
@@ -18,22 +17,23 @@ from gradlang.check.statics import whole
 from gradlang.diagnostics import internal
 from gradlang.ir.tape import UNIFORM, Builder, Instr, Tape
 from gradlang.ops.table import OpTable, Rule, number
+from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.syntax import ast
 from gradlang.types import stretches
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Var:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Const:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pattern:
     """An op over patterns; a setting is a Var or a fixed value."""
 
@@ -105,6 +105,7 @@ def _setting_matches(side: Any, value: Any, found: dict[str, Any]) -> bool:
 
 
 ANYTHING = "anything"
+CONSTANT = frozenset({"const"})
 
 
 Hint = tuple[frozenset[str], frozenset[float]]
@@ -138,6 +139,8 @@ class Rewriter:
         for op, found in self.by_op.items():
             needed = [_needed(side) for side, _ in found]
             self.hints[op] = (frozenset().union(*(ops for ops, _ in needed)), frozenset().union(*(c for _, c in needed)))
+        # by op: an instruction is of interest to a rule, or made of constants, only if an argument is one of these
+        self.watched = {op: ops | CONSTANT for op, (ops, _) in self.hints.items()}
         self.used: list[tuple[str, Span]] = []
 
     def may_apply(self, instrs: Sequence[Instr], op: str, args: tuple[int, ...]) -> bool:
@@ -154,23 +157,41 @@ class Rewriter:
                 return True
         return False
 
-    def may_apply_to(self, tape: Tape) -> bool:
-        instrs = tape.instrs
-        return any(i.op in self.hints and self.may_apply(instrs, i.op, i.args) for i in instrs)
+    def first(self, tape: Tape) -> int | None:
+        """The first instruction that a rule fits."""
+        b = Builder(self.table)
+        b.instrs = list(tape.instrs)
+        hints = self.hints
+        for i, instr in enumerate(tape.instrs):
+            if instr.op in hints and self.fitting(b, instr, instr.args) is not None:
+                return i
+        return None
 
-    def apply(self, b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
-        """The instruction that takes the place of `instr` over `args`, or None if no rule fits."""
+    def fitting(self, b: Builder, instr: Instr, args: tuple[int, ...], after: int = 0) -> tuple[int, dict[str, Any]] | None:
+        """The number of the first rule, from `after` on, that fits `instr` over `args`, and what its names stand for."""
         if not self.may_apply(b.instrs, instr.op, args):
             return None
-        for side, rule in self.by_op[instr.op]:
+        rules = self.by_op[instr.op]
+        for k in range(after, len(rules)):
+            side, _ = rules[k]
             found: dict[str, Any] = {}
             if all(_setting_matches(p, v, found) for p, v in zip(side.attrs, instr.attrs, strict=True)) and all(
                 match(b, p, a, found) for p, a in zip(side.args, args, strict=True)
             ):
-                made = self.write(b, rule, found, instr)
-                if made is not None:
-                    self.used.append((rule.name, instr.span))
-                    return made
+                return k, found
+        return None
+
+    def apply(self, b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
+        """The instruction that takes the place of `instr` over `args`, or None if no rule fits."""
+        fits = self.fitting(b, instr, args)
+        while fits is not None:
+            k, found = fits
+            rule = self.by_op[instr.op][k][1]
+            made = self.write(b, rule, found, instr)
+            if made is not None:
+                self.used.append((rule.name, instr.span))
+                return made
+            fits = self.fitting(b, instr, args, k + 1)
         return None
 
     def write(self, b: Builder, rule: Rule, found: dict[str, Any], instr: Instr) -> int | None:

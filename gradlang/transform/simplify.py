@@ -12,7 +12,7 @@ from typing import Any
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BEYOND, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
-from gradlang.transform.rewrite import Rewriter
+from gradlang.transform.rewrite import ANYTHING, CONSTANT, Rewriter
 from gradlang.types import BOOL, SCALAR
 
 FOLD: dict[str, Callable[..., Any]] = {
@@ -85,10 +85,41 @@ def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | Non
     return None
 
 
+def touched(tape: Tape, table: OpTable, rewriter: Rewriter) -> int | None:
+    """The first instruction that simplification may change; what works on single numbers is looked at closely."""
+    b = Builder(table)
+    b.instrs = instrs = list(tape.instrs)
+    watched = rewriter.watched
+    for i, instr in enumerate(tape.instrs):
+        args = instr.args
+        if not args:
+            continue
+        if instr.type.shape or instr.op in MOVED:
+            return i
+        ops = watched.get(instr.op, CONSTANT)
+        for a in args:
+            if instrs[a].op in ops or ANYTHING in ops:
+                if fold(b, instr, args) is not None or rewriter.fitting(b, instr, args) is not None:
+                    return i
+                break
+    return None
+
+
 def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
+    """A tape that a builder made; its equal instructions are one already."""
+    watched = rewriter.watched
+
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         if not args:
             return None
+        if not instr.type.shape and instr.op not in MOVED:
+            ops, instrs = watched.get(instr.op, CONSTANT), b.instrs
+            for a in args:
+                if instrs[a].op in ops:
+                    break
+            else:
+                if ANYTHING not in ops:
+                    return None
         made = fold(b, instr, args)
         if made is None:
             made = rewriter.apply(b, instr, args)
@@ -100,7 +131,8 @@ def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
                 made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id
         return made
 
-    return rebuild(tape, table, replace)
+    first = touched(tape, table, rewriter)
+    return tape if first is None else rebuild(tape, table, replace, first)
 
 
 def unmark(tape: Tape, table: OpTable) -> Tape:

@@ -8,17 +8,17 @@ moves with tangent j mod w, and no y[i] sees two of them (Curtis, Powell and Rei
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from gradlang.check.program import needed
 from gradlang.ir.tape import Instr
 from gradlang.ops.table import OpTable
+from gradlang.record import record
 from gradlang.types import Shape, product
 
 WIDEST = 16
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Track:
     """Entry i along `axis` of a value depends on the entries i + o of x, for the offsets o."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from gradlang.ir.tape import Instr
+from gradlang.record import record
 from gradlang.transform.chain import Chain
 from gradlang.types import Dim, add
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     adjoints: Callable[[Chain, Instr, int, bytearray], Iterable[tuple[int, int | None]]]
     tangent: Callable[[Chain, Instr, list[int | None]], int | None]

@@ -14,6 +14,7 @@ from gradlang.transform.implicit import root_adjoints
 from gradlang.transform.scan import scan_adjoints
 from gradlang.transform.segments import segments_adjoints
 from gradlang.transform.variadic import VARIADIC
+from gradlang.types import SCALAR
 
 
 def active_between(instrs: list[Instr], sources: Iterable[int], end: int) -> bytearray:
@@ -26,8 +27,11 @@ def active_between(instrs: list[Instr], sources: Iterable[int], end: int) -> byt
             start = min(start, s)
     for i in range(start, end + 1):
         instr = instrs[i]
-        if not active[i] and instr.type.dtype in ("real", "bundle") and any(active[a] for a in instr.args):
-            active[i] = 1
+        if instr.type is SCALAR or instr.type.dtype in ("real", "bundle"):
+            for a in instr.args:
+                if active[a]:
+                    active[i] = 1
+                    break
     return active
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -37,7 +39,11 @@ def folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def built(name: str, source: str, flags: Sequence[str]) -> ctypes.CDLL:
-    """The library made of a source text. Raises ImportError where there is no compiler: the floor is left out."""
+    return ctypes.CDLL(str(file(name, source, flags)))
+
+
+def file(name: str, source: str, flags: Sequence[str]) -> Path:
+    """A shared library made of a source text. Raises ImportError where there is no compiler: the floor is left out."""
     cc = compiler()
     if cc is None:
         raise ImportError("no C compiler")
@@ -49,7 +55,22 @@ def built(name: str, source: str, flags: Sequence[str]) -> ctypes.CDLL:
             done = subprocess.run([cc, *(w for w in words if w != "-lmvec")], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{cc} {' '.join(words)}:\n{done.stderr}")
-    return ctypes.CDLL(str(library))
+    return library
+
+
+@cache
+def extension(name: str) -> Any:
+    """The CPython module made of c/`name`.c. Raises ImportError where Python has no headers, too."""
+    headers = Path(sysconfig.get_paths()["include"])
+    if not (headers / "Python.h").exists():
+        raise ImportError("no headers of Python")
+    source = (HERE / f"{name}.c").read_text(encoding="utf-8")
+    made = file(name, source, [*FLAGS, f"-I{headers}"])
+    spec = importlib.util.spec_from_file_location(name, made)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @cache

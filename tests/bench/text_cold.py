@@ -58,9 +58,9 @@ def casadi(text: str) -> tuple[float, dict[str, float]] | None:
 
 
 def run(bench: Bench) -> None:
-    cases = {"chain, 1e3 lines": programs.chain(1_000), "W5, 1e3 lines": programs.dag(1_000)}
+    cases = {"chain, 1e3 lines": programs.chain(1_000)}
     if not bench.quick:
-        cases |= {"chain, 1e4 lines": programs.chain(10_000), "W5, 1e4 lines": programs.dag(10_000)}
+        cases |= {"chain, 1e4 lines": programs.chain(10_000)}
     for name, text in cases.items():
         case(bench, name, text)
 

@@ -37,6 +37,7 @@ class Bench:
 
     quick: bool = False
     huge: bool = False
+    clock: Callable[[], float] = time.perf_counter
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -51,7 +52,7 @@ class Bench:
     ) -> None:
         """Median time of a call of each, taken in turn: gradlang first, ratios are to it (below 1: faster than gradlang)."""
         budget = seconds / 4 if self.quick else seconds
-        medians = interleaved(contestants, budget)
+        medians = interleaved(contestants, budget, self.clock)
         first = next(iter(medians.values()))
         for name, m in medians.items():
             self.rows.append(Row(workload, case, name, m, m / first, note=(notes or {}).get(name, "")))
@@ -103,7 +104,9 @@ class Bench:
         self.rows.append(Row(workload, case, contestant, value, ratio, unit, note))
 
 
-def interleaved(contestants: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+def interleaved(
+    contestants: Mapping[str, Callable[[], Any]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """name -> median seconds of a call. Every round runs each contestant once, for a slice of about a millisecond."""
     slices = {}
     for name, call in contestants.items():
@@ -127,10 +130,10 @@ def interleaved(contestants: Mapping[str, Callable[[], Any]], seconds: float) ->
             turns = range(count)
             if short:  # the caches of a short call are its own, not those of the contestant before it
                 call()
-            start = time.perf_counter()
+            start = clock()
             for _ in turns:
                 call()
-            samples[name].append((time.perf_counter() - start) / count)
+            samples[name].append((clock() - start) / count)
         rounds += 1
     return {name: statistics.median(s) for name, s in samples.items()}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,10 +20,11 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import load, target
+from gradlang.runtime.native.engine import available, load, target
 from gradlang.types import Size, value
 
 MOST = 16  # versions that are kept
+MISSING: Any = object()
 AGAIN = object()  # what a driver gives that met what its kernels cannot do
 
 
@@ -37,6 +41,7 @@ class NativeProgram:
         self.job: Job | None = None
         self.versions: dict[tuple[int, ...], Version | None] = {}
         self.last: Version | None = None
+        self.lock = threading.Lock()
         self.where = [
             (k, axis, *line)
             for k, p in enumerate(params)
@@ -47,18 +52,30 @@ class NativeProgram:
     def __call__(self, *args: Any) -> Any:
         sizes = self.sizes(args)
         key = tuple(sizes.values())
-        if key not in self.versions:
-            self.versions[key] = self.version(sizes)
-            while len(self.versions) > MOST:
-                del self.versions[next(iter(self.versions))]
-        version = self.last = self.versions[key]
+        version = self.versions.get(key, MISSING)
+        if version is MISSING:
+            version = self.kept(key, sizes)
+        self.last = version
         if version is None:
             return self.otherwise(*args)
         try:
             found = version.run(*args)
-        except ValueError:  # an array that does not lie in C order
-            found = version.run(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) and a.ndim else a for a in args))
+        except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
+            plain = [np.require(a, requirements=("C", "A")) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
+            if all(a is b for a, b in zip(plain, args, strict=True)):
+                raise
+            found = version.run(*plain)
         return self.otherwise(*args) if found is AGAIN else found
+
+    def kept(self, key: tuple[int, ...], sizes: Mapping[str, int]) -> Version | None:
+        """The version for some sizes, which is made if it is not there. One thread makes it, the others wait."""
+        with self.lock:
+            if key not in self.versions:
+                made = self.version(sizes)
+                while len(self.versions) >= MOST:
+                    del self.versions[next(iter(self.versions))]
+                self.versions[key] = made
+            return self.versions[key]
 
     def sizes(self, args: Sequence[Any]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -72,18 +89,30 @@ class NativeProgram:
             self.job = self.make_job()
         if not has_values(self.job.tape, sizes):
             return None
-        if self.calls is not None and not pays(self.job.tape, sizes, self.calls):
+        if self.calls is None:
+            return Version(self.job, self.table, sizes)
+        if not pays(self.job.tape, sizes, self.calls):
+            return None
+        reason = available()
+        if reason is not None:
+            note(reason)
             return None
         return Version(self.job, self.table, sizes)
+
+
+@cache
+def note(reason: str) -> None:
+    """Says once why a machine that has llvmlite makes no machine code."""
+    warnings.warn(f"NumPy runs all programs, without machine code: {reason}", RuntimeWarning, stacklevel=6)
 
 
 class Version:
     """The code for one set of sizes."""
 
     def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int]) -> None:
-        self.plan: Plan = plan(job.tape, table, sizes, sizes)
-        self.driver: Driver = driver(self.plan, job, table, sizes)
         width: Width = "f64" if job.dtype == "float64" else "f32"
+        self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
+        self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {"again": AGAIN, "pool": [], "make_room": self.room}
         if entries:

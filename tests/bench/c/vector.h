@@ -10,11 +10,11 @@ typedef double vec __attribute__((vector_size(64), aligned(8)));
 #define VEC(p) (*(const vec *)(p))
 #define STORE(p, v) (*(vec *)(p) = (v))
 
+typedef double half __attribute__((vector_size(32)));
+
 static inline double total(vec a) {
-    double sum = 0;
-    for (int k = 0; k < LANES; k++)
-        sum += a[k];
-    return sum;
+    const half b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
 /* exp and tanh of eight numbers, to 1-3 units in the last place: Cody and Waite's reduction (Software Manual for the

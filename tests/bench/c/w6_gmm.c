@@ -127,6 +127,29 @@ static void blocks(int64_t n, int64_t d, int64_t K, const double *restrict X, co
     }
 }
 
+/* to[j] += sum over r of f[r*step]*M[r][j] for j <= i, 32 columns at a time in registers */
+static void lower_sums(int64_t d, int64_t i, int64_t count, const double *restrict f, int64_t step, const double *restrict M,
+                       double *restrict to) {
+    int64_t j = 0;
+    for (; j + 4 * LANES <= i + 1; j += 4 * LANES) {
+        vec s[4] = {{0}};
+        for (int64_t r = 0; r < count; r++)
+            for (int k = 0; k < 4; k++)
+                s[k] += f[r * step] * VEC(M + r * d + j + k * LANES);
+        for (int k = 0; k < 4; k++)
+            STORE(to + j + k * LANES, VEC(to + j + k * LANES) + s[k]);
+    }
+    for (; j + LANES <= i + 1; j += LANES) {
+        vec s = {0};
+        for (int64_t r = 0; r < count; r++)
+            s += f[r * step] * VEC(M + r * d + j);
+        STORE(to + j, VEC(to + j) + s);
+    }
+    for (int64_t r = 0; r < count; r++)
+        for (int64_t k = j; k <= i; k++)
+            to[k] += f[r * step] * M[r * d + k];
+}
+
 /* Q from its logs and its lower columns, and the coefficients of the form -|Q(x - mu)|^2/2 + head in (x, 1) */
 static void coefficients(int64_t d, const double *restrict mu, const double *restrict q, const double *restrict l,
                          double head, double *restrict Q, double *restrict A, double *restrict c) {
@@ -138,11 +161,7 @@ static void coefficients(int64_t d, const double *restrict mu, const double *res
             Q[i * d + j] = l[at++];
     }
     for (int64_t i = 0; i < d; i++)
-        for (int64_t r = i; r < d; r++) {
-            const double f = Q[r * d + i];
-            for (int64_t j = 0; j <= i; j++)
-                A[i * d + j] += f * Q[r * d + j];
-        }
+        lower_sums(d, i, d - i, Q + i * d + i, d, Q + i * d, A + i * d);
     double *last = c + d * (d + 1) / 2;
     memset(last, 0, d * sizeof *last);
     for (int64_t i = 0; i < d; i++) {
@@ -180,13 +199,10 @@ static void slopes(int64_t d, const double *restrict mu, const double *restrict 
     }
     double sum[d];
     for (int64_t i = 0; i < d; i++) {
+        memset(sum, 0, sizeof sum);
+        lower_sums(d, i, i + 1, Q + i * d, 1, S, sum);
         for (int64_t j = 0; j <= i; j++)
-            sum[j] = Q[i * d + j];
-        for (int64_t r = 0; r <= i; r++) {
-            const double f = Q[i * d + r];
-            for (int64_t j = 0; j <= i; j++)
-                sum[j] -= f * S[r * d + j];
-        }
+            sum[j] = Q[i * d + j] - sum[j];
         dq[i] = sum[i] * Q[i * d + i] + weight;
         for (int64_t j = 0; j < i; j++)
             dl[j * (2 * d - j - 1) / 2 + i - j - 1] = sum[j];

@@ -1,0 +1,59 @@
+"""Records behave like frozen dataclasses with slots, but for the guard."""
+
+import copy
+import pickle
+
+import pytest
+
+from gradlang.record import changed, record
+
+
+@record
+class Point:
+    """A place."""
+
+    x: int
+    y: int = 2
+
+    def sum(self) -> int:
+        return self.x + self.y
+
+
+@record
+class Named(Point):
+    name: str = "p"
+
+
+@record(eq=False)
+class Own:
+    x: int
+
+
+@record
+class Nothing:
+    """Without parts."""
+
+
+def test_parts_defaults_and_text() -> None:
+    assert (Point(1).x, Point(1).y, Point(y=5, x=3).sum()) == (1, 2, 8)
+    assert repr(Named(1, 2, "q")) == "Named(x=1, y=2, name='q')"
+    assert Point.__doc__ == "A place."
+    assert Named.__match_args__ == ("x", "y", "name")
+    with pytest.raises(TypeError):
+        Point()  # type: ignore[call-arg]
+
+
+def test_equality_goes_by_parts_and_class() -> None:
+    assert Point(1) == Point(1, 2) != Point(2)
+    assert Named(1, 2) != Point(1, 2)
+    assert len({Point(1), Point(1), Point(1, 3)}) == 2
+    assert Own(1) != Own(1)
+    assert Nothing() == Nothing() and len({Nothing(), Nothing()}) == 1
+
+
+def test_there_are_slots_only_copies_and_changed_copies() -> None:
+    point = Point(1)
+    with pytest.raises(AttributeError):
+        point.z = 3  # type: ignore[attr-defined]
+    assert changed(point, y=7) == Point(1, 7)
+    assert pickle.loads(pickle.dumps(Named(1, 2, "q"))) == Named(1, 2, "q") == copy.deepcopy(Named(1, 2, "q"))
