@@ -33,7 +33,10 @@ from gradlang.loops.ir import (
 
 FLAGS = "reassoc nsz contract"  # of running sums and products
 MANY = 16  # calls outside of loops from which on functions are not written out: LLVM takes long over long texts
-SHORT = 256  # steps; in loops known to be shorter, wide vectors lose
+SHORT = 128  # steps; in loops known to be shorter, wide vectors lose
+UNROLLED = 16  # steps of a loop that is written out inside another
+LONG = 1e3
+CALL = 20  # operations of a function
 
 
 class Body:
@@ -255,20 +258,31 @@ class Body:
 
 
 def preferred(kernel: Kernel, target: Target) -> int:
-    """The width of vectors for a kernel: 512 bits win in long loops full of functions and lose in short ones."""
+    """The width of vectors for a kernel: 512 bits win where most of the work is in long loops, and lose in short ones."""
     if target.vector < 512:
         return target.vector
-    calls = False
-    for s in statements(kernel.body):
-        calls |= isinstance(s, Let) and s.op == "call"
-        if (
-            isinstance(s, For)
-            and s.start.const is not None
-            and s.stop.const is not None
-            and s.stop.const - s.start.const < SHORT
-        ):
-            return 256
-    return 512 if calls else 256
+    work = {True: 0.0, False: 0.0}
+    waiting: list[tuple[Sequence[Statement], float]] = [(kernel.body, 1.0)]
+    while waiting:
+        body, times = waiting.pop()
+        for s in body:
+            if isinstance(s, If):
+                waiting += [(s.then, times), (s.otherwise, times)]
+            elif isinstance(s, For):
+                steps = extent(s)
+                if s.apart and all(extent(inner) <= UNROLLED for inner in statements(s.body) if isinstance(inner, For)):
+                    size = sum(CALL if isinstance(x, Let) and x.op == "call" else 1 for x in statements(s.body))
+                    work[steps >= SHORT] += times * steps * size
+                else:
+                    waiting.append((s.body, times * steps))
+    return 512 if work[True] > work[False] else 256
+
+
+def extent(loop: For) -> float:
+    """How many steps a loop has; one that is not known is a long one."""
+    if loop.start.const is None or loop.stop.const is None:
+        return LONG
+    return float(loop.stop.const - loop.start.const)
 
 
 def function_text(unit: Unit, name: str, function: Function) -> str:

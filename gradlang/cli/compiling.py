@@ -16,6 +16,8 @@ from gradlang.ops.table import OpTable
 from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
 
+LARGE = 1000  # entries of an axis of unknown size, for a plan that is only looked at
+
 
 def write(text: str, path: str | None, sources: Sequence[str] = ()) -> None:
     """To standard output, or to a file, all or nothing. A link is followed, a device is written to, the files of the program
@@ -61,8 +63,24 @@ def compile_(args: argparse.Namespace) -> int:
         text = pipeline.gradient_file(model.program, goal, language, origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, language, origin, hook).source
+    if args.dump:
+        dump_plan(model, goal, origin, args.dump)
     write(text, args.output, [source.path for source in model.program.sources.files])
     return 0
+
+
+def dump_plan(model: Model, goal: Goal, origin: str, folder: str) -> None:
+    """The loops that machine code would be made of, next to the stages. Sizes that are not known are taken to be large."""
+    from gradlang.backend.plan_text import plan_text
+    from gradlang.plan.plan import plan
+
+    language = model.program.language
+    job = pipeline.plan(model.program, goal, language, origin, native=True)
+    if job.scalar or goal.checkpoint:
+        return
+    sizes = dict.fromkeys(model.program.sizes, LARGE)
+    made = plan(job.tape, language.table, sizes, ())
+    (Path(folder) / "plan.c").write_text(plan_text(made, "f64" if goal.dtype == "float64" else "f32"), encoding="utf-8")
 
 
 def compile_c(model: Model, goal: Goal, origin: str, hook: pipeline.Hook | None, output: str | None) -> int:

@@ -137,7 +137,9 @@ class Planner:
                 while instrs[a].op in VIEWS:
                     last, a = a, instrs[a].args[0]
                 if a in self.arrays and a not in self.results and instrs[last].op == "transpose":
-                    found.setdefault(a, instrs[last].attrs[0])
+                    axes = instrs[last].attrs[0]
+                    if axes[:-2] != tuple(range(len(axes) - 2)):  # matrices that are merely turned are read as they are
+                        found.setdefault(a, axes)
         return found
 
     def slots(self) -> list[int]:
