@@ -24,6 +24,7 @@ from gradlang.types import Shape, product, value
 
 KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
+FRESH = {"matmul", "zmatmul", "einsum", "zeinsum"}  # what makes an array that is nobody else's
 QUIET = {"matmul"}  # what runs through BLAS tells nobody of infinities
 
 
@@ -238,7 +239,7 @@ class Writer:
                 kind = PLAIN[instr.type.dtype]
                 texts[name] = text if i in self.plan.scalars and text.isidentifier() and kind == "float" else f"{kind}({text})"
                 continue
-            own = i in self.plan.arrays and text not in given
+            own = (i in self.plan.arrays or instr.op in FRESH) and text not in given
             given.add(text)
             texts[name] = text if own else f"np.array({text}, order='C')"
         return structure(self.job.returns, texts)

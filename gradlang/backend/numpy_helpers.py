@@ -15,7 +15,7 @@ HELPERS: dict[str, str] = {
     "zmatmul": '''def zmatmul(a, b, zeros):
     """a @ b, where exact zeros of one factor (0: a, 1: b) win over infinities and nans of the other."""
     out = a @ b
-    if np.isfinite(out.sum()):
+    if np.isfinite(np.vdot(out, out)):
         return out
     g, p = (a, b) if zeros == 0 else (b, a)
     lost = ~np.isfinite(p)
