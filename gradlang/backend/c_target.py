@@ -89,7 +89,7 @@ class Writer:
         self.width: Width = "f64" if self.job.dtype == "float64" else "f32"
         params = {n for p in self.job.params for d in p.type.shape if isinstance(d, Size) for n in d.names()}
         names = {n for d in every_dim(tape) if isinstance(d, Size) for n in d.names()} | params
-        self.plan: Plan = plan(tape, self.table, dict.fromkeys(sorted(names), HINT), (), library=False)
+        self.plan: Plan = plan(tape, self.table, dict.fromkeys(sorted(names), HINT), (), library=False, width="any")
         self.refuse([i for s in self.plan.steps if isinstance(s, Library) for i in s.instrs])
         self.steps = [s for s in self.plan.steps if isinstance(s, Loops)]
         assert len(self.steps) <= 1, "without library calls everything is made at once"

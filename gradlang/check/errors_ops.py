@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gradlang.diagnostics import Diagnostic, did_you_mean
-from gradlang.source import Span
+from gradlang.source import NOWHERE, Span
 
 CLAUSES = ("value", "d/dx", "adjoint", "reference", "on", "at", "constant", "linear")
 
@@ -231,5 +231,6 @@ def rule_twice(name: str, span: Span, first: Span | None) -> Diagnostic:
 
 def not_in_c(op: str, span: Span) -> Diagnostic:
     """What a program in C cannot compute yet."""
-    what = {"root": "an implicit definition", "scan": "this recurrence"}.get(op, f"`{op}`")
-    return Diagnostic("G601", f"{what} is not supported in C yet", span, help="`--target numpy` has it")
+    what = {"segments": "a recurrence with checkpoints", "item": "this recurrence"}.get(op, f"`{op}`")
+    place = span if span != NOWHERE else None
+    return Diagnostic("G601", f"{what} is not supported in C yet", place, help="`--target numpy` has it")

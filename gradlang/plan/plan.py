@@ -68,7 +68,7 @@ def plan(
     tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True, width: str = "f64"
 ) -> Plan:
     """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers.
-    `width` is that of the reals: functions have their limits in it."""
+    `width` is that of the reals: functions have their limits in it ("any": those that are called have none)."""
     extra: dict[int, set[int]] = {}
     for _ in range(ROUNDS):
         planner = Planner(tape, table, sizes, fixed, extra, library, width)

@@ -17,7 +17,7 @@ from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
 from gradlang.plan.cost import pays
-from gradlang.plan.empty import every_dim, has_values
+from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import available, load, target
@@ -87,8 +87,7 @@ class NativeProgram:
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
             self.job = self.make_job()
-        # an axis that turns out to be empty: entries may be read before the loop that finds that there are none
-        if any(value(d, sizes) <= 0 for d in every_dim(self.job.tape) if d != 0) or not has_values(self.job.tape, sizes):
+        if not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
             return Version(self.job, self.table, sizes)
