@@ -15,7 +15,7 @@ from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, Compiled, Native, compiled
+from gradlang.runtime.call import GIVEN, LARGE, Compiled, Native, compiled
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
@@ -171,7 +171,9 @@ class Model:
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
-            native = None if job.scalar or backend == "numpy" else self._native(goal, origin, backend)
+            # numbers are machine code on request: to make it takes longer than a thousand calls of Python
+            unwanted = (backend != "native" or len(job.tape) > LARGE) if job.scalar else backend == "numpy"
+            native = None if unwanted else self._native(goal, origin, backend)
             found = self._compiled[goal, backend] = compiled(job, binder, native)
         return found
 

@@ -266,7 +266,7 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
 
 def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None, native: bool = False) -> Job:
     """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives. A `native`
-    job of arrays is in the ops of the loop form."""
+    job is in the ops of the loop form."""
     return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook, native=native)
 
 
@@ -294,7 +294,7 @@ def planned(
         *(Param(leaf.name, "", leaf.type, default_of(program, leaf, written)) for leaf in leaves),
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
-    spelled = scalar_backend.spelled if scalar else loops_spell if native else array_backend.spelled
+    spelled = loops_spell if native else scalar_backend.spelled if scalar else array_backend.spelled
     with sources_of(program):
         tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")

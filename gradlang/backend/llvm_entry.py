@@ -54,6 +54,14 @@ class Entry:
     def keys_symbol(self) -> str:
         return f"keys.{self.name}"
 
+    def tables(self) -> dict[str, list[str]]:
+        """The tables that the loader fills with texts, by their names."""
+        labels = self.labels()
+        return {self.keys_symbol(): labels} if labels else {}
+
+    def text(self, unit: Unit) -> str:
+        return EntryText(unit, self).run()
+
 
 class EntryText:
     """Writes one entry."""
@@ -304,19 +312,24 @@ class EntryText:
         body = self.lines
         self.lines = ["miscounted:"]
         self.error("TypeError", "@wrong.count", f"i64 {self.taken}", "i64 %count")
-        self.lines += ["  ret ptr null", "fail:", *self.release(), "  ret ptr null"]
-        self.lines += ["drop:", f"  %dropped = load ptr, ptr %whole\n  %drops = load ptr, ptr {slot('Py_DecRef')}"]
-        self.lines += ["  call void %drops(ptr %dropped)", "  br label %nothing", "nothing:", "  ret ptr null", "}"]
+        self.lines += ["  ret ptr null", "fail:", *self.release(), "  ret ptr null", *self.dropped()]
         head = [
             f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
             *("entry:", "  %whole = alloca ptr", *self.slots, f"  %counted = icmp eq i64 %count, {self.taken}"),
             *("  br i1 %counted, label %start, label %miscounted", "start:"),
         ]
-        keys = len(entry.labels())
-        tables = [f"@{entry.keys_symbol()} = global [{keys} x ptr] zeroinitializer"] if keys else []
-        return "\n".join([*tables, *self.constants, *head, *body, *self.lines]) + "\n"
+        return "\n".join([*self.globals(), *head, *body, *self.lines]) + "\n"
+
+    def dropped(self) -> list[str]:
+        """The end of a function, where a result that was begun is let go."""
+        lines = ["drop:", f"  %dropped = load ptr, ptr %whole\n  %drops = load ptr, ptr {slot('Py_DecRef')}"]
+        return [*lines, "  call void %drops(ptr %dropped)", "  br label %nothing", "nothing:", "  ret ptr null", "}"]
+
+    def globals(self) -> list[str]:
+        tables = [f"@{name} = global [{len(texts)} x ptr] zeroinitializer" for name, texts in self.entry.tables().items()]
+        return [*tables, *self.constants]
 
 
 def entries_text(unit: Unit, entries: Sequence[Entry]) -> str:
     """The text of entries, to be put into the unit of their kernels."""
-    return "\n".join([common(), *(EntryText(unit, e).run() for e in entries)]) if entries else ""
+    return "\n".join([common(), *(e.text(unit) for e in entries)]) if entries else ""

@@ -7,14 +7,9 @@ from collections.abc import Iterable
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.functions import LIMITS
 from gradlang.loops.ir import Buffer, Code, Kernel, Value
-from gradlang.plan.tape_machine import FREQUENT, RARE
+from gradlang.plan.pointwise import CALLS, KINDS, PLAIN, SPECIAL, pointwise
 
-SAME = ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "floor", "ceil")
-TRUTHS = {"logical_and": "and", "logical_or": "or", "logical_not": "not", "real": "btof"}
-COMPARED = {"less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne"}
-OPS = {**dict(zip(SAME, SAME, strict=True)), **TRUTHS, **COMPARED, "round": "rint"}
-CALLS = frozenset(FREQUENT + RARE)
-KNOWN = frozenset({*OPS, *CALLS, "where", "mark", "input", "const"})
+KNOWN = frozenset({*PLAIN, *SPECIAL, *CALLS, "input", "const"})
 
 
 def scalar_kernel(tape: Tape, inputs: Iterable[str], name: str = "run_scalar") -> Kernel:
@@ -44,13 +39,7 @@ def value(code: Code, instr: Instr, args: list[Value], given: dict[str, Value]) 
     if instr.op == "const":
         known = instr.attrs[0]
         return code.const(known, "b") if isinstance(known, bool) else code.real(known)
-    if instr.op == "mark":
-        return args[0]
-    if instr.op == "where":
-        return code.select(*args)
-    if instr.op in CALLS:
-        return code.call(instr.op, *args)
-    return code.op(OPS[instr.op], *args)
+    return pointwise(code, instr.op, args, KINDS[instr.type.dtype])
 
 
 def number(code: Code, made: Value) -> Value:

@@ -227,6 +227,17 @@ class Binder:
             made = np.broadcast_to(made, tuple(self.value(d, sizes, leaf.name) for d in leaf.type.shape))
         return made
 
+    def numbers(self) -> list[float | None]:
+        """The defaults of scalar arguments, in the order of the generated function; None for what must be given."""
+        found: list[float | None] = []
+        for name in self.types:
+            leaf = self.by_name.get(name)
+            try:
+                found.append(None if leaf is None or leaf.required else float(self.default(leaf, {})))
+            except (InputError, OverflowError):  # the call tells
+                found.append(None)
+        return found
+
 
 def outside(program: Program, given: Mapping[str, Any]) -> list[Diagnostic]:
     """Warnings of values that are outside the range of their input, one for each input; defaults that had to be computed

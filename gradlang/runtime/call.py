@@ -161,11 +161,35 @@ def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
 
 
 def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
-    """What the user calls: for a small scalar program a function that takes floats straight to the formula."""
+    """What the user calls: for a small scalar program a function that takes floats straight to the formula, with `native` to
+    machine code."""
     made = build(job, binder, native)
     params = job.params
-    plain = made.backend == "python" and params and [p.name for p in params] == [p.identifier for p in made.artifact.params]
-    return made.direct if plain else made
+    if made.backend != "python" or not params:
+        return made
+    plain = [p.name for p in params] == [p.identifier for p in made.artifact.params]
+    function = made.direct if plain else made
+    return function if native is None else in_machine_code(made, function, native)
+
+
+def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compiled:
+    """A function of numbers as machine code, or `function` where there is none. It has the attributes of `function`, which it
+    asks for what is no float and for errors."""
+    from gradlang.runtime.native import available
+
+    if available() is not None:  # it was pickled elsewhere
+        return function
+    from gradlang.runtime.native.scalar import scalar_function
+
+    binder, job = made.binder, made.job
+    run: Any = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+    if run is None:
+        return function
+    for name in ("artifact", "binder", "job", "raw", "source"):
+        setattr(run, name, getattr(made, name))
+    run.backend, run.__doc__ = "native", Compiled.__doc__
+    run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))
+    return cast(Compiled, run)
 
 
 def direct_call(artifact: Artifact) -> FunctionType:

@@ -12,12 +12,14 @@ import numpy as np
 
 from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.llvm_keywords import Keywords
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.llvm_python import FUNCTIONS, TABLE
 from gradlang.loops.ir import Function
 from gradlang.runtime.native.engine import Library, load, target
 
 METH_FASTCALL = 0x80
+METH_KEYWORDS = 0x02
 
 
 class Definition(ctypes.Structure):
@@ -45,11 +47,15 @@ def table() -> tuple[Any, tuple[object, ...]]:
         "OverflowError": OverflowError,
         "ndarray": np.ndarray,
         **{name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")},
+        "float": float,
     }
     places = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in FUNCTIONS]
-    places += [id(objects[name]) for name in TABLE[len(FUNCTIONS) :]]
+    places += [id(objects[name]) for name in TABLE[len(FUNCTIONS) : -1]]
+    places.append(tuple.__basicsize__)
     if not numpy_is_as_expected():
         places[TABLE.index("ndarray")] = 0  # no object has this class: all arrays go through the buffer protocol
+    if not python_is_as_expected():
+        places[TABLE.index("float")] = 0  # whoever asks for floats is given none
     return (ctypes.c_void_p * len(places))(*places), tuple(objects.values())
 
 
@@ -66,6 +72,16 @@ def numpy_is_as_expected() -> bool:
     return list((ctypes.c_int64 * 2).from_address(dims)) == [3, 5]
 
 
+def python_is_as_expected() -> bool:
+    """Whether the numbers of floats and the items of tuples lie where CPython has had them."""
+    probe, pair = 1.2345678901234567, ("probe", "pair")
+    if sys.getsizeof(object()) != 16 or float.__basicsize__ != 24:
+        return False
+    items = (ctypes.c_void_p * 2).from_address(id(pair) + tuple.__basicsize__)
+    number, many = ctypes.c_double.from_address(id(probe) + 16), ctypes.c_int64.from_address(id(pair) + 16)
+    return number.value == probe and many.value == 2 and list(items) == [id(item) for item in pair]
+
+
 def bind(library: Library, entry: Entry) -> Callable[..., Any]:
     """An entry as a Python function, which keeps the library in memory. `library` must have been loaded with the names
     `exports(entry)`.
@@ -75,11 +91,14 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
     """
     places, _ = table()
     ctypes.memmove(library["python"], places, ctypes.sizeof(places))
-    keys = [sys.intern(key) for key in entry.labels()]
-    if keys:
-        made = (ctypes.c_void_p * len(keys))(*map(id, keys))
-        ctypes.memmove(library[entry.keys_symbol()], made, ctypes.sizeof(made))
-    definition = Definition(entry.name.encode(), library[entry.name], METH_FASTCALL, None)
+    keys: list[str] = []
+    for symbol, texts in entry.tables().items():
+        words = [sys.intern(text) for text in texts]
+        made = (ctypes.c_void_p * len(words))(*map(id, words))
+        ctypes.memmove(library[symbol], made, ctypes.sizeof(made))
+        keys += words
+    flags = METH_FASTCALL | METH_KEYWORDS if isinstance(entry, Keywords) else METH_FASTCALL
+    definition = Definition(entry.name.encode(), library[entry.name], flags, None)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     create = prototype(("PyCFunction_NewEx", ctypes.pythonapi))
     function: Callable[..., Any] = create(ctypes.addressof(definition), Held(library, definition, keys), None)
@@ -88,7 +107,7 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
 
 def exports(entry: Entry) -> list[str]:
     """The names that a library must give for an entry."""
-    return [entry.name, "python", *([entry.keys_symbol()] if entry.labels() else [])]
+    return [entry.name, "python", *entry.tables()]
 
 
 def build(

@@ -1,0 +1,202 @@
+"""Calls: programs of numbers as machine code with keywords, and gradients into the caller's arrays."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import pickle
+import random
+import struct
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradlang as gl
+from gradlang.runtime import native
+
+needs_native = pytest.mark.skipif(native.available() is not None, reason="llvmlite is not there")
+SHOPPING = """apple  = 100
+n      = 2
+orange = 150
+m      = 3
+tax    = 1.1
+price = (apple*n + orange*m) * tax
+"""
+
+
+def pair(text: str, **more: Any) -> tuple[Any, Any]:
+    model = gl.loads(text)
+    return model.value_and_grad(**more), model.value_and_grad(backend="native", **more)
+
+
+def bits(result: Any) -> Any:
+    if isinstance(result, dict):
+        return {key: bits(part) for key, part in result.items()}
+    if isinstance(result, tuple):
+        return tuple(map(bits, result))
+    return (type(result), struct.pack("d", result))
+
+
+@needs_native
+def test_machine_code_takes_keywords() -> None:
+    slow, fast = pair(SHOPPING)
+    assert (slow.backend, fast.backend) == ("python", "native")
+    calls: list[dict[str, Any]] = [
+        {},
+        {"apple": 120.0},
+        {"tax": 1.25, "apple": 7.5},
+        {"apple": 1.0, "n": 2.0, "orange": 3.0, "m": 4.0, "tax": 5.0},
+        {"tax": 1.0, "m": 2.0, "orange": 3.0, "n": 4.0, "apple": 5.0},
+        {"apple": 3, "n": True, "tax": np.float64(1.5), "m": np.array(4.0), "orange": np.int32(2)},
+        {"apple": math.nan, "n": math.inf, "tax": -0.0},
+        {"".join(["ta", "x"]): 3.0},  # not the same object as the name
+    ]
+    for values in calls:
+        assert bits(fast(**values)) == bits(slow(**values))
+        assert bits(fast(values)) == bits(slow(values))
+        assert list(fast(**values)[1]) == list(slow(**values)[1])
+
+
+BAD: list[tuple[Any, dict[str, Any]]] = [
+    *(((), {"apple": value}) for value in ("a", [1.0, 2.0], None, 10**400)),
+    *(((), {name: 1.0}) for name in ("aple", "price", "out")),
+    ((1.0,), {}),
+    (({"apple": 1.0, "x": 2.0},), {}),
+]
+
+
+@needs_native
+@pytest.mark.parametrize(("args", "values"), BAD)
+def test_machine_code_leaves_errors_to_python(args: Any, values: Any) -> None:
+    slow, fast = pair(SHOPPING)
+    with pytest.raises(gl.InputError) as wanted:
+        slow(*args, **values)
+    with pytest.raises(gl.InputError) as found:
+        fast(*args, **values)
+    assert str(found.value) == str(wanted.value)
+
+
+@needs_native
+def test_what_must_be_given() -> None:
+    slow, fast = pair("input x, y\nk = 2*3\nparam w : [] = normal(0, 1)\nz = w*x*y + k")
+    assert bits(fast(x=1.0, y=2.0)) == bits(slow(x=1.0, y=2.0))
+    assert bits(fast(y=1.0, x=2.0, k=1.0, w=3.0)) == bits(slow(y=1.0, x=2.0, k=1.0, w=3.0))
+    for f in (slow, fast):
+        with pytest.raises(gl.InputError, match="missing for `y`"):
+            f(x=1.0)
+    with pytest.raises(TypeError, match="needed"):
+        fast.func()
+
+
+FORMULAS = [
+    "exp(x)*sin(y) + tanh(x*y)",
+    "log(abs(x) + 1)**2 + atan2(x, y)",
+    "max(x, y, 0.5)*sigmoid(x) - relu(y)",
+    "(x if x > y else y*y) + abs(x - y)",
+    "softplus(x) + log1p(y*y) + erf(x)",
+    "hypot(x, y)*cosh(x) + sqrt(x*x + 1) + cbrt(y)",
+    "gelu(x) + swish(y)" if "swish" in gl.pipeline.standard().table else "gelu(x)*y",
+]
+
+
+@needs_native
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_machine_code_agrees_with_floats(formula: str) -> None:
+    slow, fast = pair(f"input x, y\nz = {formula}")
+    assert fast.backend == "native"
+    draw = random.Random(formula)
+    for _ in range(50):
+        x, y = draw.uniform(-3, 3), draw.uniform(-3, 3)
+        (found, slopes), (wanted, others) = fast(x=x, y=y), slow(x=x, y=y)
+        assert type(found) is float
+        assert found == pytest.approx(wanted, rel=1e-13, abs=1e-14)
+        assert slopes == pytest.approx(others, rel=1e-12, abs=1e-13)
+
+
+@needs_native
+def test_arguments_beyond_the_limits_are_those_of_python() -> None:
+    slow, fast = pair("input x\nz = sin(x)")
+    for x in (1e22, -1e300, 3e9):
+        assert bits(fast(x=x)) == bits(slow(x=x))
+    assert math.isnan(fast(x=math.inf)[0])
+
+
+@needs_native
+def test_results_of_every_form() -> None:
+    model = gl.loads("input x, y\na = x*y\nb = x > y\noutput a, b")
+    f, g = model.function(backend="native"), model.function()
+    assert f.backend == "native"
+    assert f(x=2.0, y=1.0) == g(x=2.0, y=1.0) == {"a": 2.0, "b": True}
+    assert f(x=1.0, y=2.0)["b"] is False
+    assert model.function("b", backend="native")(x=2.0, y=1.0) is True
+    one = gl.loads("input x, y\nz = x**3*y")
+    for matrix in (one.hessian, one.jacobian):
+        assert matrix(backend="native")(x=2.0, y=3.0) == matrix()(x=2.0, y=3.0)  # type: ignore[operator]
+    given = {"x": 2.0, "y": 3.0}
+    for product in (one.jvp, one.hvp):
+        assert product(backend="native")(given, x=2.0, y=3.0) == product()(given, x=2.0, y=3.0)
+
+
+@needs_native
+def test_ops_of_a_program_win() -> None:
+    slow, fast = pair("op exp(x) -> y:\n    value = x*x + 1\n    d/dx  = 2*x\nx = 3\nz = exp(x)*2")
+    assert fast(x=3.0) == slow(x=3.0) == (20.0, {"x": 12.0})
+
+
+@needs_native
+def test_attributes_copies_and_pickles() -> None:
+    slow, fast = pair(SHOPPING)
+    assert (fast.source, fast.job, fast.artifact.language) == (slow.source, slow.job, "python")
+    assert fast.raw(120.0, 2.0, 150.0, 3.0, 1.1) == fast(apple=120.0)
+    for made in (pickle.loads(pickle.dumps(fast)), copy.copy(fast), copy.deepcopy(fast)):
+        assert made.backend == "native"
+        assert bits(made(apple=3.0)) == bits(slow(apple=3.0))
+
+
+@needs_native
+def test_nothing_leaks_and_code_outlives_its_model() -> None:
+    _, fast = pair(SHOPPING)
+    gc.collect()
+    x, words = 1234.5, sys.intern("apple")
+    before = sys.getrefcount(x), sys.getrefcount(None), sys.getrefcount(words)
+    for _ in range(1000):
+        fast(apple=x)
+        fast(apple=x, n=2)
+    after = sys.getrefcount(x), sys.getrefcount(None), sys.getrefcount(words)
+    assert all(abs(a - b) < 100 for a, b in zip(before, after, strict=True))
+    kept = fast(apple=2.0)
+    assert fast(apple=3.0) != kept == fast(apple=2.0)
+    kept[1]["more"] = 1.0
+    assert "more" not in fast(apple=2.0)[1]
+
+
+@needs_native
+def test_threads_share_the_code() -> None:
+    _, fast = pair(SHOPPING)
+    wrong: list[float] = []
+
+    def run(start: int) -> None:
+        for k in range(2000):
+            if fast(apple=float(start + k), n=1.0, m=0.0, tax=1.0)[0] != start + k:
+                wrong.append(start + k)
+
+    threads = [threading.Thread(target=run, args=(k * 10_000,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+@needs_native
+def test_many_arguments() -> None:
+    names = [f"x{k}" for k in range(60)]
+    text = "input " + ", ".join(names) + "\nz = " + " + ".join(f"{n}*{n}" for n in names)
+    slow, fast = pair(text)
+    values = {n: float(k) for k, n in enumerate(names)}
+    shuffled = dict(random.Random(1).sample(sorted(values.items()), len(values)))
+    assert fast(**values) == slow(**values) == fast(**shuffled)
