@@ -267,13 +267,27 @@ def test_one_number_is_returned(tmp_path):
     assert run({}, {"x": 3.0}, {}) == (0, {"j0": 1})
 
 
+def test_eigenvalues(tmp_path):
+    rng = np.random.default_rng(3)
+    text = "input A : [B, N, N]\nw, v = eigh(A)\nf = sum(w**3*v[:, 0]) + sum(w)\n"
+    model = gl.loads(text)
+    slope, values, vectors = (Built(model, name, tmp_path) for name in ("f", "w", "v"))
+    for n in (1, 2, 3, 8):
+        a = rng.normal(size=(3, n, n))
+        for run in (slope, values, vectors):
+            run.check({"B": 3, "N": n}, {"A": a}, 1e-8)
+    for a in (np.diag([3.0, 1, 2]), np.ones((3, 3)), np.zeros((3, 3)), np.full((3, 3), 1e200), np.diag([np.nan, 1, 2])):
+        values.check({"B": 1, "N": 3}, {"A": a[None]})
+    vectors.check({"B": 1, "N": 3}, {"A": np.diag([3.0, 1, 2])[None]})
+
+
 def test_what_c_does_not_have_is_said(capsys, tmp_path):
     file = tmp_path / "m.grad"
-    file.write_text("input A : [N, N]\nw, v = eigh(A)\nf = sum(w*w*w)\n")
-    assert main(["compile", str(file), "--target", "c", "--of", "f"]) == 1
+    file.write_text("input x : [9]\na[0] = 1\nfor t in range(9):\n    a[t+1] = a[t]*x[t] + sin(a[t])\nf = a[9]**2\n")
+    assert main(["compile", str(file), "--target", "c", "--checkpoint"]) == 1
     said = capsys.readouterr().err
     assert "G601" in said
-    assert "not supported in C yet" in said
+    assert "a recurrence with checkpoints is not supported in C yet" in said
 
 
 def test_the_file_is_the_same_every_time():
