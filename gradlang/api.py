@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.call import GIVEN, Compiled, Native, compiled
+from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
 if TYPE_CHECKING:
@@ -229,21 +229,21 @@ class Model:
         wrt: str | Iterable[str] | None = None,
         backend: str = "auto",
         checkpoint: bool = False,
-    ) -> _Product:
+    ) -> Product:
         """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several. For `checkpoint` see
         `value_and_grad`."""
-        return _Product(self._goal("vjp", of, wrt, backend, checkpoint), wrt if isinstance(wrt, str) else None, 1)
+        return Product(self._goal("vjp", of, wrt, backend, checkpoint), wrt if isinstance(wrt, str) else None, 1)
 
-    def jvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
+    def jvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Product:
         """g(v, **inputs) -> (value, the Jacobian times v); v is an array for one name, a dict for several."""
         made = self._goal("jvp", of, wrt, backend)
-        return _Product(made, None, len(made.binder.extra))
+        return Product(made, None, len(made.binder.extra))
 
-    def hvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> _Product:
+    def hvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Product:
         """g(v, **inputs) -> (value, the Hessian times v)."""
         self._scalar(self._one(of))
         made = self._goal("hvp", of, wrt, backend)
-        return _Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
+        return Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
 
     def _goal(
         self, kind: str, of: str | None, wrt: str | Iterable[str] | None, backend: str, checkpoint: bool = False
@@ -286,7 +286,8 @@ class Model:
 
     def layer(self, of: str | None = None) -> Layer:
         """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
-        return Layer(self, self._one(of))
+        name = self._one(of)
+        return Layer(self.function(name), self.vjp(name))
 
     def check(self) -> Report:
         """The report of `gradlang check`."""
@@ -304,56 +305,6 @@ class Model:
 
 def _later(what: str, help: str) -> InputError:
     return InputError([Diagnostic("G601", f"`{what}` is not supported yet", help=help)])
-
-
-class _Product:
-    """A product with a Jacobian or Hessian: called as g(vector, **inputs)."""
-
-    def __init__(self, compiled: Compiled, single: str | None, vectors: int) -> None:
-        self.compiled, self.single = compiled, single
-        self.names = [n for n, _ in compiled.binder.extra][:vectors]
-
-    @property
-    def source(self) -> str:
-        return self.compiled.source
-
-    def __call__(self, vector: Any, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        inputs = {**(given if given is not GIVEN else {}), **values}
-        if isinstance(vector, Mapping):
-            wanted = list(self.compiled.job.wrt)
-            for n in vector:
-                if n not in wanted:
-                    help = did_you_mean(str(n), wanted) or f"vectors are for {', '.join(wanted)}"
-                    raise InputError([Diagnostic("G502", f"there is no vector for `{n}`", help=help)])
-            inputs.update({k: vector[w] for k, w in zip(self.names, wanted, strict=True) if w in vector})
-        elif len(self.names) == 1:
-            inputs[self.names[0]] = vector
-        else:
-            raise InputError([Diagnostic("G512", "one vector is given for several names", help="give a dict: name -> vector")])
-        value, product = self.compiled(inputs)
-        return value, product[self.single] if self.single is not None else product
-
-
-class Layer:
-    """A definition as a layer: forward keeps its inputs, backward multiplies by the upstream derivative."""
-
-    def __init__(self, model: Model, of: str) -> None:
-        self.model, self.of = model, of
-        self._vjp = model.vjp(of)
-        self._inputs: dict[str, Any] | None = None
-
-    def forward(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        inputs = {**(given if given is not GIVEN else {}), **values}
-        out = self.model.function(self.of)(inputs)
-        # copies: backward is about the values of this forward, whatever the caller does to the arrays until then
-        self._inputs = {n: v if isinstance(v, (int, float)) else deepcopy(v) for n, v in inputs.items()}
-        return out
-
-    def backward(self, upstream: Any = 1.0) -> dict[str, Any]:
-        """The derivatives by every leaf, for the inputs of the last forward."""
-        if self._inputs is None:
-            raise InputError([Diagnostic("G513", "backward needs a forward before it")])
-        return self._vjp(upstream, self._inputs)[1]  # type: ignore[no-any-return]
 
 
 def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 0) -> Model:

@@ -353,6 +353,13 @@ def test_what_is_not_chosen_adds_nothing(text: str) -> None:
     both(text, {"x": x}, "hessian", wrt="x")
 
 
+def test_sums_of_large_products_do_not_overflow() -> None:
+    """A common factor stays where it is: the sum without it has no finite value."""
+    for n in (2, 3, 8, 50):
+        both("x : [N]\ninput a\ny = sum(x*a)", {"x": np.full(n, 1e308), "a": 1e-10}, "function")
+    both("x : [N]\ny = sum(x*1e39)", {"x": np.array([1.0, -1.0, 2.0])}, "function", dtype="float32")
+
+
 @pytest.mark.parametrize(("dtype", "large"), [("float64", 1e9), ("float32", 1e5)])
 def test_large_arguments_of_sin_are_for_numpy(dtype: str, large: float) -> None:
     """The functions of loops hold their promise up to a limit."""

@@ -31,7 +31,8 @@ from gradlang.loops.ir import (
     Value,
 )
 
-FLAGS = "reassoc nsz contract"  # of running sums and products
+# Of running sums and products. With "nsz" LLVM would take common factors out of short sums, and these may overflow then.
+FLAGS = "reassoc contract"
 MANY = 16  # calls outside of loops from which on functions are not written out: LLVM takes long over long texts
 SHORT = 128  # steps; in loops known to be shorter, wide vectors lose
 UNROLLED = 16  # steps of a loop that is written out inside another

@@ -29,16 +29,8 @@ def text_constant(name: str, text: str) -> str:
     return f'@{name} = private unnamed_addr constant [{len(raw)} x i8] c"{inside}"'
 
 
-def common() -> str:
-    """The table and the functions that all entries of a text share."""
-    wrong_type, too_short = "argument %s must be an array of %s", "argument %s has %zd entries, and at least %zd are needed"
-    return f"""
-@python = global [{len(TABLE)} x ptr] zeroinitializer
-{text_constant("wrong.type", wrong_type)}
-{text_constant("too.short", too_short)}
-{text_constant("wrong.count", "%zd arguments are needed, not %zd")}
-{text_constant("negative", "argument %s must not be negative")}
-
+# The reading of an array: by the fields of an ndarray, and otherwise through the buffer protocol.
+FIELDS = f"""
 ; 0 and the address of the data in %out, or 1 and a Python exception. A view with an owner has to be released.
 define internal i32 @array(ptr %o, i64 %need, ptr %type, i64 %size, i32 %first, i32 %second, i32 %write, ptr %view, ptr %out,
                            ptr %name, ptr %typename) nounwind noinline {{
@@ -77,6 +69,8 @@ fast:
 {field_of("%data", "ptr", "%o", 16)}
   store ptr %data, ptr %out
   ret i32 0
+"""
+PROTOCOL = f"""
 other:
   %get = load ptr, ptr {slot("PyObject_GetBuffer")}
   %mode = or i32 %write, 12
@@ -126,4 +120,18 @@ short:
   call ptr (ptr, ptr, ...) %raise(ptr %valueerror, ptr @too.short, ptr %name, i64 %has, i64 %need)
   ret i32 1
 }}
+"""
+
+
+def common() -> str:
+    """The table and the functions that all entries of a text share."""
+    wrong_type, too_short = "argument %s must be an array of %s", "argument %s has %zd entries, and at least %zd are needed"
+    return f"""
+@python = global [{len(TABLE)} x ptr] zeroinitializer
+{text_constant("wrong.type", wrong_type)}
+{text_constant("too.short", too_short)}
+{text_constant("wrong.count", "%zd arguments are needed, not %zd")}
+{text_constant("negative", "argument %s must not be negative")}
+{FIELDS.rstrip()}
+{PROTOCOL.strip()}
 """

@@ -15,6 +15,7 @@ class SparseMatrix:
 
     def __init__(self, compiled: Compiled, offsets: tuple[int, ...] | None, rank: int) -> None:
         self.compiled, self.offsets, self.rank = compiled, offsets, rank
+        self.pattern: Any = None  # of the last sizes
 
     @property
     def source(self) -> str:
@@ -34,20 +35,33 @@ class SparseMatrix:
             rows, columns = (int(np.prod(part, dtype=int)) for part in (made.shape[: self.rank], made.shape[self.rank :]))
             return sparse.csr_matrix(made.reshape((rows, columns)))
         bands, long = made
-        many, count = bands.shape[0], bands.shape[1]
-        assert many == len(self.offsets)
+        count = bands.shape[1]
+        assert bands.shape[0] == len(self.offsets)
         inner = int(np.prod(bands.shape[2 : self.rank + 1], dtype=int))
         outer = int(np.prod(bands.shape[self.rank + 1 :], dtype=int))
-        blocks = bands.reshape((many, count, inner, outer))
-        data, row, column = [], [], []
-        for block, offset in zip(blocks, self.offsets, strict=True):
-            i = np.arange(max(0, -offset), min(count, int(long) - offset))
-            where = np.broadcast_arrays(
-                i[:, None, None] * inner + np.arange(inner)[:, None], (i + offset)[:, None, None] * outer + np.arange(outer)
-            )
-            data.append(block[i].ravel())
-            row.append(where[0].ravel())
-            column.append(where[1].ravel())
-        shape = (count * inner, int(long) * outer)
-        joined = (np.concatenate(data), (np.concatenate(row), np.concatenate(column)))
-        return sparse.csr_matrix(joined, shape=shape)
+        key = (count, int(long), inner, outer)
+        if self.pattern is None or self.pattern[0] != key:
+            self.pattern = key, *self.structure(*key)
+        _, take, columns, starts = self.pattern
+        data = bands.reshape(-1).take(take)  # the caller may change the matrix in place, its structure too
+        return sparse.csr_matrix((data, columns.copy(), starts.copy()), shape=(count * inner, int(long) * outer))
+
+    def structure(self, count: int, long: int, inner: int, outer: int) -> tuple[Any, Any, Any]:
+        """Where the entries lie among the bands, their columns, and where rows start: the parts of a CSR matrix."""
+        import numpy as np
+
+        assert self.offsets is not None
+        order = np.argsort(self.offsets)
+        offsets = np.asarray(self.offsets)[order]
+        i = np.arange(count)
+        inside = (i[:, None] + offsets >= 0) & (i[:, None] + offsets < long)  # [count, bands]
+        shape = (count, inner, len(offsets), outer)
+        column = (i[:, None] + offsets)[:, None, :, None] * outer + np.arange(outer)
+        at = ((order * count + i[:, None])[:, None, :, None] * inner + np.arange(inner)[:, None, None]) * outer + np.arange(
+            outer
+        )
+        kept = np.broadcast_to(inside[:, None, :, None], shape)
+        small = np.int32 if max(count * inner, long * outer, kept.size) < 2**31 else np.int64
+        starts = np.zeros(count * inner + 1, small)
+        np.cumsum(np.repeat(inside.sum(axis=1) * outer, inner), out=starts[1:])
+        return np.broadcast_to(at, shape)[kept], np.broadcast_to(column, shape)[kept].astype(small), starts

@@ -20,7 +20,7 @@ from gradlang.ops.table import OpTable, Rule, number
 from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.syntax import ast
-from gradlang.types import stretches
+from gradlang.types import SCALAR, stretches
 
 
 @record
@@ -142,6 +142,8 @@ class Rewriter:
         # by op: an instruction is of interest to a rule, or made of constants, only if an argument is one of these
         self.watched = {op: ops | CONSTANT for op, (ops, _) in self.hints.items()}
         self.used: list[tuple[str, Span]] = []
+        # by rule: its right side over inputs, which are its names in order, and which instruction is the value
+        self.over_scalars: dict[str, tuple[list[Instr], int | None]] = {}
 
     def may_apply(self, instrs: Sequence[Instr], op: str, args: tuple[int, ...]) -> bool:
         """Whether the arguments of an op are such that some rule might fit: a quick look, made for every instruction."""
@@ -195,6 +197,22 @@ class Rewriter:
         return None
 
     def write(self, b: Builder, rule: Rule, found: dict[str, Any], instr: Instr) -> int | None:
+        """The right side of a rule; over single numbers it is elaborated once."""
+        if instr.type is not SCALAR or any(k.startswith("=") for k in found) or not b.all_scalar(found.values()):
+            return self.elaborated(b, rule, found, instr)
+        names = sorted(found)
+        if rule.name not in self.over_scalars:
+            own = Builder(self.table)
+            given = {n: own.leaf("input", (n,), SCALAR, NOWHERE).id for n in names}
+            self.over_scalars[rule.name] = own.instrs, self.elaborated(own, rule, given, instr)
+        steps, out = self.over_scalars[rule.name]
+        made = [found[n] for n in names]
+        for step in steps[len(names) :] if out is not None else ():
+            args = tuple([made[a] for a in step.args])
+            made.append(b.add(step.op, args, step.attrs, step.type, instr.span, instr.scope if args else ()))
+        return None if out is None else made[out]
+
+    def elaborated(self, b: Builder, rule: Rule, found: dict[str, Any], instr: Instr) -> int | None:
         e = Elaborator(self.table, b)
         e.at, e.scope = instr.span, instr.scope
         own = rule.span != NOWHERE
