@@ -1,6 +1,7 @@
 """`compile --target c`: strict C11, a header for C and C++, numbers as the NumPy backend has them, and no step outside memory."""
 
 import ctypes
+import random
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_random_language
 from test_native_blocks import CASES
 
 import gradlang as gl
@@ -182,6 +184,19 @@ def test_what_is_no_formula_of_entries(name, tmp_path):
                 for d, n in zip(a.type.shape, given[a.name].shape, strict=True):
                     sizes |= {str(d): n} if not isinstance(d, int) else {}
         run.check(sizes, given)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_programs(seed, tmp_path):
+    text = test_random_language.text_of(random.Random(seed))
+    run = Built(gl.loads(text), "y", tmp_path)
+    at = test_random_language.point(seed)
+    arguments = [a for a in run.made.interface.arguments if a.type is not None and not a.result]
+    sizes = {str(d): n for a in arguments for d, n in zip(a.type.shape, np.shape(at[a.name]), strict=True)}
+    run.check(sizes, at)
+    (tmp_path / "self.c").write_text(run.made.source, encoding="utf-8")
+    compiled(tmp_path / "self.c", tmp_path / "self", "-DGRADLANG_TEST_MAIN", *SAFE)
+    assert subprocess.run([str(tmp_path / "self")], capture_output=True).returncode == 0
 
 
 # ------------------------------------------------------------------ what goes wrong
