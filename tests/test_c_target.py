@@ -1,6 +1,7 @@
 """`compile --target c`: strict C11, a header for C and C++, numbers as the NumPy backend has them, and no step outside memory."""
 
 import ctypes
+import random
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_random_language
 from test_native_blocks import CASES
 
 import gradlang as gl
@@ -184,6 +186,19 @@ def test_what_is_no_formula_of_entries(name, tmp_path):
         run.check(sizes, given)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_random_programs(seed, tmp_path):
+    text = test_random_language.text_of(random.Random(seed))
+    run = Built(gl.loads(text), "y", tmp_path)
+    at = test_random_language.point(seed)
+    arguments = [a for a in run.made.interface.arguments if a.type is not None and not a.result]
+    sizes = {str(d): n for a in arguments for d, n in zip(a.type.shape, np.shape(at[a.name]), strict=True)}
+    run.check(sizes, at)
+    (tmp_path / "self.c").write_text(run.made.source, encoding="utf-8")
+    compiled(tmp_path / "self.c", tmp_path / "self", "-DGRADLANG_TEST_MAIN", *SAFE)
+    assert subprocess.run([str(tmp_path / "self")], capture_output=True).returncode == 0
+
+
 # ------------------------------------------------------------------ what goes wrong
 def safe_run(tmp_path, model, output, call, *more):
     """Runs a few lines of C with the function, with every access of memory watched."""
@@ -267,13 +282,27 @@ def test_one_number_is_returned(tmp_path):
     assert run({}, {"x": 3.0}, {}) == (0, {"j0": 1})
 
 
+def test_eigenvalues(tmp_path):
+    rng = np.random.default_rng(3)
+    text = "input A : [B, N, N]\nw, v = eigh(A)\nf = sum(w**3*v[:, 0]) + sum(w)\n"
+    model = gl.loads(text)
+    slope, values, vectors = (Built(model, name, tmp_path) for name in ("f", "w", "v"))
+    for n in (1, 2, 3, 8):
+        a = rng.normal(size=(3, n, n))
+        for run in (slope, values, vectors):
+            run.check({"B": 3, "N": n}, {"A": a}, 1e-8)
+    for a in (np.diag([3.0, 1, 2]), np.ones((3, 3)), np.zeros((3, 3)), np.full((3, 3), 1e200), np.diag([np.nan, 1, 2])):
+        values.check({"B": 1, "N": 3}, {"A": a[None]})
+    vectors.check({"B": 1, "N": 3}, {"A": np.diag([3.0, 1, 2])[None]})
+
+
 def test_what_c_does_not_have_is_said(capsys, tmp_path):
     file = tmp_path / "m.grad"
-    file.write_text("input A : [N, N]\nw, v = eigh(A)\nf = sum(w*w*w)\n")
-    assert main(["compile", str(file), "--target", "c", "--of", "f"]) == 1
+    file.write_text("input x : [9]\na[0] = 1\nfor t in range(9):\n    a[t+1] = a[t]*x[t] + sin(a[t])\nf = a[9]**2\n")
+    assert main(["compile", str(file), "--target", "c", "--checkpoint"]) == 1
     said = capsys.readouterr().err
     assert "G601" in said
-    assert "not supported in C yet" in said
+    assert "a recurrence with checkpoints is not supported in C yet" in said
 
 
 def test_the_file_is_the_same_every_time():

@@ -20,6 +20,7 @@ from gradlang.backend.llvm_entry import Entry
 from gradlang.backend.llvm_ops import SAFEST, Target
 from gradlang.backend.units import needed
 from gradlang.loops.ir import RESULTS, Buffer, Code, Function, Kernel, Value
+from gradlang.plan import routines
 from gradlang.runtime import native
 from gradlang.runtime.native import cache, engine, machine
 
@@ -723,3 +724,28 @@ def test_a_process_that_may_not_make_code_says_so():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "old kernel" in done.stdout or "does not let programs run code" in done.stdout
+
+
+# ------------------------------------------------------------------ kernels that run kernels
+def inverse_kernel():
+    """Inverts matrices that lie one after another."""
+    a, out = Buffer("a", "f", True), Buffer("out", "f", True)
+    swaps, told = Buffer("swaps", "i", True), Buffer("told", "f", True)
+    many, n, code = Value("i", hint="many"), Value("i", hint="n"), Code()
+    with code.loop(code.whole(0), many) as k:
+        at = code.op("imul", k, code.op("imul", n, n))
+        factors = [(a, at), (swaps, code.whole(0)), (told, code.whole(0))]
+        code.run(routines.factor(), factors, n)
+        code.run(routines.factored_solve(), [*factors, (out, at)], n, n)
+    return Kernel("inverse", (a, swaps, told, out), (many, n), code.body)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("width", ["f64", "f32"])
+def test_kernels_run_kernels(way, width, tmp_path):
+    rng, n = np.random.default_rng(8), 4
+    a = rng.normal(size=(3, n, n)).astype(DTYPES[width])
+    a[1, 2] = a[1, 0] = 0  # a singular one
+    one = np.broadcast_to(np.eye(n, dtype=DTYPES[width]), a.shape)
+    arrays = [a.ravel().copy(), np.zeros(n, np.int64), np.zeros(2, DTYPES[width]), one.ravel().copy()]
+    check(way, inverse_kernel(), arrays, (3, n), width=width, folder=tmp_path, rtol=1e-12 if width == "f64" else 1e-3)

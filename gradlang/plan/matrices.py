@@ -4,13 +4,15 @@ is none."""
 from __future__ import annotations
 
 from gradlang.loops.ir import Buffer, Value
-from gradlang.plan import routines
+from gradlang.plan import eigen, routines
 from gradlang.plan.blocks import Block, Writer
 from gradlang.plan.reader import Index, Place
 from gradlang.plan.routines import SIGN
 from gradlang.types import Dim
 
-LARGEST = {"cofactor": 6}  # the size from which on LAPACK is faster
+# The size from which on LAPACK is faster. Eigenvectors are always its own where it is there: those of equal eigenvalues are
+# anybody's choice.
+LARGEST = {"cofactor": 6, "eigh_packed": 0}
 OTHERS = 48
 
 
@@ -163,6 +165,21 @@ def cholesky(b: Block) -> None:
         b.code.run(routines.cholesky(), [result_at(b, batch, 2)], size)
 
 
+def eigenpairs(b: Block) -> None:
+    """The eigenvalues as a first column, before the vectors."""
+    n = size_of(b)
+    code, size, one = b.code, b.frame.dim(n), b.code.whole(1)
+    values, vectors = b.scratch((n, n)), b.scratch((n, n))
+    with b.over(b.shape[:-2]) as batch:
+        with b.loop(size) as i, b.loop(size, hint="j") as j:
+            b.put((i, j), b.entry(0, (*batch, i, j)), values)
+        code.run(eigen.eigenpairs(), [here(b, values), here(b, vectors)], size)
+        with b.loop(size) as i:
+            b.put((*batch, i, code.whole(0)), b.get((i, i), values))
+            with b.loop(size, hint="j") as j:
+                b.put((*batch, i, code.op("iadd", j, one)), b.get((i, j), vectors))
+
+
 WRITERS: dict[str, Writer] = {
     "solve": solve,
     "inv": inverse,
@@ -171,4 +188,5 @@ WRITERS: dict[str, Writer] = {
     "slogdet_packed": sign_and_log,
     "cofactor": cofactors,
     "cholesky": cholesky,
+    "eigh_packed": eigenpairs,
 }
