@@ -27,7 +27,7 @@ from ulps import same_text_within_ulps
 
 import gradlang as gl
 from gradlang.cli.main import main
-from gradlang.runtime.native import available, program
+from gradlang.runtime.native import NativeError, available, program
 
 WHY = available()
 pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
@@ -458,6 +458,22 @@ def test_a_machine_that_refuses_is_told_once(monkeypatch: pytest.MonkeyPatch) ->
     assert f.backend == "numpy"
 
 
+def test_code_that_cannot_be_made_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless machine code is asked for by name."""
+
+    def fails(text: str, names: list[str]) -> None:
+        raise NativeError("machine code cannot be loaded: no room")
+
+    monkeypatch.setattr(program, "load", fails)
+    monkeypatch.setattr(program, "pays", lambda tape, sizes, calls: True)
+    program.note.cache_clear()
+    model = gl.loads(LOOP)
+    with pytest.warns(RuntimeWarning, match="no room"):
+        same(model.value_and_grad()(x=X), model.value_and_grad(backend="numpy")(x=X))
+    with pytest.raises(NativeError):
+        model.value_and_grad(backend="native")(x=X)
+
+
 def test_the_terminal_shows_the_refusal_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -466,7 +482,7 @@ def test_the_terminal_shows_the_refusal_in_one_line(
     program.note.cache_clear()
     (tmp_path / "sum.grad").write_text("x : [N]\ny = sum(x*x)\n")
     assert main(["run", str(tmp_path / "sum.grad"), "x=[1,2]"]) == 0
-    assert capsys.readouterr().err == "warning: NumPy runs all programs, without machine code: no memory for code\n"
+    assert capsys.readouterr().err == "warning: NumPy runs instead of machine code: no memory for code\n"
 
 
 def test_native_by_name_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:

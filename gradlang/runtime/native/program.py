@@ -20,7 +20,7 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import available, load, target
+from gradlang.runtime.native.engine import NativeError, available, load, target
 from gradlang.types import Size, value
 
 MOST = 16  # versions that are kept
@@ -94,16 +94,19 @@ class NativeProgram:
         if not pays(self.job.tape, sizes, self.calls):
             return None
         reason = available()
-        if reason is not None:
-            note(reason)
-            return None
-        return Version(self.job, self.table, sizes)
+        if reason is None:
+            try:
+                return Version(self.job, self.table, sizes)
+            except NativeError as error:
+                reason = str(error)
+        note(reason)
+        return None
 
 
 @cache
 def note(reason: str) -> None:
-    """Says once why a machine that has llvmlite makes no machine code."""
-    warnings.warn(f"NumPy runs all programs, without machine code: {reason}", RuntimeWarning, stacklevel=6)
+    """Says once why NumPy runs where llvmlite is installed and machine code would pay."""
+    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=6)
 
 
 class Version:
