@@ -172,9 +172,14 @@ def _unslice(m: Machine, instr: Instr, args: list[Any]) -> Any:
     return out
 
 
+def whole(index: Any) -> Any:
+    """An array of indices: over other numbers than NumPy's, choices between whole numbers are objects."""
+    return np.asarray(index).astype(np.int64)
+
+
 def _scatter_add(m: Machine, instr: Instr, args: list[Any]) -> Any:
     axis, n = instr.attrs
-    index = np.asarray(args[1])
+    index = whole(args[1])
     x = np.moveaxis(np.asarray(args[0]), range(axis, axis + index.ndim), range(index.ndim))
     out = np.full((*m.dims(n), *x.shape[index.ndim :]), m.number(0.0), m.dtype)
     np.add.at(out, index, x)
@@ -186,7 +191,7 @@ def _scatter_along(m: Machine, instr: Instr, args: list[Any]) -> Any:
     x = np.asarray(args[0])
     out = np.full((*x.shape[:axis], *m.dims(n), *x.shape[axis + 1 :]), m.number(0.0), m.dtype)
     where: list[Any] = [np.arange(d).reshape([-1 if i == k else 1 for i in range(x.ndim)]) for k, d in enumerate(x.shape)]
-    where[axis] = args[1]
+    where[axis] = whole(args[1])
     np.add.at(out, tuple(where), x)
     return out
 
@@ -264,9 +269,9 @@ STRUCTURAL: dict[str, Callable[[Machine, Instr, list[Any]], Any]] = {
     "transpose": lambda m, i, a: np.transpose(a[0], i.attrs[0]),
     "slice": lambda m, i, a: a[0][_where_slice(m, *i.attrs)],
     "unslice": _unslice,
-    "take_axis": lambda m, i, a: np.take(a[0], a[1], axis=i.attrs[0]),
+    "take_axis": lambda m, i, a: np.take(a[0], whole(a[1]), axis=i.attrs[0]),
     "scatter_add": _scatter_add,
-    "take_along": lambda m, i, a: np.take_along_axis(a[0], a[1], axis=i.attrs[0]),
+    "take_along": lambda m, i, a: np.take_along_axis(a[0], whole(a[1]), axis=i.attrs[0]),
     "scatter_along": _scatter_along,
     "concat": lambda m, i, a: np.concatenate(a, axis=i.attrs[0]),
     "stack": lambda m, i, a: np.stack(a, axis=i.attrs[0]),
