@@ -335,3 +335,17 @@ def test_kernels_write_into_the_arrays() -> None:
     assert made[1]["x"] is room
     big = np.full(1000, 1e30)  # beyond what the fast functions do
     np.testing.assert_array_equal(f(x=big, out=room)[1], f(x=big)[1]["x"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_of_the_last_call_are_looked_at_again_if_one_is_another(backend: str) -> None:
+    f = gl.loads("input x : [N]\ninput a : []\nz = sum(x*x*a)").value_and_grad(wrt="x", backend=backend)
+    x, room = np.arange(3.0), np.empty(3)
+    for a in (1.0, 2.0, 3):
+        assert f(x=x, a=a, out=room)[1].tolist() == [0, 2 * a, 4 * a]
+    for bad in ({"x": room}, {"x": room[::-1]}, {"x": np.ones(4)}):
+        with pytest.raises(gl.InputError, match="G525"):
+            f(**bad, a=1.0, out=room)
+    assert f(x=x[::2], a=1.0, out=room[:2])[1].tolist() == [0, 4]
+    again = pickle.loads(pickle.dumps(f))
+    assert again(x=x, a=1.0, out=room)[1] is room
