@@ -200,3 +200,152 @@ def test_many_arguments() -> None:
     values = {n: float(k) for k, n in enumerate(names)}
     shuffled = dict(random.Random(1).sample(sorted(values.items()), len(values)))
     assert fast(**values) == slow(**values) == fast(**shuffled)
+
+
+# ------------------------------------------------------------------ gradients into arrays of the caller
+NET = """input X : [N, D]
+input y : [N]
+param W : [D, H] = normal(0, 1)
+param v : [H] = normal(0, 1)
+param c = 0.5
+loss = sum((tanh(X@W)@v + c - y)**2)/N
+"""
+BACKENDS = ["numpy", pytest.param("native", marks=needs_native)]
+
+
+def data(n: int = 7, dtype: str = "float64") -> dict[str, Any]:
+    rng = np.random.default_rng(3)
+    made = {"X": rng.normal(size=(n, 3)), "y": rng.normal(size=n), "W": rng.normal(size=(3, 4)), "v": rng.normal(size=4)}
+    return {name: array.astype(dtype) for name, array in made.items()}
+
+
+def rooms(result: Any, dtype: str = "float64") -> dict[str, Any]:
+    return {name: np.full(np.shape(slope), np.nan, dtype) for name, slope in result[1].items()}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gradients_go_into_given_arrays(backend: str, dtype: str) -> None:
+    f = gl.loads(NET, dtype=dtype).value_and_grad(backend=backend)
+    for n in (7, 1, 12):
+        values = data(n, dtype)
+        wanted = f(**values)
+        out = rooms(wanted, dtype)
+        kept = dict(out)
+        for _ in range(2):
+            value, slopes = f(**values, out=out)
+            assert slopes is out
+            assert value == wanted[0]
+            for name, array in kept.items():
+                assert out[name] is array
+                np.testing.assert_array_equal(array, wanted[1][name])
+                array[...] = np.nan
+        f({**values, "out": out})
+        np.testing.assert_array_equal(out["W"], wanted[1]["W"])
+        np.testing.assert_array_equal(f(**values)[1]["W"], wanted[1]["W"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_gradient_goes_into_one_array(backend: str) -> None:
+    model = gl.loads("input x : [N]\ninput a : [N]\ny = x*x*a\nz = sum(y)")
+    x, a, room = np.arange(3.0), np.ones(3), np.empty(3)
+    value, slope = model.value_and_grad("z", wrt="x", backend=backend)(x=x, a=a, out=room)
+    assert value == 5
+    assert slope is room
+    assert room.tolist() == [0, 2, 4]
+    assert model.vjp("y", wrt="x", backend=backend)(a, x=x, a=a, out=room)[1] is room
+    assert model.hvp("z", wrt="x", backend=backend)(a, x=x, a=a, out={"x": room})[1] is room
+    assert room.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input x : [4]\ninput y : [4]\nz = sum(x + y)",  # both gradients are one value
+        "input x : [4]\ninput y : [4]\nz = sum(x*y)",  # they are the inputs
+        "input x : [4]\ninput y : [4]\nz = sum(x) + 0*sum(y)",  # constants
+        "input x : [4]\ninput y : [4]\nz = sum(sin(x[1:3]))*y[0] + sum(sin(1e9*y))",
+    ],
+)
+def test_arrays_stay_apart(backend: str, text: str) -> None:
+    f = gl.loads(text).value_and_grad(backend=backend)
+    x, y = np.arange(4.0), np.arange(2.0, 6.0)
+    wanted = f(x=x, y=y)
+    out = rooms(wanted)
+    f(x=x, y=y, out=out)
+    np.testing.assert_array_equal(out["x"], wanted[1]["x"])
+    np.testing.assert_array_equal(out["y"], wanted[1]["y"])
+    assert not np.shares_memory(out["x"], out["y"])
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+def frozen() -> Any:
+    array = np.zeros((3, 4))
+    array.flags.writeable = False
+    return array
+
+
+BAD_OUT: dict[str, tuple[Any, str]] = {
+    "kind": (lambda out, v: 3.0, "must be a dict of arrays, not float"),
+    "one_for_three": (lambda out, v: out["W"], "must be a dict of arrays, not ndarray"),
+    "missing": (lambda out, v: {"W": out["W"]}, "no array for `v`, `c`"),
+    "unknown": (lambda out, v: {**out, "w": out["W"]}, "has `w`, of which no gradient is taken"),
+    "list": (lambda out, v: {**out, "v": [0.0] * 4}, "must be an array, not list"),
+    "shape": (lambda out, v: {**out, "W": np.empty((4, 3))}, r"must have the shape \[3, 4\], not \[4, 3\]"),
+    "dtype": (lambda out, v: {**out, "W": np.empty((3, 4), np.float32)}, "of float64, not of float32"),
+    "order": (lambda out, v: {**out, "W": np.empty((4, 3)).T}, "must be contiguous"),
+    "frozen": (lambda out, v: {**out, "W": frozen()}, "must be writable"),
+    "input": (lambda out, v: {**out, "W": v["W"]}, "shares its memory with `W`"),
+    "view": (lambda out, v: {**out, "v": v["X"].reshape(-1)[3:7]}, "`v` shares its memory with `X`"),
+    "twice": (lambda out, v: {**out, "v": out["W"][1]}, "shares its memory with `W`"),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", BAD_OUT)
+def test_arrays_that_do_not_fit(backend: str, case: str) -> None:
+    f = gl.loads(NET).value_and_grad(wrt=["W", "v", "c"], backend=backend)
+    values = data()
+    out = rooms(f(**values))
+    make, text = BAD_OUT[case]
+    for _ in range(2):
+        with pytest.raises(gl.InputError, match=text) as caught:
+            f(**values, out=make(out, values))
+        assert caught.value.diagnostics[0].code == "G525"
+    f(**values, out=out)
+
+
+def test_functions_without_gradients_that_are_arrays() -> None:
+    model = gl.loads("input x : [3]\ny = x*x\nz = sum(y)")
+    x, room = np.arange(3.0), np.empty(3)
+    for f in (model.function("z"), model.jacobian("y"), model.hessian("z", wrt="x"), gl.loads(SHOPPING).value_and_grad()):
+        with pytest.raises(gl.InputError, match="gives none"):
+            f(**({"x": x} if "x" in f.binder.types else {}), out=room)  # type: ignore[union-attr]
+    named = gl.loads("input out : [3]\nz = sum(out*out)").value_and_grad()
+    assert named(out=x)[1]["out"].tolist() == [0, 2, 4]  # the program's own name wins
+
+
+@needs_native
+def test_kernels_write_into_the_arrays() -> None:
+    f = gl.loads("input x : [N]\nz = sum(sin(x)*x)").value_and_grad(backend="native")
+    x, room = np.linspace(0, 1, 1000), np.empty(1000)
+    f(x=x, out=room)
+    made = f.raw(x, out=[room])  # type: ignore[call-arg]
+    assert made[1]["x"] is room
+    big = np.full(1000, 1e30)  # beyond what the fast functions do
+    np.testing.assert_array_equal(f(x=big, out=room)[1], f(x=big)[1]["x"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_of_the_last_call_are_looked_at_again_if_one_is_another(backend: str) -> None:
+    f = gl.loads("input x : [N]\ninput a : []\nz = sum(x*x*a)").value_and_grad(wrt="x", backend=backend)
+    x, room = np.arange(3.0), np.empty(3)
+    for a in (1.0, 2.0, 3):
+        assert f(x=x, a=a, out=room)[1].tolist() == [0, 2 * a, 4 * a]
+    for bad in ({"x": room}, {"x": room[::-1]}, {"x": np.ones(4)}):
+        with pytest.raises(gl.InputError, match="G525"):
+            f(**bad, a=1.0, out=room)
+    assert f(x=x[::2], a=1.0, out=room[:2])[1].tolist() == [0, 4]
+    again = pickle.loads(pickle.dumps(f))
+    assert again(x=x, a=1.0, out=room)[1] is room

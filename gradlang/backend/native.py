@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlang.backend.artifact import Job
+from gradlang.backend.artifact import Job, Returns
 from gradlang.backend.llvm_entry import Entry
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
@@ -25,6 +25,7 @@ from gradlang.types import Shape, product, value
 KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
 FRESH = {"matmul", "zmatmul", "einsum", "zeinsum"}  # what makes an array that is nobody else's
+OWN = {"empty", "again", "pool", "room", "out"}  # names of the driver itself
 QUIET = {"matmul"}  # what runs through BLAS tells nobody of infinities
 
 
@@ -45,7 +46,9 @@ class Writer:
     job: Job
     table: OpTable
     sizes: Mapping[str, int]
-    names: Names = field(default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | {"empty", "again", "pool", "room"}))
+    names: Names = field(
+        default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | {"empty", "again", "pool", "room", "out"})
+    )
 
     def __post_init__(self) -> None:
         job = self.job
@@ -61,6 +64,9 @@ class Writer:
         self.views: dict[int, str] = {}  # of values whose axes lie in another order
         self.scalars: dict[str, str] = {}
         self.results: set[int] = {i for _, i in self.plan.tape.outputs}
+        slopes = job.returns.parts[1] if job.returns.kind == "pair" else None
+        named = slopes.parts if isinstance(slopes, Returns) else ()
+        self.places = {name: k for k, (_, name) in enumerate(named)}  # of gradients in the arrays that the caller may give
 
     # -------------------------------------------------------------- names and memory
     def borrow(self, stem: str, shape: Shape, dtype: str) -> str:
@@ -80,7 +86,9 @@ class Writer:
             stem = instr.name or next((n for n, k in self.plan.tape.outputs if k == i), f"v{i}")
             if i in self.results:
                 self.known[i] = name = self.names.user(stem)
-                self.lines.append(f"{name} = empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
+                place = self.places.get(next(n for n, k in self.plan.tape.outputs if k == i))
+                given = "" if place is None or not instr.type.shape else f"out[{place}] if out is not None else "
+                self.lines.append(f"{name} = {given}empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
             else:
                 order = self.plan.layout.get(i)
                 shape = instr.type.shape if order is None else tuple(instr.type.shape[k] for k in order)
@@ -250,7 +258,7 @@ class Writer:
             out.append(f"{self.known[i]} = np.array({array_text(instr.attrs[0])}, {KINDS[instr.type.dtype]})")
         for name in sorted(self.helpers):
             out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
-        out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
+        out += ["", "", f"def {self.entry}({', '.join([*self.params.values(), 'out=None'])}):"]
         body = list(self.lines)
         if self.borrowed:
             # other threads may take the last room at any time

@@ -39,7 +39,8 @@ class Binder:
     def unknown(self, name: str) -> InputError:
         known = list(self.types)
         if name == "out":
-            return fail("G601", "`out=` is not supported yet", self.program, None, "each call gives arrays of its own")
+            text = "`out` receives gradients that are arrays, and this function gives none"
+            return fail("G525", text, self.program, None, "each call gives results of its own")
         elsewhere = name in self.program.values
         if elsewhere:
             role = self.program.leaves[name].role if name in self.program.leaves else ""

@@ -13,10 +13,12 @@ from gradlang.backend.module import generate
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
+from gradlang.runtime.out import Out
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,16 @@ class Native:
 
 
 class Compiled:
-    """A compiled function. Inputs are keywords, or one dict; results are Python floats and NumPy arrays of their own.
+    """A compiled function. Inputs are keywords, or one dict; results are Python floats and NumPy arrays of their own. Arrays
+    for gradients may be given as `out`: a dict like that of the gradients, or one array for a single one.
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "pick", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "out", "pick", "raw")
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None) -> None:
         self.job, self.binder, self._artifact, self.native = job, binder, artifact, native
+        self.out: Out | None = None
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
         self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
         self.raw: Callable[..., Any] = Large(job, binder.program.language.table) if artifact is None else load(artifact)
@@ -78,11 +82,25 @@ class Compiled:
             values = {**given, **values}
         if self.job.scalar:
             return self.raw(*self.scalars(values))
-        args = self.seen_before(values)
-        if args is None:
-            args = self.bound(values)
+        if "out" in values and "out" not in self.binder.types:
+            return self.into(values["out"], {name: value for name, value in values.items() if name != "out"})
+        return self.run(self.seen_before(values) or self.bound(values))
+
+    def into(self, out: Any, values: Mapping[str, Any]) -> Any:
+        """The value and `out`, into whose arrays the gradients go."""
+        if self.out is None:
+            self.out = Out(self.job, self.binder)
+        args = self.seen_before(values) or self.bound(values)
+        arrays = self.out.arrays(out, args)
+        value, slopes = self.run(args, {} if self.native is None else {"out": arrays})
+        for array, made in zip(arrays, slopes.values(), strict=True):
+            if made is not array:
+                array[...] = made
+        return value, out
+
+    def run(self, args: Sequence[Any], more: Mapping[str, Any] = NOTHING) -> Any:
         try:
-            return self.raw(*args)
+            return self.raw(*args, **more)
         except IndexError as error:
             raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
         except ArithmeticError as error:

@@ -35,7 +35,7 @@ class Product:
         else:
             raise InputError([Diagnostic("G512", "one vector is given for several names", help="give a dict: name -> vector")])
         value, product = self.compiled(inputs)
-        return value, product[self.single] if self.single is not None else product
+        return value, product[self.single] if self.single is not None and isinstance(product, Mapping) else product
 
 
 class Layer:

@@ -21,7 +21,8 @@ from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, target
-from gradlang.types import Size, value
+from gradlang.runtime.sizes import Sizes
+from gradlang.types import value
 
 MOST = 16  # versions that are kept
 MISSING: Any = object()
@@ -42,14 +43,10 @@ class NativeProgram:
         self.versions: dict[tuple[int, ...], Version | None] = {}
         self.last: Version | None = None
         self.lock = threading.Lock()
-        self.where = [
-            (k, axis, *line)
-            for k, p in enumerate(params)
-            for axis, dim in enumerate(p.type.shape)
-            if isinstance(dim, Size) and (line := dim.linear()) is not None
-        ]
+        self.sizes = Sizes(params)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, out: Sequence[Any] | None = None) -> Any:
+        """With `out` gradients may, but need not, lie in its arrays, one for each."""
         sizes = self.sizes(args)
         key = tuple(sizes.values())
         version = self.versions.get(key, MISSING)
@@ -59,12 +56,12 @@ class NativeProgram:
         if version is None:
             return self.otherwise(*args)
         try:
-            found = version.run(*args)
+            found = version.run(*args, out)
         except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
             plain = [np.require(a, requirements=("C", "A")) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
             if all(a is b for a, b in zip(plain, args, strict=True)):
                 raise
-            found = version.run(*plain)
+            found = version.run(*plain, out)
         return self.otherwise(*args) if found is AGAIN else found
 
     def kept(self, key: tuple[int, ...], sizes: Mapping[str, int]) -> Version | None:
@@ -76,13 +73,6 @@ class NativeProgram:
                     del self.versions[next(iter(self.versions))]
                 self.versions[key] = made
             return self.versions[key]
-
-    def sizes(self, args: Sequence[Any]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for k, axis, name, factor, offset in self.where:
-            if name not in found:
-                found[name] = (args[k].shape[axis] - offset) // factor
-        return found
 
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
