@@ -175,6 +175,30 @@ def test_nothing_leaks_and_code_outlives_its_model() -> None:
 
 
 @needs_native
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 11, 40])
+@pytest.mark.parametrize("known", [True, False])
+def test_dicts_of_every_size(count: int, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With dicts that are copied, and where this Python's dicts are not known."""
+    if not known:
+        monkeypatch.setattr("gradlang.runtime.native.calls.copied", lambda labels, kept: [0] * (2 + len(labels)))
+    names = [f"x{k}" for k in range(count)]
+    slow, fast = pair("".join(f"input {n}\n" for n in names) + "z = " + " + ".join(f"exp({n})" for n in names))
+    values = {n: k / 10 for k, n in enumerate(names)}
+    before = sys.getrefcount(values["x0"])
+    made = [fast(**values)[1] for _ in range(50)]
+    assert all(list(d) == names for d in made)
+    assert made[7] == pytest.approx(slow(**values)[1])
+    first = made[0].copy()
+    made[1].update(x0=2.0, other=[made])
+    del made[2]["x0"]
+    assert made[0] == made[3] == first
+    del made
+    gc.collect()
+    assert sys.getrefcount(values["x0"]) <= before + 1
+    assert fast(**values)[1] == first
+
+
+@needs_native
 def test_threads_share_the_code() -> None:
     _, fast = pair(SHOPPING)
     wrong: list[float] = []

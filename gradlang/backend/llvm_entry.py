@@ -227,7 +227,6 @@ class EntryText:
             return none
         whole = self.made(entry.returns, places)
         self.unless(self.emit(f"icmp eq ptr {whole}, null"), "nothing")
-        keys = {key: k for k, key in enumerate(entry.labels())}
         waiting: list[tuple[str, Returns]] = [(whole, entry.returns)]
         self.lines.append(f"  store ptr {whole}, ptr %whole")
         while waiting:
@@ -240,16 +239,25 @@ class EntryText:
                     self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
                     waiting.append((new, part))
             elif isinstance(parts, dict):
-                for name, part in parts.items():
-                    new = self.made(part, places)
-                    self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
-                    at = self.emit(f"getelementptr inbounds ptr, ptr @{entry.keys_symbol()}, i64 {keys[name]}")
-                    key = self.emit(f"load ptr, ptr {at}")
-                    status = self.python("PyDict_SetItem", "i32", f"ptr {holder}", f"ptr {key}", f"ptr {new}")
-                    self.python("Py_DecRef", "void", f"ptr {new}")
-                    self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
-                    waiting.append((new, part))
+                waiting += self.fill(holder, parts, places)
         return whole
+
+    def fill(
+        self, holder: str, parts: dict[str, Returns], places: Sequence[tuple[Buffer, str, int]]
+    ) -> list[tuple[str, Returns]]:
+        """Puts the parts of a dict into it; gives what was put there."""
+        entry, made = self.entry, []
+        keys = {key: k for k, key in enumerate(entry.labels())}
+        for name, part in parts.items():
+            new = self.made(part, places)
+            self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
+            at = self.emit(f"getelementptr inbounds ptr, ptr @{entry.keys_symbol()}, i64 {keys[name]}")
+            key = self.emit(f"load ptr, ptr {at}")
+            status = self.python("PyDict_SetItem", "i32", f"ptr {holder}", f"ptr {key}", f"ptr {new}")
+            self.python("Py_DecRef", "void", f"ptr {new}")
+            self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
+            made.append((new, part))
+        return made
 
     # -------------------------------------------------------------- whole
     def arguments(self) -> tuple[list[str], list[tuple[Buffer, str, int]], str]:

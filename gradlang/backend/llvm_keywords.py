@@ -7,14 +7,16 @@ a function. So the text holds no state, and its object code can be kept in a fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradlang.backend.llvm_entry import Entry, EntryText
+from gradlang.backend.llvm_entry import Entry, EntryText, Returns
 from gradlang.backend.llvm_ops import Unit
 from gradlang.backend.llvm_python import slot
 from gradlang.loops.ir import Buffer, Value
 
 FLOAT = 16  # where the number of a float object lies
+KEYS = 32  # where a dict has the address of its entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,22 @@ class Keywords(Entry):
     def tables(self) -> dict[str, list[str]]:
         return {**super().tables(), f"words.{self.name}": list(self.words)}
 
+    def plain(self) -> list[dict[str, Returns]]:
+        """The dicts of the result that hold nothing but floats. The loader gives for each a dict with the same keys to be
+        copied, the object that is its values, and where these lie; or zeros, if dicts of this Python are not as expected."""
+        found: list[dict[str, Returns]] = []
+        waiting = [self.returns]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, dict) and part and all(isinstance(p, int) and p not in self.truths for p in part.values()):
+                found.append(part)
+            else:
+                waiting += part.values() if isinstance(part, dict) else part if isinstance(part, tuple) else ()
+        return found
+
+    def dicts_symbol(self) -> str:
+        return f"dicts.{self.name}"
+
     def text(self, unit: Unit) -> str:
         return KeywordText(unit, self).run()
 
@@ -40,6 +58,11 @@ class KeywordText(EntryText):
     def __init__(self, unit: Unit, entry: Keywords) -> None:
         super().__init__(unit, entry)
         self.own = entry
+        self.starts: dict[int, int] = {}  # where the words of a dict begin in the table
+        self.words = 0
+        for part in entry.plain():
+            self.starts[id(part)] = self.words
+            self.words += 2 + len(part)
 
     def leaf(self, k: int, places: object) -> str:
         at = self.emit(f"getelementptr inbounds double, ptr %results, i64 {k}")
@@ -48,6 +71,56 @@ class KeywordText(EntryText):
             return self.python("PyFloat_FromDouble", "ptr", f"double {value}")
         true = self.emit(f"fcmp une double {value}, 0.0")
         return self.python("PyBool_FromLong", "ptr", f"i64 {self.emit(f'zext i1 {true} to i64')}")
+
+    def word(self, kind: str, k: int) -> str:
+        return self.emit(
+            f"load {kind}, ptr {self.emit(f'getelementptr inbounds i64, ptr @{self.own.dicts_symbol()}, i64 {k}')}"
+        )
+
+    def fork(self, part: object) -> tuple[str, str, str]:
+        """Two ways for a dict: by a copy or step by step; their labels, and that of the place where they meet."""
+        copied, stepwise, met = self.fresh("copied"), self.fresh("stepwise"), self.fresh("met")
+        known = self.emit(f"icmp ne ptr {self.word('ptr', self.starts[id(part)])}, null")
+        self.lines.append(f"  br i1 {known}, label %{copied}, label %{stepwise}")
+        return copied, stepwise, met
+
+    def made(self, part: Returns, places: Sequence[tuple[Buffer, str, int]]) -> str:
+        if id(part) not in self.starts:
+            return super().made(part, places)
+        copied, stepwise, met = self.fork(part)
+        self.lines.append(f"{copied}:")
+        one = self.python("PyDict_Copy", "ptr", f"ptr {self.word('ptr', self.starts[id(part)])}")
+        self.lines += [f"  br label %{met}", f"{stepwise}:"]
+        two = self.python("PyDict_New", "ptr")
+        self.lines += [f"  br label %{met}", f"{met}:"]
+        return self.emit(f"phi ptr [ {one}, %{copied} ], [ {two}, %{stepwise} ]")
+
+    def fill(
+        self, holder: str, parts: dict[str, Returns], places: Sequence[tuple[Buffer, str, int]]
+    ) -> list[tuple[str, Returns]]:
+        """In a copy the floats take the places of the values, each of which was one more reference."""
+        if id(parts) not in self.starts:
+            return super().fill(holder, parts, places)
+        copied, stepwise, met = self.fork(parts)
+        self.lines.append(f"{stepwise}:")
+        super().fill(holder, parts, places)
+        self.lines += [f"  br label %{met}", f"{copied}:"]
+        start = self.starts[id(parts)]
+        values = self.emit(f"load ptr, ptr {self.emit(f'getelementptr inbounds i8, ptr {holder}, i64 {KEYS}')}")
+        hole = self.word("ptr", start + 1)
+        for k, part in enumerate(parts.values()):
+            new = super().made(part, places)
+            self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
+            at = self.emit(f"getelementptr inbounds i8, ptr {values}, i64 {self.word('i64', start + 2 + k)}")
+            self.lines.append(f"  store ptr {new}, ptr {at}")
+            fewer = self.emit(f"sub i32 {self.emit(f'load i32, ptr {hole}')}, 1")
+            self.lines.append(f"  store i32 {fewer}, ptr {hole}")
+        self.lines += [f"  br label %{met}", f"{met}:"]
+        return []
+
+    def globals(self) -> list[str]:
+        table = f"@{self.own.dicts_symbol()} = global [{self.words} x i64] zeroinitializer"
+        return [*super().globals(), *([table] if self.words else [])]
 
     def find(self) -> None:
         """Puts the objects of a call into the places of their names. The search for a name begins after the place of the one

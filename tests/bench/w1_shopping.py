@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import floors
@@ -33,9 +34,11 @@ def by_hand(
 
 def run(bench: Bench) -> None:
     f = gl.loads(TEXT).value_and_grad("price")
+    quick = gl.loads(TEXT).value_and_grad("price", backend="native") if find_spec("llvmlite") else f
     wanted = by_hand(**AT)
     makers: dict[str, Callable[[], Call]] = {
         "gradlang f(apple=..)": lambda: lambda: f(apple=120.0),
+        "gradlang f(apple=..), native": lambda: lambda: quick(apple=120.0),
         "gradlang f.raw(..)": lambda: lambda: f.raw(120.0, 2.0, 150.0, 3.0, 1.1),
         "Python by hand, keyword": lambda: lambda: by_hand(apple=120.0),
         "Python by hand, positions": lambda: lambda: by_hand(120.0, 2.0, 150.0, 3.0, 1.1),
@@ -50,10 +53,16 @@ def run(bench: Bench) -> None:
         "autograd": autograd,
     }
     stay = "its memory is neither filled nor read"
-    notes = {"gradlang f(apple=..)": f.backend, "casadi SX, buffer": stay, "ddx, compiled, buffer": stay}
+    notes = {
+        "gradlang f(apple=..)": f.backend,
+        "gradlang f(apple=..), native": quick.backend,
+        "casadi SX, buffer": stay,
+        "ddx, compiled, buffer": stay,
+    }
     bench.race("W1", "price and 5 gradients", makers, wanted, tol=1e-12, notes=notes)
     others: dict[str, Callable[[], Call]] = {
         "gradlang f(**floats)": lambda: lambda: f(**AT),
+        "gradlang f(**floats), native": lambda: lambda: quick(**AT),
         "gradlang f(**ints)": lambda: lambda: f(apple=120, n=2, orange=150, m=3, tax=1.1),
         "gradlang f(dict)": lambda: lambda: f(AT),
         "an empty call": lambda: empty,
