@@ -14,6 +14,7 @@ from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
+from gradlang.runtime.planned import PlannedProgram
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
@@ -43,11 +44,14 @@ class Compiled:
         self.out: Out | None = None
         self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
         self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
-        self.raw: Callable[..., Any] = Large(job, binder.program.language.table) if artifact is None else load(artifact)
+        table = binder.program.language.table
+        self.raw: Callable[..., Any] = Large(job, table) if artifact is None else load(artifact)
+        if artifact is not None and not job.scalar:
+            self.raw = PlannedProgram(job, table, self.raw)
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram
 
-            self.raw = NativeProgram(native.job, binder.program.language.table, self.raw, job.params, native.calls)
+            self.raw = NativeProgram(native.job, table, self.raw, job.params, native.calls)
 
     @property
     def backend(self) -> str:

@@ -1,0 +1,224 @@
+"""NumPy code for arrays of known sizes: operations write into memory that is there, large arrays are done tile by tile.
+
+It gives what the readable code gives, bit for bit but for the order in which sums add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradlang.backend.artifact import Job
+from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.numpy import NUMPY_NAMES, NumpyPrinter
+from gradlang.backend.numpy_helpers import HELPERS
+from gradlang.backend.numpy_tiles import TileWriter
+from gradlang.backend.python import structure
+from gradlang.ir.tape import Instr, Tape
+from gradlang.ops.table import OpTable
+from gradlang.plan.tiles import INNER, LEAST, Extents, Group, Run, Tiles, tiles
+from gradlang.types import value
+
+KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
+PLAIN = {"real": "float", "int": "int", "bool": "bool"}
+# Ops whose results share no memory with their arguments; of others it is not asked.
+FRESH = frozenset(
+    "sum sum_to max min any all product matmul zmatmul zeinsum unslice take_axis take_along scatter_add scatter_along concat "
+    "stack iota cumsum_along argsort argmax_along argmin_along real".split()
+)
+LOCAL = frozenset({"B", "empty", "pool", "room", "make_room", "result", "start", "stop", "tile"})
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Source of a module that makes `name` if `pool` and `make_room` are there; `rooms` are the arrays that a call borrows."""
+
+    source: str
+    name: str
+    rooms: tuple[tuple[Extents, str], ...]
+
+
+def ufunc(table: OpTable, instr: Instr) -> str | None:
+    """The function of NumPy that does an op entry by entry and writes where it is told, if there is one."""
+    if instr.op not in table or not table[instr.op].pointwise:
+        return None
+    if instr.op == "mul" and instr.args[0] == instr.args[1]:
+        return "np.square"
+    name = NUMPY_NAMES.get(instr.op, table[instr.op].spelling.get("numpy", f"np.{instr.op}"))
+    return name if isinstance(getattr(np, name.removeprefix("np."), None), np.ufunc) else None
+
+
+def entrywise(tape: Tape, table: OpTable, i: int) -> bool:
+    """Whether an instruction can be done into given memory with the result that the readable code has."""
+    instr = tape.instrs[i]
+    kinds = [tape.instrs[a].type.dtype for a in instr.args]
+    if instr.attrs or instr.type.dtype == "int" or instr.op == "mark":
+        return False
+    if instr.op == "where":
+        return kinds[0] == "bool" and kinds[1:] == [instr.type.dtype] * 2
+    if instr.op == "real":
+        return True
+    if ufunc(table, instr) is None:
+        return False
+    return instr.type.dtype == "bool" or all(k == "real" for k in kinds)
+
+
+class Writer:
+    def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int], plan: Tiles) -> None:
+        self.job, self.table, self.sizes, self.plan = job, table, sizes, plan
+        self.tape = job.tape
+        self.names = Names(PYTHON_RESERVED | set(HELPERS) | LOCAL)
+        self.entry = self.names.user(job.entry)
+        self.params = {p.name: self.names.user(p.name) for p in job.params}
+        self.lines: list[str] = []
+        self.helpers: set[str] = set()
+        self.constants: dict[str, str] = {}  # text -> name
+        self.rooms: list[tuple[Extents, str]] = []
+        self.borrowed: list[str] = []
+        self.free: dict[tuple[Extents, str], list[str]] = {}
+        self.results = {i for _, i in self.tape.outputs}
+        self.known: dict[int, str] = {}  # instruction -> text of its value
+        self.own: set[int] = set()  # results that lie in arrays made for the caller
+        self.roots: dict[int, frozenset[int]] = {}  # value -> what its memory may be a part of: borrowed arrays, arguments
+        for i, instr in enumerate(self.tape.instrs):
+            if instr.op == "input":
+                self.known[i] = self.params[instr.attrs[0]]
+                self.roots[i] = frozenset({i})
+        self.ends = self.lifetimes()
+
+    def lifetimes(self) -> dict[int, int]:
+        """The last step that may read the array of a group's value, also through other values that share its memory."""
+        for step in self.plan.steps:
+            for i in step.members:
+                instr = self.tape.instrs[i]
+                grouped = isinstance(step, Group)
+                fresh = grouped or instr.op in FRESH or (table_pointwise(self.table, instr) and instr.op != "mark")
+                shared = frozenset[int]().union(*(self.roots.get(a, frozenset()) for a in instr.args))
+                self.roots[i] = frozenset({i}) if grouped else frozenset() if fresh else shared
+        ends: dict[int, int] = {}
+        for i, steps in self.plan.used.items():
+            for root in self.roots.get(i, ()):
+                ends[root] = max(ends.get(root, 0), *steps)
+        return ends
+
+    # -------------------------------------------------------------- names and memory
+    def shape(self, i: int) -> Extents:
+        return tuple(value(d, self.sizes) for d in self.tape.instrs[i].type.shape)
+
+    def borrow(self, shape: Extents, kind: str) -> str:
+        free = self.free.get((shape, kind))
+        if free:
+            return free.pop()
+        name = self.names.fresh("room")
+        self.rooms.append((shape, kind))
+        self.borrowed.append(name)
+        return name
+
+    def give_back(self, shape: Extents, kind: str, name: str) -> None:
+        self.free.setdefault((shape, kind), []).append(name)
+
+    def constant(self, text: str) -> str:
+        """A number as an array without axes, which NumPy takes faster than a Python number."""
+        if text not in self.constants:
+            self.constants[text] = self.names.fresh("c")
+        return self.constants[text]
+
+    def text(self, i: int) -> str:
+        """A value as an operand."""
+        instr = self.tape.instrs[i]
+        if instr.op in ("const", "size"):
+            number = instr.attrs[0] if instr.op == "const" else value(instr.attrs[0], self.sizes)
+            return self.constant(f"np.array({literal(number)}, {KINDS[instr.type.dtype]})")
+        return self.known[i]
+
+    # -------------------------------------------------------------- steps
+    def write(self) -> Planned:
+        for k, step in enumerate(self.plan.steps):
+            if isinstance(step, Group):
+                TileWriter(self, step, k).write()
+            else:
+                self.run(step, k)
+            for i, end in self.ends.items():
+                if end == k and i in self.known and i not in self.own and self.known[i] in self.borrowed:
+                    self.give_back(self.shape(i), KINDS[self.tape.instrs[i].type.dtype], self.known[i])
+        return Planned(self.module(), self.entry, tuple(self.rooms))
+
+    def run(self, step: Run, k: int) -> None:
+        """What no tile does, as the readable code has it."""
+        tape = self.tape
+        instrs: list[Instr] = []
+        at: dict[int, int] = {}
+        params: dict[Any, str] = {}
+        for i in step.members:
+            instr = tape.instrs[i]
+            for a in instr.args:
+                if a not in at:
+                    made = tape.instrs[a]
+                    if made.op not in ("const", "size"):
+                        params["value", a] = self.known[a]
+                        made = Instr("input", (), (("value", a),), made.type, made.span, (), made.name)
+                    at[a] = len(instrs)
+                    instrs.append(made)
+            at[i] = len(instrs)
+            args = tuple(at[a] for a in instr.args)
+            instrs.append(Instr(instr.op, args, instr.attrs, instr.type, instr.span))
+        kept = [i for i in step.members if self.plan.used[i] - {k} and tape.instrs[i].type.dtype != "bundle"]
+        mini = Tape(tuple(instrs), tuple((f"v{i}", at[i]) for i in kept))
+        sizes = {n: str(v) for n, v in self.sizes.items()}
+        printer = NumpyPrinter(mini, self.names, self.table, params, sizes, self.helpers)
+        self.lines += [text for text, _ in printer.lines]
+        for i in kept:
+            self.known[i] = printer.text[at[i]][0]
+            if not self.known[i].isidentifier():
+                name = self.names.fresh()
+                self.lines.append(f"{name} = {self.known[i]}")
+                self.known[i] = name
+
+    # -------------------------------------------------------------- results
+    def results_text(self) -> str:
+        texts = {}
+        given: set[int] = set()
+        for name, i in self.tape.outputs:
+            instr = self.tape.instrs[i]
+            if not instr.type.shape:
+                texts[name] = f"{PLAIN[instr.type.dtype]}({self.text(i)})"
+                continue
+            mine = i not in given and (i in self.own or not self.roots.get(i, frozenset({i})))
+            given.add(i)
+            texts[name] = self.known[i] if mine else f"np.array({self.known[i]})"
+        return structure(self.job.returns, texts)
+
+    def module(self) -> str:
+        result = self.results_text()
+        out = ["import numpy as np", "", "empty = np.empty", f"F = np.{self.job.dtype}", f"B = np.int{self.job.dtype[-2:]}"]
+        if self.constants:
+            out.append('with np.errstate(all="ignore"):')
+            out += [f"    {name} = {text}" for text, name in self.constants.items()]
+        for name in sorted(self.helpers):
+            out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
+        out += ["", "", f"def {self.entry}({', '.join(self.params.values())}):"]
+        body = []
+        if self.borrowed:
+            # other threads may take the last room at any time
+            body += ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]
+            body.append(f"{', '.join(self.borrowed)}, = room")
+        body.append('with np.errstate(all="ignore"):')
+        body += ["    " + line for line in [*self.lines, f"result = {result}"]]
+        body += ["pool.append(room)"] if self.borrowed else []
+        return "\n".join(out + ["    " + line for line in [*body, "return result"]]) + "\n"
+
+
+def table_pointwise(table: OpTable, instr: Instr) -> bool:
+    return instr.op in table and table[instr.op].pointwise
+
+
+def literal(number: float) -> str:
+    return repr(number) if number == number and abs(number) < float("inf") else f"float({str(number)!r})"
+
+
+def planned(job: Job, table: OpTable, sizes: Mapping[str, int], least: int = LEAST, inner: int = INNER) -> Planned | None:
+    """The code for given sizes; None if no group of `plan/tiles.py` pays."""
+    plan = tiles(job.tape, sizes, lambda i: entrywise(job.tape, table, i), least, inner)
+    return None if plan is None else Writer(job, table, sizes, plan).write()

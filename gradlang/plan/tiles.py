@@ -1,0 +1,214 @@
+"""Array programs for NumPy in steps: groups of pointwise ops that run over tiles of their arrays, and runs of all else.
+
+A tile is small enough that its intermediate values stay in the cache. The members of a group have one shape, or are narrower
+values of the same rows (a largest entry of each row, its logarithm), so that a tile of rows needs nothing of other tiles;
+sums over all tiles are its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gradlang.ir.tape import Tape
+from gradlang.types import value
+
+LEAST = 10_000  # entries from which on a tile pays
+INNER = 3  # values that need no memory of their own from which on a group pays
+LEAVES = ("input", "const", "size")
+THROUGH = ("broadcast_to", "mark")  # what NumPy's own broadcasting does, and what does nothing
+Extents = tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Group:
+    """`members` are instructions in order. `flat`: the arrays may be seen as one long axis."""
+
+    shape: Extents
+    members: list[int] = field(default_factory=list)
+    flat: bool = True
+
+
+@dataclass(eq=False)
+class Run:
+    members: list[int] = field(default_factory=list)
+
+
+Step = Group | Run
+
+
+@dataclass(eq=False)
+class Tiles:
+    """The steps in order; `used` says which steps need a value: their numbers, and that after the last one for results."""
+
+    steps: list[Step]
+    sources: list[tuple[int, ...]]
+    used: dict[int, set[int]]
+
+
+class Grouping:
+    """Levels: a group of level k needs what groups and runs below it made, the run of level k what groups up to k made."""
+
+    def __init__(self, tape: Tape, shapes: Sequence[Extents], entrywise: Callable[[int], bool], least: int) -> None:
+        self.tape, self.shapes, self.entrywise, self.least = tape, shapes, entrywise, least
+        self.level = [-1] * len(tape.instrs)
+        self.group: dict[int, Group] = {}
+        self.tiled: set[int] = set()  # members whose entries of a tile come from that tile
+        self.groups: dict[tuple[int, Extents], Group] = {}
+        self.sources = [self.through(i) for i in range(len(tape.instrs))]
+        for i, instr in enumerate(tape.instrs):
+            if instr.op in LEAVES:
+                continue
+            if not self.joined(i):
+                self.level[i] = max((self.level[a] for a in instr.args), default=-1)
+
+    def through(self, i: int) -> tuple[int, ...]:
+        instrs = self.tape.instrs
+        found = []
+        for a in instrs[i].args:
+            while instrs[a].op in THROUGH:
+                a = instrs[a].args[0]
+            found.append(a)
+        return tuple(found)
+
+    def joined(self, i: int) -> bool:
+        """Puts an instruction into a group, if it fits into one."""
+        op, shape = self.tape.instrs[i].op, self.shapes[i]
+        if op in ("sum", "sum_to", "max", "min"):
+            return self.reduction(i)
+        if not shape or not self.entrywise(i):
+            return False
+        entries = 1
+        for d in shape:
+            entries *= d
+        if entries < self.least:
+            return self.narrow(i)
+        level = 0
+        for a in self.sources[i]:
+            if self.beside(a, shape):
+                level = max(level, self.level[a])
+            elif self.tape.instrs[a].op not in LEAVES:
+                level = max(level, self.level[a] + 1)
+        group = self.groups.setdefault((level, shape), Group(shape))
+        if any(self.shapes[a] not in ((), shape) for a in self.sources[i]):
+            group.flat = False
+        self.put(i, group, level)
+        return True
+
+    def beside(self, a: int, shape: Extents) -> bool:
+        """Whether a value is made tile by tile in a group of a shape."""
+        if a not in self.tiled or self.group[a].shape != shape:
+            return False
+        mine = self.shapes[a]
+        return mine == shape or (len(mine) == len(shape) and mine[0] == shape[0])
+
+    def put(self, i: int, group: Group, level: int, tiled: bool = True) -> None:
+        group.members.append(i)
+        self.group[i], self.level[i] = group, level
+        if tiled:
+            self.tiled.add(i)
+
+    def narrow(self, i: int) -> bool:
+        """A value of few entries in each row joins what it is made of, if no other value comes later."""
+        last = max((self.level[a] for a in self.sources[i]), default=-1)
+        near = [a for a in self.sources[i] if self.level[a] == last and self.tape.instrs[a].op not in LEAVES]
+        if not near or any(a not in self.tiled for a in near):
+            return False
+        group, shape = self.group[near[0]], self.shapes[i]
+        if any(self.group[a] is not group for a in near) or len(shape) != len(group.shape) or shape[0] != group.shape[0]:
+            return False
+        if any(s != t and s != 1 for s, t in zip(shape, group.shape, strict=True)):
+            return False
+        self.put(i, group, last)
+        return True
+
+    def reduction(self, i: int) -> bool:
+        """Sums of a group; largest entries only within rows, where zeros of both signs meet in the same order as elsewhere."""
+        instr, (a,) = self.tape.instrs[i], self.tape.instrs[i].args
+        if a not in self.tiled or self.shapes[a] != self.group[a].shape or instr.type.dtype != "real":
+            return False
+        axes = reduced(self.tape, i)
+        rows = 0 not in axes
+        if instr.op in ("max", "min") and (not rows or (len(instr.attrs) > 2 and instr.attrs[2] is not None)):
+            return False
+        group = self.group[a]
+        if len(axes) < len(self.shapes[a]):
+            group.flat = False
+        self.put(i, group, self.level[a], tiled=rows)
+        return True
+
+
+def reduced(tape: Tape, i: int) -> tuple[int, ...]:
+    """The axes that a sum or a largest entry is taken over."""
+    instr = tape.instrs[i]
+    source, target = tape.instrs[instr.args[0]].type.shape, instr.type.shape
+    if instr.op != "sum_to":
+        return tuple(instr.attrs[0])
+    extra = len(source) - len(target)
+    return (*range(extra), *(extra + k for k, d in enumerate(target) if d == 1 and source[extra + k] != 1))
+
+
+def tiles(
+    tape: Tape, sizes: Mapping[str, int], entrywise: Callable[[int], bool], least: int = LEAST, inner: int = INNER
+) -> Tiles | None:
+    """The steps of a tape; None if there is no group. `entrywise` says whether a backend does an instruction entry by entry
+    into memory that it is given. A group has at least `inner` values that nothing else needs."""
+    shapes = [tuple(value(d, sizes) for d in instr.type.shape) for instr in tape.instrs]
+    made = Grouping(tape, shapes, entrywise, least)
+    needed = {i for _, i in tape.outputs}
+    for i in range(len(tape.instrs) - 1, -1, -1):
+        if i in needed:
+            needed.update(made.sources[i] if i in made.group else tape.instrs[i].args)
+    outside = {i for _, i in tape.outputs} | {
+        a
+        for i in needed
+        for a in (made.sources[i] if i in made.group else tape.instrs[i].args)
+        if made.group.get(a) is not made.group.get(i)
+    }
+    large: dict[int, list[Group]] = {}
+    single: set[int] = set()
+    for (level, _), group in made.groups.items():
+        group.members = [i for i in group.members if i in needed]
+        if sum(i not in outside and i in made.tiled for i in group.members) >= inner:
+            large.setdefault(level, []).append(group)
+        else:
+            single.update(group.members)
+    if not large:
+        return None
+    runs: dict[int, Run] = {}
+    for i, instr in enumerate(tape.instrs):
+        if i in needed and instr.op not in LEAVES and (i not in made.group or i in single):
+            runs.setdefault(made.level[i], Run()).members.append(i)
+    needed_through(tape, made, runs, single)
+    steps: list[Step] = []
+    for level in range(-1, max(*large, *runs, 0) + 1):
+        steps += large.get(level, [])
+        steps += [runs[level]] if level in runs else []
+    return Tiles(steps, made.sources, uses(tape, steps, made.sources))
+
+
+def needed_through(tape: Tape, made: Grouping, runs: dict[int, Run], single: set[int]) -> None:
+    """What an instruction that left its group needs and a group looks through: broadcasts."""
+    have = {i for run in runs.values() for i in run.members} | (made.group.keys() - single)
+    for i in sorted(single, reverse=True):
+        stack = list(tape.instrs[i].args)
+        while stack:
+            a = stack.pop()
+            if a not in have and tape.instrs[a].op not in LEAVES:
+                have.add(a)
+                run = runs.setdefault(made.level[a], Run())
+                run.members.append(a)
+                stack += tape.instrs[a].args
+    for run in runs.values():
+        run.members.sort()
+
+
+def uses(tape: Tape, steps: Sequence[Step], sources: Sequence[tuple[int, ...]]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for k, step in enumerate(steps):
+        for i in step.members:
+            for a in sources[i] if isinstance(step, Group) else tape.instrs[i].args:
+                found.setdefault(a, set()).add(k)
+    for _, i in tape.outputs:
+        found.setdefault(i, set()).add(len(steps))
+    return found
