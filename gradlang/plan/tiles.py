@@ -153,6 +153,8 @@ def tiles(
 ) -> Tiles | None:
     """The steps of a tape; None if there is no group. `entrywise` says whether a backend does an instruction entry by entry
     into memory that it is given. A group has at least `inner` values that nothing else needs."""
+    if any(i.op != "item" and tape.instrs[a].type.dtype == "bundle" for i in tape.instrs for a in i.args):
+        return None  # sequences that one recurrence in segments hands to another are names in one text
     shapes = [tuple(value(d, sizes) for d in instr.type.shape) for instr in tape.instrs]
     made = Grouping(tape, shapes, entrywise, least)
     needed = {i for _, i in tape.outputs}
