@@ -131,6 +131,8 @@ def transpose(types: list[Type], attrs: Attrs) -> Inferred:
 
 def slice_(types: list[Type], attrs: Attrs) -> Inferred:
     start, length, step = attrs
+    if any(not isinstance(a, tuple) or len(a) != types[0].rank for a in attrs):
+        raise Misfit("a slice has a start, a length and a step for each axis", "write it as `x[1:3]`")
     return (start, length, step), Type(shape_of(length), types[0].dtype)
 
 
