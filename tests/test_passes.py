@@ -239,7 +239,7 @@ def test_a_tape_is_a_program(name: str) -> None:
             assert again.program.outputs or not tape.outputs
             mine = {n: v for n, v in in_a_text(inputs).items() if n in again.inputs}
             names = again.program.outputs
-            got = again.function(names)(mine)
+            got = again.function(names, backend="numpy")(mine)  # machine code adds sums up in another order
             got = got if len(names) > 1 else {names[0]: got}
             reference = rerun(tape, inputs, name)
             assert len(names) == len(tape.outputs), text
@@ -293,7 +293,7 @@ def same_bits(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("fast", [False, True])
 def test_order_of_passes(spelled: str, fast: bool) -> None:
     language = pipeline.standard()
-    made = passes(language.table, language.rules, SPELLED[spelled], fast).pipeline
+    made = passes(language.table, language.rules, SPELLED[spelled], fast, segments=True).pipeline
     names = [p.name for p in made]
     assert len(set(names)) == len(names)
     for before, after, reason in ORDER:
