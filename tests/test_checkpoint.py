@@ -256,12 +256,12 @@ def test_memory(line: str) -> None:
     model = gl.loads(LSTM + line)
     names = ["A", "B", "W", "U", "v", "h0"]
     most = {
-        c: peak(model.value_and_grad("z", names, checkpoint=c, backend="numpy"), values(LSTM, 40_000)) for c in (False, True)
+        c: peak(model.value_and_grad("z", names, checkpoint=c, backend="numpy"), values(LSTM, 10_000)) for c in (False, True)
     }
-    fewer = peak(model.value_and_grad("z", names, checkpoint=True, backend="numpy"), values(LSTM, 10_000))
+    fewer = peak(model.value_and_grad("z", names, checkpoint=True, backend="numpy"), values(LSTM, 2_500))
     one = 4 * 8  # bytes of a state
-    assert most[False] > 40_000 * one * 10
-    assert most[True] < 200 * one * 60
+    assert most[False] > 10_000 * one * 5  # arrays that a function keeps between calls are not counted
+    assert most[True] < 100 * one * 60
     assert most[True] < 2.5 * fewer
 
 
