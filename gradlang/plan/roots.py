@@ -13,6 +13,7 @@ from gradlang.plan.picks import nothing
 from gradlang.plan.reader import Index, Place, Reader, checked
 from gradlang.types import Dim, Shape, add
 
+SLENDER = 32  # steps of a loop that makes poor vectors
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
 Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
 

@@ -13,11 +13,10 @@ from gradlang.ir.tape import Tape
 from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
-from gradlang.plan.roots import Root
+from gradlang.plan.roots import SLENDER, Root
 from gradlang.types import Shape, value
 
 LONG = 128  # steps of a loop that is worth cutting into blocks
-SLENDER = 32  # steps of a loop that makes poor vectors
 Access = Callable[[Index, Shape], None]
 Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an input accesses
 

@@ -1,0 +1,140 @@
+"""Which roots share a loop, and what kind of loop that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradlang.loops.ir import Cell, Value
+from gradlang.plan.reader import Place
+from gradlang.plan.roots import SLENDER, Root
+from gradlang.types import Dim, value
+
+BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
+SIDE = 64  # steps that are done side by side; their values should stay in the first caches
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Roots that share a loop, each with the axis that the loop is for it. Without an extent: one root, no loop left. With
+    `first` and `last` the loop is one over blocks of the axis, and inner groups run over the steps of a block."""
+
+    extent: Dim | None
+    members: list[Root] = field(default_factory=list)
+    axis: dict[Root, int] = field(default_factory=dict)
+    touches: set[Any] = field(default_factory=set)
+    first: Value | None = None
+    last: Value | None = None
+    size: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class State:
+    """How far a root is: its open loops, where it adds up."""
+
+    counters: list[Value | None]
+    order: tuple[int, ...]
+    path: list[Group] = field(default_factory=list)
+    cell: Cell | None = None
+    into: Place | None = None
+    part: Cell | None = None  # what the innermost loops add up before it is added to `into`
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Groups the roots of a kernel. `state` says how far each is, `makers` who makes a value, `sizes` are those of a typical
+    call."""
+
+    state: Mapping[Root, State]
+    makers: Mapping[int, Sequence[Root]]
+    sizes: Mapping[str, int]
+
+    def partition(self, roots: Sequence[Root]) -> list[Group]:
+        groups: list[Group] = []
+        home: dict[Root, Group] = {}
+        here = set(roots)
+        for r in roots:
+            deps = [m for i in r.reads for m in self.makers.get(i, ()) if m in here and m is not r]
+            behind = {id(home[m]) for m in deps}
+            after = next((k + 1 for k in range(len(groups) - 1, -1, -1) if id(groups[k]) in behind), 0)
+            free = self.free(r)
+            group, axis = None, None
+            if r.special is None and free:
+                for candidate in groups[max(after - 1, 0) :]:
+                    axis = self.shared(r, candidate, [m for m in deps if home[m] is candidate])
+                    if axis is not None:
+                        group = candidate
+                        break
+            if group is None:  # right after what it needs, so that what needs it has all groups behind to choose from
+                group = Group(None)
+                if r.special is None and free:
+                    group.extent, axis = r.axes[free[0]].extent, free[0]
+                groups.insert(after, group)
+            group.members.append(r)
+            group.touches |= r.touches | set(r.gives)
+            if axis is not None:
+                group.axis[r] = axis
+            home[r] = group
+        return groups
+
+    def free(self, r: Root) -> list[int]:
+        """The loops that are not open, those that go outside first."""
+        return [k for k in self.state[r].order if self.state[r].counters[k] is None]
+
+    def block(self, r: Root, axis: int) -> Group | None:
+        """The loop over blocks of an axis that is open."""
+        return next((g for g in self.state[r].path if g.first is not None and g.axis[r] == axis), None)
+
+    def shared(self, r: Root, group: Group, deps: Sequence[Root]) -> int | None:
+        """The loop of a root that can be the loop of a group."""
+        if group.extent is None or not (deps or (r.touches | set(r.gives)) & group.touches):
+            return None
+        free = self.free(r)
+        if any(g.first is not None for g in self.state[r].path):
+            free = free[:1]  # in a block the order is set
+        for k in free:
+            if r.axes[k].extent != group.extent or (not deps and k != free[0]):
+                continue
+            if (self.block(r, k) is None) != (self.block(*next(iter(group.axis.items()))) is None):
+                continue
+            if all(self.in_step(r, k, m, group.axis[m]) for m in deps):
+                return k
+        return None
+
+    def in_step(self, r: Root, axis: int, m: Root, theirs: int) -> bool:
+        """Whether all that a root reads of another one at a step of a shared loop is made by then in this step."""
+        out = m.axes[theirs].out
+        if out is None:
+            return False
+        return all(p[out] == axis for i in m.gives for p in r.reads.get(i, ()))
+
+    def looped(self, r: Root) -> bool:
+        """Whether a root has loops inside the one that is next."""
+        return sum(c is None for c in self.state[r].counters) > 1
+
+    def mixed(self, group: Group) -> bool:
+        """Whether a long loop holds single calls of functions beside inner loops. Such calls are a chain of operations that
+        wait for each other; over a block of steps they run side by side."""
+        loops = [self.looped(r) for r in group.members]
+        single = any(r.dear for r, looped in zip(group.members, loops, strict=True) if not looped)
+        length = value(group.extent, self.sizes) if group.extent is not None else 0
+        return single and any(loops) and length >= 2 * BLOCK
+
+    def slender(self, group: Group) -> bool:
+        """Whether a long loop is around short ones only, which are worth little as vectors."""
+        if group.extent is None or value(group.extent, self.sizes) < 2 * SIDE:
+            return False
+        inner = [value(r.axes[k].extent, self.sizes) for r in group.members for k in self.free(r) if k != group.axis[r]]
+        ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
+        return bool(inner) and ends and max(inner) <= SLENDER
+
+    def layers(self, group: Group) -> list[list[Root]]:
+        """The roots of a group in loops that hold only roots with inner loops, or only such without."""
+        level: dict[Root, int] = {}
+        looped = {r: self.looped(r) for r in group.members}
+        for r in group.members:
+            deps = [m for i in r.reads for m in self.makers.get(i, ()) if m in level and m is not r]
+            level[r] = max((level[m] + (looped[m] != looped[r]) for m in deps), default=0)
+        keys = sorted({(level[r], not looped[r]) for r in group.members})
+        return [[r for r in group.members if (level[r], not looped[r]) == k] for k in keys]
