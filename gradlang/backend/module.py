@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gradlang._version import __version__
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
-from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text
 from gradlang.backend.numpy import spelled as array_ops
 from gradlang.backend.numpy_helpers import HELPERS
@@ -57,7 +57,7 @@ def _signature(entry: str, params: tuple[Param, ...]) -> tuple[str, list[str]]:
     for p in params:
         name = p.identifier
         if isinstance(p.default, tuple):
-            kind = {"real": "F", "int": "np.int64", "bool": "np.bool_"}[p.type.dtype]
+            kind = ARRAY_KINDS[p.type.dtype]
             lines.append(f"if {name} is None:")
             lines.append(f"    {name} = np.array({array_text(p.default)}, {kind})")
             shown.append(f"{name}=None")

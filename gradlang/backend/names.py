@@ -18,6 +18,8 @@ GRAD_RESERVED = frozenset(
     "output check minimize maximize wrt inf nan".split()
 )
 
+ARRAY_KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}  # kinds of arrays in generated code
+
 
 class Names:
     """Hands out identifiers, each once."""

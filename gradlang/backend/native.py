@@ -8,7 +8,7 @@ from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
 from gradlang.backend.llvm_entry import Entry
-from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.python import structure
@@ -22,7 +22,6 @@ from gradlang.transform.partials import Templates
 from gradlang.transform.passes import deep
 from gradlang.types import Shape, product, value
 
-KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
 FRESH = {"matmul", "zmatmul", "einsum", "zeinsum"}  # what makes an array that is nobody else's
 OWN = {"empty", "again", "pool", "room", "out"}  # names of the driver itself
@@ -71,7 +70,7 @@ class Writer:
     # -------------------------------------------------------------- names and memory
     def borrow(self, stem: str, shape: Shape, dtype: str) -> str:
         name = self.names.user(stem)
-        self.rooms.append((shape, KINDS[dtype]))
+        self.rooms.append((shape, ARRAY_KINDS[dtype]))
         self.borrowed.append(name)
         return name
 
@@ -88,7 +87,7 @@ class Writer:
                 self.known[i] = name = self.names.user(stem)
                 place = self.places.get(next(n for n, k in self.plan.tape.outputs if k == i))
                 given = "" if place is None or not instr.type.shape else f"out[{place}] if out is not None else "
-                self.lines.append(f"{name} = {given}empty({self.shape(instr.type.shape)}, {KINDS[instr.type.dtype]})")
+                self.lines.append(f"{name} = {given}empty({self.shape(instr.type.shape)}, {ARRAY_KINDS[instr.type.dtype]})")
             else:
                 order = self.plan.layout.get(i)
                 shape = instr.type.shape if order is None else tuple(instr.type.shape[k] for k in order)
@@ -255,7 +254,7 @@ class Writer:
     def module(self, result: str) -> str:
         out = ["import numpy as np", "", "empty = np.empty", f"F = np.{self.job.dtype}"]
         for i, instr in self.constants.items():
-            out.append(f"{self.known[i]} = np.array({array_text(instr.attrs[0])}, {KINDS[instr.type.dtype]})")
+            out.append(f"{self.known[i]} = np.array({array_text(instr.attrs[0])}, {ARRAY_KINDS[instr.type.dtype]})")
         for name in sorted(self.helpers):
             out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
         out += ["", "", f"def {self.entry}({', '.join([*self.params.values(), 'out=None'])}):"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gradlang.backend import numpy_linalg, numpy_scan, numpy_segments, numpy_windows
-from gradlang.backend.names import Names
+from gradlang.backend.names import ARRAY_KINDS, Names
 from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
@@ -84,7 +84,7 @@ class NumpyPrinter(TapePrinter):
             text = dim_text(value, self.sizes)
             return (f"F({text})", ATOM) if instr.type.dtype == "real" else (text, SUM if " " in text else ATOM)
         if instr.op == "array":
-            kind = {"real": "F", "int": "np.int64", "bool": "np.bool_"}[instr.type.dtype]
+            kind = ARRAY_KINDS[instr.type.dtype]
             return f"np.array({array_text(value)}, {kind})", ATOM
         if isinstance(value, (bool, int)):
             return repr(value), ATOM

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradlang.backend.artifact import Job
-from gradlang.backend.names import PYTHON_RESERVED, Names
+from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NUMPY_NAMES, NumpyPrinter
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.numpy_tiles import TileWriter
@@ -21,7 +21,6 @@ from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST, Extents, Group, Run, Tiles, tiles
 from gradlang.types import value
 
-KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
 # Ops whose results share no memory with their arguments; of others it is not asked.
 FRESH = frozenset(
@@ -130,7 +129,7 @@ class Writer:
         instr = self.tape.instrs[i]
         if instr.op in ("const", "size"):
             number = instr.attrs[0] if instr.op == "const" else value(instr.attrs[0], self.sizes)
-            return self.constant(f"np.array({literal(number)}, {KINDS[instr.type.dtype]})")
+            return self.constant(f"np.array({literal(number)}, {ARRAY_KINDS[instr.type.dtype]})")
         return self.known[i]
 
     # -------------------------------------------------------------- steps
@@ -142,7 +141,7 @@ class Writer:
                 self.run(step, k)
             for i, end in self.ends.items():
                 if end == k and i in self.known and i not in self.own and self.known[i] in self.borrowed:
-                    self.give_back(self.shape(i), KINDS[self.tape.instrs[i].type.dtype], self.known[i])
+                    self.give_back(self.shape(i), ARRAY_KINDS[self.tape.instrs[i].type.dtype], self.known[i])
         return Planned(self.module(), self.entry, tuple(self.rooms))
 
     def run(self, step: Run, k: int) -> None:

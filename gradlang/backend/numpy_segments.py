@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gradlang.backend.names import ARRAY_KINDS
 from gradlang.backend.text import ATOM, Text
 from gradlang.check.program import AT, BEGIN, ROWS
 from gradlang.ir.tape import Instr, Segments, Tape
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from gradlang.backend.numpy import NumpyPrinter
 
 INDENT = "    "
-KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}
 
 
 def write(p: NumpyPrinter, i: int, instr: Instr) -> Text:
@@ -63,7 +63,7 @@ class _Segments:
                 self.put(f"{name} = {p.typed(self.first[k])}", 0)
                 continue
             type = held.types[k]
-            kind, collected = KINDS[type.dtype], held.outs[k - held.carried] is not None
+            kind, collected = ARRAY_KINDS[type.dtype], held.outs[k - held.carried] is not None
             shape = p.shape(type.shape)
             zero = f"np.zeros({shape}, {kind})" if type.shape else "F(0.0)"
             self.put(f"{name} = " + (f"np.empty({shape}, {kind})" if collected else zero), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from gradlang.backend.names import ARRAY_KINDS
 from gradlang.plan.tiles import Extents, Group, reduced
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TileWriter:
 
     # -------------------------------------------------------------- memory
     def kind(self, i: int) -> str:
-        return {"real": "F", "int": "np.int64", "bool": "np.bool_"}[self.tape.instrs[i].type.dtype]
+        return ARRAY_KINDS[self.tape.instrs[i].type.dtype]
 
     def rowwise(self, i: int) -> bool:
         """Whether each row of the group has its own entries of a value."""

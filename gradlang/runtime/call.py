@@ -59,7 +59,7 @@ class Compiled:
         (`Large.name`). Where it depends on the sizes of the arrays it is what the last call ran, and until then `auto`."""
         if self.native is not None:
             used: Any = self.raw
-            return "native" if used.last is not None else "numpy" if used.versions else "auto"
+            return "native" if used.last is not None else "numpy" if used.versions.kept else "auto"
         return self.raw.name if isinstance(self.raw, Large) else self.artifact.language
 
     @property

@@ -61,7 +61,7 @@ class Out:
         return found
 
     def fit(self, found: Sequence[Any], args: Sequence[Any]) -> None:
-        sizes = self.sizes(args)
+        sizes = self.sizes.named(self.sizes.key(args))
         for (name, shape), array in zip(self.shapes.items(), found, strict=True):
             wanted = tuple(value(d, sizes) for d in shape)
             if not isinstance(array, self.np.ndarray):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradlang.backend.artifact import Job
 from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST
-from gradlang.types import Size
-
-MOST = 16  # versions that are kept
-MISSING: Any = object()
+from gradlang.runtime.sizes import Versions, rooms
 
 
 class PlannedProgram:
@@ -22,51 +18,20 @@ class PlannedProgram:
         self.least, self.inner = least, inner
         self.job, self.table, self.readable = job, table, readable
         self.count = len(job.params)
-        self.versions: dict[tuple[int, ...], Callable[..., Any]] = {}
-        self.lock = threading.Lock()
-        found: dict[str, tuple[int, int, int, int]] = {}
-        for k, p in enumerate(job.params):
-            for axis, dim in enumerate(p.type.shape):
-                line = dim.linear() if isinstance(dim, Size) else None
-                if line is not None:
-                    found.setdefault(line[0], (k, axis, *line[1:]))
-        self.where = tuple(found.items())
-        self.axes = tuple((k, axis) for k, axis, _, _ in found.values())
+        self.versions: Versions[Callable[..., Any]] = Versions(job.params, self.version)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         if named or len(args) != self.count:
             return self.readable(*args, **named)
-        key = tuple([args[k].shape[axis] for k, axis in self.axes])
-        run = self.versions.get(key, MISSING)
-        if run is MISSING:
-            run = self.kept(key)
-        return run(*args)
-
-    def kept(self, key: tuple[int, ...]) -> Callable[..., Any]:
-        """The version for some lengths of axes, which is made if it is not there. One thread makes it, the others wait."""
-        with self.lock:
-            if key not in self.versions:
-                sizes = {
-                    name: (n - offset) // factor for n, (name, (_, _, factor, offset)) in zip(key, self.where, strict=True)
-                }
-                made = self.version(sizes)
-                while len(self.versions) >= MOST:
-                    del self.versions[next(iter(self.versions))]
-                self.versions[key] = made
-            return self.versions[key]
+        return self.versions.of(args)(*args)
 
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
-        import numpy as np
-
         from gradlang.backend.numpy_planned import planned
 
         made = planned(self.job, self.table, sizes, self.least, self.inner)
         if made is None:
             return self.readable
-        kinds = {"F": np.dtype(self.job.dtype), "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
-        kinds["B"] = np.dtype(f"int{8 * kinds['F'].itemsize}")
-        rooms = [(shape, kinds[kind]) for shape, kind in made.rooms]
-        namespace: dict[str, Any] = {"pool": [], "make_room": lambda: tuple(np.empty(s, kind) for s, kind in rooms)}
+        namespace: dict[str, Any] = {"pool": [], "make_room": rooms(made.rooms, self.job.dtype, sizes)}
         exec(compile(made.source, f"<gradlang {self.job.entry}>", "exec"), namespace)
         run: Callable[..., Any] = namespace[made.name]
         return run

@@ -1,28 +1,71 @@
-"""The sizes of a call, read from the shapes of its arguments."""
+"""The sizes of a call, read from the shapes of its arguments, and what is made once for each set of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from gradlang.backend.artifact import Param
-from gradlang.types import Size
+from gradlang.types import Shape, Size, value
+
+MOST = 16  # versions that are kept
+MISSING: Any = object()
+V = TypeVar("V")
 
 
 class Sizes:
-    """Called with the arguments of the generated function, which fit; gives the sizes by their names."""
+    """Reads the sizes off the arguments of a generated function, which fit."""
 
     def __init__(self, params: Sequence[Param]) -> None:
-        self.where = [
-            (k, axis, *line)
-            for k, p in enumerate(params)
-            for axis, dim in enumerate(p.type.shape)
-            if isinstance(dim, Size) and (line := dim.linear()) is not None
-        ]
+        found: dict[str, tuple[int, int, int, int]] = {}
+        for k, p in enumerate(params):
+            for axis, dim in enumerate(p.type.shape):
+                line = dim.linear() if isinstance(dim, Size) else None
+                if line is not None:
+                    found.setdefault(line[0], (k, axis, *line[1:]))
+        self.axes = tuple((k, axis) for k, axis, _, _ in found.values())
+        self.lines = tuple((name, factor, offset) for name, (_, _, factor, offset) in found.items())
 
-    def __call__(self, args: Sequence[Any]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for k, axis, name, factor, offset in self.where:
-            if name not in found:
-                found[name] = (args[k].shape[axis] - offset) // factor
-        return found
+    def key(self, args: Sequence[Any]) -> tuple[int, ...]:
+        """The lengths of the axes that the sizes are read from."""
+        return tuple([args[k].shape[axis] for k, axis in self.axes])
+
+    def named(self, key: Sequence[int]) -> dict[str, int]:
+        return {name: (n - offset) // factor for n, (name, factor, offset) in zip(key, self.lines, strict=True)}
+
+
+class Versions(Generic[V]):
+    """What `make` makes of sizes, kept by the lengths of axes that they are read from. One thread makes a version, others wait
+    for it."""
+
+    def __init__(self, params: Sequence[Param], make: Callable[[Mapping[str, int]], V]) -> None:
+        self.sizes, self.make = Sizes(params), make
+        self.kept: dict[tuple[int, ...], V] = {}
+        self.lock = threading.Lock()
+
+    def of(self, args: Sequence[Any]) -> V:
+        """The version for a call."""
+        key = self.sizes.key(args)
+        found = self.kept.get(key, MISSING)
+        return self.at(key) if found is MISSING else found
+
+    def at(self, key: tuple[int, ...]) -> V:
+        with self.lock:
+            if key not in self.kept:
+                made = self.make(self.sizes.named(key))
+                while len(self.kept) >= MOST:
+                    del self.kept[next(iter(self.kept))]
+                self.kept[key] = made
+            return self.kept[key]
+
+
+def rooms(wanted: Sequence[tuple[Shape, str]], dtype: str, sizes: Mapping[str, int]) -> Callable[[], tuple[Any, ...]]:
+    """Makes the arrays that a call borrows: `wanted` are their shapes and the kinds that generated code has for them."""
+    import numpy as np
+
+    real = np.dtype(dtype)
+    kinds = {"F": real, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
+    kinds["B"] = np.dtype(f"int{8 * real.itemsize}")  # bits of a real number
+    plain = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in wanted]
+    return lambda: tuple(np.empty(shape, kind) for shape, kind in plain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -21,11 +20,8 @@ from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, target
-from gradlang.runtime.sizes import Sizes
-from gradlang.types import value
+from gradlang.runtime.sizes import Versions, rooms
 
-MOST = 16  # versions that are kept
-MISSING: Any = object()
 AGAIN = object()  # what a driver gives that met what its kernels cannot do
 
 
@@ -40,19 +36,12 @@ class NativeProgram:
     ) -> None:
         self.make_job, self.table, self.otherwise, self.calls = job, table, otherwise, calls
         self.job: Job | None = None
-        self.versions: dict[tuple[int, ...], Version | None] = {}
+        self.versions: Versions[Version | None] = Versions(params, self.version)
         self.last: Version | None = None
-        self.lock = threading.Lock()
-        self.sizes = Sizes(params)
 
     def __call__(self, *args: Any, out: Sequence[Any] | None = None) -> Any:
         """With `out` gradients may, but need not, lie in its arrays, one for each."""
-        sizes = self.sizes(args)
-        key = tuple(sizes.values())
-        version = self.versions.get(key, MISSING)
-        if version is MISSING:
-            version = self.kept(key, sizes)
-        self.last = version
+        self.last = version = self.versions.of(args)
         if version is None:
             return self.otherwise(*args)
         try:
@@ -63,16 +52,6 @@ class NativeProgram:
                 raise
             found = version.run(*plain, out)
         return self.otherwise(*args) if found is AGAIN else found
-
-    def kept(self, key: tuple[int, ...], sizes: Mapping[str, int]) -> Version | None:
-        """The version for some sizes, which is made if it is not there. One thread makes it, the others wait."""
-        with self.lock:
-            if key not in self.versions:
-                made = self.version(sizes)
-                while len(self.versions) >= MOST:
-                    del self.versions[next(iter(self.versions))]
-                self.versions[key] = made
-            return self.versions[key]
 
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
@@ -96,7 +75,7 @@ class NativeProgram:
 @cache
 def note(reason: str) -> None:
     """Says once why NumPy runs where llvmlite is installed and machine code would pay."""
-    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=6)
+    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=7)
 
 
 class Version:
@@ -107,16 +86,10 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
-        namespace: dict[str, Any] = {"again": AGAIN, "pool": [], "make_room": self.room}
+        namespace: dict[str, Any] = {"again": AGAIN, "pool": [], "make_room": rooms(self.driver.rooms, job.dtype, sizes)}
         if entries:
             self.text = unit_text([], width, target(), lambda name: function(name, width), entries)
             library = load(self.text, [n for e in entries for n in exports(e)])
             namespace.update({e.name: bind(library, e) for e in entries})
         exec(compile(self.driver.source, f"<gradlang {job.entry}>", "exec"), namespace)
-        dtype = np.dtype(job.dtype)
-        kinds = {"F": dtype, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
-        self.rooms = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in self.driver.rooms]
         self.run: Callable[..., Any] = namespace[self.driver.name]
-
-    def room(self) -> tuple[np.ndarray[Any, Any], ...]:
-        return tuple(np.empty(shape, kind) for shape, kind in self.rooms)
