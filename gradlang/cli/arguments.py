@@ -83,6 +83,16 @@ def _run(to: argparse.ArgumentParser) -> None:
     to.add_argument("--checkpoint", action="store_true", help=CHECKPOINT)
 
 
+def _explain(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    to.add_argument("--of", metavar="NAME", help="what to explain (default: every output with a derivative)")
+    to.add_argument("--wrt", metavar="a,b", help="only what lies between these and the result")
+    flows = "the derivative that flows in from above"
+    to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
+    to.add_argument("--lang", choices=["en", "ko"], default="en", help="the language of the explanation")
+    to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
+
+
 def _compile(to: argparse.ArgumentParser) -> None:
     _program(to)
     to.add_argument("--target", choices=["numpy", "c", "grad"], default="numpy")
@@ -113,6 +123,11 @@ COMMANDS = {
         _run,
     ),
     "check": ("report everything that is wrong: errors, its own checks, gradients against multi-precision", "", _inputs),
+    "explain": (
+        "tell the forward and the backward pass, node by node",
+        "examples:\n  gradlang explain shopping.grad\n  gradlang explain shopping.grad --wrt apple --lang ko",
+        _explain,
+    ),
     "compile": ("print standalone source that does not need gradlang", "", _compile),
     "ops": ("list the ops, or show one with its derivative", "", _ops),
     "fmt": ("format a program; every comment is kept", "", _fmt),

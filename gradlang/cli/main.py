@@ -19,7 +19,19 @@ from gradlang.diagnostics import GradlangError, InternalError, as_json, render_a
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     from gradlang.cli import compiling, running, tables
 
-    return {"run": running.run, "check": running.check, "compile": compiling.compile_, "ops": tables.ops, "fmt": compiling.fmt}
+    def explain(args: argparse.Namespace) -> int:
+        from gradlang.cli.explaining import explain  # brings NumPy
+
+        return explain(args)
+
+    return {
+        "explain": explain,
+        "run": running.run,
+        "check": running.check,
+        "compile": compiling.compile_,
+        "ops": tables.ops,
+        "fmt": compiling.fmt,
+    }
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
