@@ -10,6 +10,7 @@ from gradlang.check.program import LEAVES, Node
 from gradlang.record import record
 from gradlang.source import Span
 from gradlang.view.formula import SILENT, atomic, formula, plain, short
+from gradlang.view.show import value_text
 from gradlang.view.trace import Branch, Trace, sequences
 from gradlang.view.words import catalog
 
@@ -120,9 +121,7 @@ class _Teller:
     def leaf_text(self, i: int, node: Node) -> str:
         if node.op == "const" and isinstance(node.attrs[0], float):
             return plain(node.attrs[0])[0]
-        return node.name or (
-            short(number_text(self.trace.values[i], self.digits)) if node.op == "array" else str(node.attrs[0])
-        )
+        return node.name or (short(value_text(node.attrs[0], self.digits)) if node.op != "size" else str(node.attrs[0]))
 
     def step(self, i: int, node: Node, number: int) -> Step:
         trace = self.trace
