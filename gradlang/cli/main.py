@@ -20,12 +20,18 @@ def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     from gradlang.cli import compiling, running, tables
 
     def explain(args: argparse.Namespace) -> int:
-        from gradlang.cli.explaining import explain  # brings NumPy
+        from gradlang.cli import explaining  # brings NumPy
 
-        return explain(args)
+        return explaining.explain(args)
+
+    def graph(args: argparse.Namespace) -> int:
+        from gradlang.cli import graphing  # brings NumPy
+
+        return graphing.graph(args)
 
     return {
         "explain": explain,
+        "graph": graph,
         "run": running.run,
         "check": running.check,
         "compile": compiling.compile_,

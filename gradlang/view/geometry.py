@@ -14,6 +14,7 @@ RADIUS = 19.0
 BEND = 44.0
 MARGIN = 18.0
 BLANK = 54.0  # width of a box to fill in
+Levels = tuple[tuple[float, float, float], ...]
 
 
 @record
@@ -97,7 +98,7 @@ class _Draft:
         for k, s in enumerate(shapes):
             outlines.append(self.outline(k, s, x[k], y[k], glyphs[k]))
             self.labels(s, x[k] + glyphs[k], y[k], stubs[k])
-        curves = self.curves(x, y, glyphs, stubs, [r.points for r in placed.routes])
+        curves = self.curves(x, y, glyphs, stubs, [r.levels for r in placed.routes])
         wide = placed.width + 2 * MARGIN
         return Drawing(
             self.picture.title, wide, placed.height + 2 * MARGIN, tuple(outlines), tuple(curves), tuple(self.texts),
@@ -125,7 +126,7 @@ class _Draft:
             return Outline(x + wide / 2, y, wide, 24.0, s.kind, s.tip, k)
         self.texts.append(Text(x + wide / 2, y + FONT * 0.35, s.text, "symbol"))
         if s.title and s.title != s.text:
-            self.texts.append(Text(x + wide / 2, y + RADIUS + CAPTION + 2, s.title, "caption"))
+            self.texts.append(Text(x + wide / 2, y + RADIUS + CAPTION + 2, caption(s.title, wide), "caption"))
         return Outline(x + wide / 2, y, wide, 2 * RADIUS, s.kind, s.tip, k)
 
     def labels(self, s: Shape, x: float, y: float, stub: float) -> None:
@@ -146,7 +147,7 @@ class _Draft:
         y: list[float],
         glyphs: list[float],
         stubs: list[float],
-        routes: list[tuple[tuple[float, float], ...]],
+        routes: list[Levels],
     ) -> list[Curve]:
         lines = self.picture.lines
         arriving: dict[int, list[int]] = {}
@@ -162,13 +163,10 @@ class _Draft:
         for k, e in enumerate(lines):
             start = (x[e.source] + glyphs[e.source], y[e.source])
             points = [start, (start[0] + stubs[e.source], start[1])]
-            half = (self.wide(e.below) + 12) / 2 if e.below else 0.0
-            for at in routes[k]:
-                middle = (at[0] + MARGIN, at[1] + MARGIN)
-                last = at is routes[k][-1]
-                points += [(middle[0] - half, middle[1]), (middle[0] + half, middle[1])] if last and half else [middle]
-                if last and half:
-                    self.put(e.below, "branch", middle[0], middle[1] + SMALL + 3)
+            for n, (left, right, height) in enumerate(routes[k]):
+                points += [(left + MARGIN, height + MARGIN), (right + MARGIN, height + MARGIN)]
+                if e.below and n == len(routes[k]) - 1:
+                    self.put(e.below, "branch", (left + right) / 2 + MARGIN, height + MARGIN + SMALL + 3)
             port = ports[k]
             inset = RADIUS - (RADIUS**2 - port**2) ** 0.5 if self.round(e.target, glyphs) else 0.0
             points.append((x[e.target] + inset, y[e.target] + port))
@@ -182,8 +180,18 @@ class _Draft:
         return self.picture.shapes[k].kind == "op" and glyphs[k] <= 2 * RADIUS
 
     @staticmethod
-    def height_before(k: int, lines: tuple[Line, ...], y: list[float], routes: list[tuple[tuple[float, float], ...]]) -> float:
-        return routes[k][-1][1] + MARGIN if routes[k] else y[lines[k].source]
+    def height_before(k: int, lines: tuple[Line, ...], y: list[float], routes: list[Levels]) -> float:
+        return routes[k][-1][2] + MARGIN if routes[k] else y[lines[k].source]
+
+
+def caption(text: str, wide: float) -> str:
+    """As much of a name as has room below a shape: its tip says it in full."""
+    room = wide + 2 * (BEND - 8)
+    if width(text, CAPTION) <= room:
+        return text
+    while width(text + "…", CAPTION) > room:
+        text = text[:-1]
+    return text + "…"
 
 
 def glyph(s: Shape) -> float:

@@ -15,6 +15,7 @@ from gradlang.record import record
 SWEEPS = 24  # of the order within layers
 ROUNDS = 40  # of coordinates
 GAP = 14.0  # between boxes of a layer
+STRAIGHT = 6  # how much more two places of one edge draw each other than boxes do
 
 
 @record
@@ -28,9 +29,9 @@ class Box:
 
 @record
 class Route:
-    """An edge: the centres of its places in the layers between its ends."""
+    """An edge: for each layer between its ends where its place begins and ends, and its height."""
 
-    points: tuple[tuple[float, float], ...]
+    levels: tuple[tuple[float, float, float], ...]
 
 
 @record(eq=False)
@@ -74,13 +75,12 @@ class _Layout:
         self.up: list[list[int]] = [[] for _ in boxes]
         self.down: list[list[int]] = [[] for _ in boxes]
         self.chains: list[list[int]] = []
+        labelled = {self.layer[b] - 1 for (_, b), (wide, _) in zip(edges, labels, strict=True) if wide}
         for (a, b), (wide, high) in zip(edges, labels, strict=True):
             chain = [a]
             for k in range(self.layer[a] + 1, self.layer[b]):
-                mine = (wide, high) if k == self.layer[b] - 1 else (0.0, 8.0 if wide or k % 2 == 0 else 0.0)
-                if k % 2 and not wide and self.layer[b] - self.layer[a] == 2:
-                    continue  # a short edge without a label goes straight
-                chain.append(self.dummy(k, *mine))
+                if k % 2 == 0 or k in labelled:
+                    chain.append(self.dummy(k, *((wide, high) if wide and k == self.layer[b] - 1 else (0.0, 8.0))))
             chain.append(b)
             for u, v in zip(chain, chain[1:], strict=False):
                 self.down[u].append(v)
@@ -116,10 +116,10 @@ class _Layout:
     def run(self) -> Placed:
         self.order()
         y = self.heights()
-        x, total = self.columns()
+        x, spans, total = self.columns()
         top = min((y[n] - self.height[n] / 2 for n in range(len(y))), default=0.0)
         y = [v - top for v in y]
-        routes = tuple(Route(tuple((x[n] + self.width[n] / 2, y[n]) for n in chain[1:-1])) for chain in self.chains)
+        routes = tuple(Route(tuple((*spans[self.layer[n]], y[n]) for n in chain[1:-1])) for chain in self.chains)
         count = len(self.boxes)
         bottom = max((y[n] + self.height[n] / 2 for n in range(len(y))), default=0.0)
         return Placed(tuple(x[:count]), tuple(y[:count]), routes, total, bottom)
@@ -173,13 +173,17 @@ class _Layout:
                 at += self.height[n] + GAP
             for n in row:
                 y[n] -= (at - GAP) / 2
+        count = len(self.boxes)
         for step in range(ROUNDS):
             rows = self.rows if step % 2 == 0 else self.rows[::-1]
             for row in rows:
                 wanted = []
                 for n in row:
                     near = self.up[n] + self.down[n] if step > 4 else (self.up if step % 2 == 0 else self.down)[n]
-                    wanted.append(sum(y[m] for m in near) / len(near) if near else y[n])
+                    # long edges are kept straight before short ones
+                    weights = [STRAIGHT if n >= count and m >= count else 1 for m in near]
+                    total = sum(w * y[m] for w, m in zip(weights, near, strict=True))
+                    wanted.append(total / sum(weights) if near else y[n])
                 self.apart(row, wanted, y)
         return y
 
@@ -203,19 +207,20 @@ class _Layout:
                 y[row[at]] = total / count + offsets[at]
                 at += 1
 
-    def columns(self) -> tuple[list[float], float]:
-        """The left edge of every place: a layer is as wide as its widest box; layers without labels take no room."""
-        x, left = [0.0] * len(self.layer), 0.0
-        for k, row in enumerate(self.rows):
+    def columns(self) -> tuple[list[float], list[tuple[float, float]], float]:
+        """The left edge of every place, where layers begin and end, and the width of all. A layer is as wide as its widest
+        box; layers that hold nothing take no room."""
+        x, left, spans = [0.0] * len(self.layer), 0.0, []
+        for row in self.rows:
             wide = max((self.width[n] for n in row), default=0.0)
+            spans.append((left, left + wide))
             for n in row:
                 inner = n < len(self.boxes)
                 # leaves end where the layer ends, so that their edges are short
-                right = inner and self.boxes[n].leaf
-                x[n] = left + (wide - self.width[n] if right else 0.0 if inner else (wide - self.width[n]) / 2)
-            if wide:
-                left += wide + (self.bend if k % 2 == 0 or wide else 0.0)
-        return x, max(left - self.bend, 0.0)
+                x[n] = left + (wide - self.width[n] if inner and self.boxes[n].leaf else 0.0)
+            if row:
+                left += wide + self.bend
+        return x, spans, max(left - self.bend, 0.0)
 
 
 def inversions(values: Sequence[int], size: int) -> int:

@@ -15,6 +15,7 @@ from gradlang.pipeline import optimized
 from gradlang.record import record
 from gradlang.transform.chain import Chain
 from gradlang.transform.differentiate import differentiate
+from gradlang.transform.jvp import jvp
 from gradlang.transform.partials import Templates
 from gradlang.transform.passes import deep
 from gradlang.transform.simplify import unmark
@@ -111,6 +112,23 @@ class Locals:
             if partial is not None:
                 outputs.append((("partial", k), partial))
         return Back(*self.tapes(b, outputs), frozenset(zeros))
+
+    def tangent(self, instr: Instr, types: Sequence[Type], moving: Sequence[int], items: Sequence[Type]) -> Tape:
+        """The tangents of an op's results, "value" or the numbers of sequences, for those of the arguments `moving`, which are
+        the inputs ("tangent", k). A result without an output does not move."""
+        key = self.key(("tangent", tuple(moving)), instr, types)
+        if key not in self.made:
+            b, at = self.begin(instr, types)
+            chain = Chain(b, self.templates)
+            ends = [(n, b.add("item", (at,), (n,), t)) for n, t in enumerate(items)] if items else [("value", at)]
+            given = {}
+            for k in moving:
+                argument = b.leaf("input", (("argument", k),), types[k], instr.span).id
+                given[argument] = b.leaf("input", (("tangent", k),), types[k], instr.span).id
+            found = jvp(chain, [i for _, i in ends], given)
+            self.made[key] = self.tapes(b, [(n, t) for (n, _), t in zip(ends, found, strict=True) if t is not None])[0]
+        made: Tape = self.made[key]
+        return made
 
     def partial(self, chain: Chain, instr: Instr, at: int, k: int, argument: int) -> int | None:
         """The local derivative of a pointwise op by an argument, of the shape of the result."""

@@ -18,7 +18,8 @@ SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "@", "pow": "^", "powi": "^", "equal": "=",
     "not_equal": "≠", "less": "<", "greater": ">", "less_equal": "≤", "greater_equal": "≥", "floordiv": "//", "mod": "%",
     "where": "if", "logical_and": "and", "logical_or": "or", "logical_not": "not", "take_axis": "pick", "sum": "Σ",
-    "softmax_cross_entropy": "softmax + cross entropy", "iota": "range", "root": "solve", "slice": "[ ]",
+    "softmax_cross_entropy": "softmax + cross entropy", "iota": "range", "mark": "=",
+    "real": "0, 1", "root": "solve", "slice": "[ ]",
 }  # fmt: skip
 SMALL = 4  # entries of an array that are written out
 
@@ -58,12 +59,11 @@ class Picture:
 
 @record
 class Style:
-    """What is shown: constants inside the operations or as leaves of their own, which calls are opened, whether numbers are
-    left out as boxes to fill in, how many digits numbers have, and whether derivatives are shown."""
+    """What is shown: constants inside the operations or as leaves of their own, which calls are opened, how many digits
+    numbers have, and whether derivatives are shown."""
 
     constants: str = "inside"
     open: tuple[str, ...] = ()
-    blank: bool = False
     digits: int = 6
     backward: bool = True
 
