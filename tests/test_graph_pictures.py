@@ -159,6 +159,18 @@ def test_other_formats(kind: str, golden: Golden, monkeypatch: pytest.MonkeyPatc
         assert {n["name"]: n["derivative"] for n in made["nodes"] if n["kind"] == "leaf"}["n"] == 110.00000000000001
 
 
+DOCS = {"shopping": ("02_shopping", []), "net": ("10_two_layer_net", ["--digits", "3"])}
+
+
+@pytest.mark.parametrize("picture_name", DOCS)
+def test_pictures_of_the_docs(picture_name: str, golden: Golden, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(FOLDER)
+    name, words = DOCS[picture_name]
+    path, out = FOLDER / f"{name}.grad", tmp_path / "p.svg"
+    assert main(["graph", path.name, *inputs(arguments(path)), *words, "-o", str(out)]) == 0
+    golden(f"../../docs/pictures/{picture_name}.svg", out.read_text(encoding="utf-8"))
+
+
 def test_png(tmp_path: Path) -> None:
     pytest.importorskip("resvg_py")
     out = tmp_path / "p.png"
