@@ -110,6 +110,15 @@ def _graph(to: argparse.ArgumentParser) -> None:
     to.add_argument("--digits", type=digits, default=6, metavar="N", help="significant digits (default: 6)")
 
 
+def _diff(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    to.add_argument("--of", metavar="NAME", help="what to differentiate (default: every output with a derivative)")
+    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--latex", action="store_true", help="LaTeX instead of the language")
+    to.add_argument("--numbers", action="store_true", help="the numbers of the inputs put in, and the values")
+    to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
+
+
 def _compile(to: argparse.ArgumentParser) -> None:
     _program(to)
     to.add_argument("--target", choices=["numpy", "c", "grad"], default="numpy")
@@ -149,6 +158,11 @@ COMMANDS = {
         "draw the computation graph, values above the edges and derivatives below",
         "examples:\n  gradlang graph shopping.grad -o shopping.svg\n  gradlang graph shopping.grad --blank -o sheet.svg",
         _graph,
+    ),
+    "diff": (
+        "print the derivatives as formulas",
+        "examples:\n  gradlang diff shopping.grad --numbers\n  gradlang diff net.grad --wrt W1 --latex",
+        _diff,
     ),
     "compile": ("print standalone source that does not need gradlang", "", _compile),
     "ops": ("list the ops, or show one with its derivative", "", _ops),

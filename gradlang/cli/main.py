@@ -29,9 +29,15 @@ def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
 
         return graphing.graph(args)
 
+    def diff(args: argparse.Namespace) -> int:
+        from gradlang.cli import differentiating  # brings NumPy
+
+        return differentiating.diff(args)
+
     return {
         "explain": explain,
         "graph": graph,
+        "diff": diff,
         "run": running.run,
         "check": running.check,
         "compile": compiling.compile_,

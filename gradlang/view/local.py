@@ -52,7 +52,10 @@ class Locals:
         b = Builder(self.table)
         refs = [b.leaf("input", (("argument", k),), t, instr.span) for k, t in enumerate(types)]
         if instr.op in BODIES:
-            tape = self.plain(b.tape([("value", beyond(instr, [r.id for r in refs], b))]))
+            args = [r.id for r in refs]
+            reverse = instr.op == "scan" and instr.attrs[0].kind == "push"  # of a derivative: its operands are as they must be
+            at = b.add(instr.op, tuple(args), instr.attrs, instr.type, instr.span) if reverse else beyond(instr, args, b)
+            tape = self.plain(b.tape([("value", at)]))
             b = Builder(self.table)
             b.take(tape.instrs)
             return b, tape.outputs[0][1]
