@@ -14,7 +14,6 @@ from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
-from gradlang.runtime.planned import PlannedProgram
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
@@ -47,6 +46,8 @@ class Compiled:
         table = binder.program.language.table
         self.raw: Callable[..., Any] = Large(job, table) if artifact is None else load(artifact)
         if artifact is not None and not job.scalar:
+            from gradlang.runtime.planned import PlannedProgram  # brings the planning of tiles
+
             self.raw = PlannedProgram(job, table, self.raw)
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram

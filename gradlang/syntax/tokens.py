@@ -18,7 +18,7 @@ from gradlang.diagnostics import Diagnostic
 from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import messages
-from gradlang.syntax.known import known
+from gradlang.syntax.grammar import tables
 
 if TYPE_CHECKING:
     from gradlang.syntax.lines import Found, Shapes
@@ -118,7 +118,7 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    literals, words = known().literals, known().terminals
+    literals, words = tables().literals, tables().terminals
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
         r"[ \t\f]*(?:"
