@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
+from gradlang.record import record
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
@@ -21,7 +21,7 @@ GIVEN: Any = object()  # marks that no dict of values is given
 NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Native:
     """That machine code may be made: what gives the job in the ops of loops, and within how many calls it must pay (None:
     it is wanted in any case)."""
