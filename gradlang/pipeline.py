@@ -11,7 +11,6 @@ from gradlang._version import __version__
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param, Returns
-from gradlang.backend.grad import LeafText, program_text, value_text
 from gradlang.backend.module import generate, is_scalar
 from gradlang.check.check import check
 from gradlang.check.modules import Finder, Nowhere, gather
@@ -24,7 +23,6 @@ from gradlang.ops.language import Language as Language
 from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.plan.choose import spelled as loops_spell
 from gradlang.record import record
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
@@ -294,11 +292,19 @@ def planned(
         *(Param(leaf.name, "", leaf.type, default_of(program, leaf, written)) for leaf in leaves),
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
-    spelled = loops_spell if native else scalar_backend.spelled if scalar else array_backend.spelled
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)
+        tape, _ = optimized(tape, language, spelling(scalar, native), hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
+
+
+def spelling(scalar: bool, native: bool) -> Callable[[Op], bool]:
+    """What says whether a backend has an op as such."""
+    if native:
+        from gradlang.plan.choose import spelled  # brings all planning of loops, which few runs need
+
+        return spelled
+    return scalar_backend.spelled if scalar else array_backend.spelled
 
 
 def plan_nodes(program: Program, nodes: Sequence[int], language: Language) -> Job:
@@ -320,6 +326,8 @@ def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:
 
 def gradient_file(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> str:
     """The goal as a program of the language: the reverse pass, under names made from the user's."""
+    from gradlang.backend.grad import LeafText, program_text
+
     tape, _, _ = goal_tape(program, goal, language.table)
     with sources_of(program):
         tape, _ = optimized(tape, language, lambda op: True, hook)
@@ -330,6 +338,8 @@ def gradient_file(program: Program, goal: Goal, language: Language, origin: str,
 
 def default_text(program: Program, leaf: Leaf) -> str | None:
     """A default as the language writes it, or None if the caller must give a value."""
+    from gradlang.backend.grad import value_text
+
     if isinstance(leaf.default, Initializer):
         return f"{leaf.default.kind}({', '.join(map(value_text, leaf.default.args))})"
     value = default_of(program, leaf, True)

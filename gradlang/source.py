@@ -8,20 +8,21 @@ alone says which file it points into.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+
+from gradlang.record import field, record
 
 Span = tuple[int, int]
 NOWHERE: Span = (0, 0)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Source:
     """One text: the path shown to people, the text itself, and where it stands on the program's number line."""
 
     path: str
     text: str
     base: int = 0
-    _starts: list[int] = field(default_factory=list, repr=False)
+    _starts: list[int] = field(default_factory=list)
 
     def line_starts(self) -> list[int]:
         if not self._starts:
@@ -48,7 +49,7 @@ class Source:
         return self.text[span[0] - self.base : span[1] - self.base]
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Sources:
     """The texts of one program, in the order in which they were read."""
 

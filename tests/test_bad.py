@@ -16,6 +16,7 @@ from gradlang.diagnostics import Diagnostic, render_all
 from gradlang.runtime.files import Folder
 from gradlang.source import Sources
 from gradlang.syntax import grammar
+from gradlang.syntax.tables import build
 
 BAD = sorted([*(GOLDEN / "bad").glob("*.grad"), *(GOLDEN / "bad").glob("*/main.grad")])
 
@@ -63,7 +64,7 @@ def test_every_diagnostic_has_a_code_and_a_place() -> None:
 
 def test_no_name_of_the_grammar_is_shown() -> None:
     """A user knows the text that was typed, not what the grammar calls it."""
-    made = grammar.parser()
+    made = build(grammar.grammar_text("grad.lark"))
     names = {t.name for t in made.terminals} | {str(r.origin.name) for r in made.rules} | {"$END", "_NL", "_INDENT", "_DEDENT"}
     names |= {str(r.alias) for r in made.rules if r.alias}
     # A rule may be called like a word of the language or of English; a name that no sentence contains gives itself away.

@@ -21,7 +21,7 @@ from gradlang.api import Model
 from gradlang.check.program import Program
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, InternalError, as_json, render_all
-from gradlang.syntax.known import known
+from gradlang.syntax.grammar import tables
 from gradlang.types import Size, value
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.grad"))
@@ -60,7 +60,7 @@ PROGRAMS = [path.read_text(encoding="utf-8") for path in EXAMPLES] + [
     "op f(x) -> y:\n    value = x*x\n    d/dx = 2*x\n    on x in [-1, 1]\nrule stable r: log(exp(x)) => x\n"
     'import "a.grad" as a\nfrom "b.grad" import c as d\nm = 3 +/- 1 \'kg\' "mass"\nj = grad(f(m), m)\n',
 ]
-LITERALS = sorted(known().literals)
+LITERALS = sorted(tables().literals)
 TOKENS = [
     *LITERALS,
     *LITERALS,

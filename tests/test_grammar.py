@@ -1,27 +1,31 @@
-"""The grammar: one LALR(1) grammar without conflicts, a builder for each of its names, a cache that is only a cache."""
+"""The grammar: one LALR(1) grammar without conflicts, a builder for each of its names, tables that are lark's."""
 
 from __future__ import annotations
 
-import marshal
+import json
 import os
-import pickle
-import stat
-from collections.abc import Callable, Iterator
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lark.exceptions import UnexpectedToken
+from lark.lexer import Token
 
 from gradlang.source import Source, Sources
-from gradlang.syntax import ast, grammar, tokens
+from gradlang.syntax import ast, grammar
 from gradlang.syntax import parse as parsing
 from gradlang.syntax.build import BUILDERS
-from gradlang.syntax.known import known
+from gradlang.syntax.tables import build, tables_of, tables_text
 from gradlang.syntax.tokens import Run, cut
 
 ROOT = Path(__file__).parent.parent
 FILES = [*sorted((ROOT / "examples").glob("*.grad")), *sorted((ROOT / "grammars").glob("*.grad"))]
 IDS = [path.name for path in FILES]
+GRAMMAR = grammar.grammar_text("grad.lark")
 
 
 def plain(node: Any) -> Any:
@@ -44,7 +48,7 @@ def statements(text: str) -> tuple[Any, ...]:
 
 # ------------------------------------------------------------------ the grammar and its builders
 def test_the_grammar_has_no_conflicts() -> None:
-    made = grammar.build(strict=True)
+    made = build(GRAMMAR, strict=True)
     assert {t.name for t in made.terminals} >= {"NAME", "NUMBER", "STRING", "UNIT", "COMMENT"}
 
 
@@ -58,7 +62,7 @@ def kept_children(rule: Any) -> int:
 
 def test_builders_are_the_names_of_the_grammar() -> None:
     named = set()
-    for rule in grammar.build().rules:
+    for rule in build(GRAMMAR).rules:
         origin = str(rule.origin.name)
         if rule.alias:
             named.add(str(rule.alias))
@@ -84,9 +88,9 @@ def test_a_whole_file_is_one_sentence_of_the_grammar(path: Path) -> None:
     pieces = cut(text)
     assert not pieces.faults
     whole = all_of(pieces.runs)
-    tree = grammar.parser().parse(tuple(whole.kinds), start="start")
-    assert len(tree.children) == len(pieces.runs)
-    assert parsing._run(parsing.runnable(grammar.program_of(tree)), whole, 0) == statements(text)
+    program = grammar.postfix(whole.kinds, "start")
+    assert program[-1][:2] == ("start", len(pieces.runs))
+    assert parsing._run(parsing.runnable(program), whole, 0) == statements(text)
 
 
 @pytest.fixture
@@ -141,170 +145,109 @@ def test_a_second_file_has_places_of_its_own() -> None:
     assert second.slice(define.value.span) == "x"
 
 
-# ------------------------------------------------------------------ the cache of the tables
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """A cache folder of its own, and a function that forgets what this process has read."""
-
-    def forget() -> None:
-        for kept in (grammar.parser, known, tokens.lexicon, parsing._shape):
-            kept.cache_clear()
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    forget()
-    yield forget
-    forget()
-
-
-def cached(tmp_path: Path) -> Path:
-    (path,) = (tmp_path / "cache" / "gradlang").glob("grammar-*")
-    return path
-
-
+# ------------------------------------------------------------------ the tables
 SAMPLE = "a = [x[i]**2 for i in range(N) if i > 1]\ncheck a == 1 tol 1e-9 given x = 2\ndef f(x):\n    return x, x\n"
 
 
-def test_an_empty_cache_is_filled_and_read(tmp_path: Path, fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    built = statements(SAMPLE)
-    path = cached(tmp_path)
-    kept = path.read_bytes()
-    fresh()
-
-    def never(strict: bool = False) -> Any:
-        raise AssertionError("the tables are built although they are in the cache")
-
-    monkeypatch.setattr(grammar, "build", never)
-    assert statements(SAMPLE) == built
-    assert cached(tmp_path).read_bytes() == kept
-    assert grammar.parser().parse(("NAME", "EQUAL", "NUMBER", "_NL"), start="start").data == "start"
+def test_the_tables_are_those_of_the_grammar(golden: Any) -> None:
+    golden(grammar.grammar_dir() / "grad.json", tables_text(tables_of(GRAMMAR)))
 
 
-def test_the_same_terminals_with_and_without_the_cache(tmp_path: Path, fresh: Callable[[], None]) -> None:
-    built = dict(known().literals), dict(known().terminals)
-    fresh()
-    assert cached(tmp_path).is_file()
-    assert (known().literals, known().terminals) == built
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_the_tables_are_the_same_in_every_run(seed: str) -> None:
+    code = (
+        "from gradlang.syntax import grammar, tables as t; print(t.tables_text(t.tables_of(grammar.grammar_text('grad.lark'))))"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": seed}
+    made = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert made.rstrip() == grammar.grammar_text("grad.json").rstrip()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        b"",
-        b"no tables",
-        b"\x80\x04N.",
-        marshal.dumps(None),
-        marshal.dumps(7),
-        marshal.dumps(()),
-        marshal.dumps([1, 2, 3]),
-        marshal.dumps(({}, {})),
-        marshal.dumps(([], [])),
-        marshal.dumps(("a", "b")),
-        marshal.dumps(({"parser": {}, "options": {}}, {})),
-        marshal.dumps(({"parser": {"lexer_conf": {}}, "options": {}}, {})),
-        marshal.dumps(({"parser": {"lexer_conf": []}, "options": 1}, {0: {"__type__": "Rule"}})),
-    ],
-    ids=range(13),
-)
-def test_a_corrupt_cache_is_ignored_and_replaced(tmp_path: Path, fresh: Callable[[], None], wrong: bytes) -> None:
-    built = statements(SAMPLE)
-    path = cached(tmp_path)
-    path.write_bytes(wrong)
-    fresh()
-    assert statements(SAMPLE) == built
-    assert marshal.loads(cached(tmp_path).read_bytes())[0]["parser"]
+@pytest.mark.parametrize("found", ["", "of another grammar"])
+def test_tables_that_do_not_fit_are_made_anew(monkeypatch: pytest.MonkeyPatch, found: str) -> None:
+    first, kept = grammar.tables(), grammar.grammar_text
+
+    def text(name: str) -> str:
+        if name != "grad.json":
+            return kept(name)
+        if not found:
+            raise FileNotFoundError(name)
+        return json.dumps({"grammar": grammar.stamp(found)})
+
+    monkeypatch.setattr(grammar, "grammar_text", text)
+    second = grammar.tables.__wrapped__()
+    assert (second.terminals, second.literals, second.starts) == (first.terminals, first.literals, first.starts)
+    assert (second.rules, second.rows) == (first.rules, first.rows)
 
 
-def test_known_shapes_need_no_parser(fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    read = statements(SAMPLE)
-    known().save()
-    fresh()
-    monkeypatch.setattr(parsing, "postfix", None)
-    assert statements(SAMPLE) == read
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        b"",
-        b"no shapes",
-        marshal.dumps(None),
-        marshal.dumps((1, 2, 3, 4)),
-        marshal.dumps(((), {}, {}, {})),
-        lambda key: (key, {"NAME": 1}, {}, {}),
-        lambda key: (key, {}, {}, {("NAME",): 3}),
-        lambda key: (key, {}, {}, {("NAME",): (("name", 1, 0, "x"),)}),
-        lambda key: (key, {}, {}, {"NAME": (0,)}),
-    ],
-    ids=range(9),
-)
-def test_corrupt_shapes_are_ignored(fresh: Callable[[], None], wrong: Any) -> None:
-    read = statements(SAMPLE)
-    known().save()
-    path = known().path
-    assert path is not None and path.is_file()
-    path.write_bytes(wrong if isinstance(wrong, bytes) else marshal.dumps(wrong(known().key)))
-    fresh()
-    assert statements(SAMPLE) == read
-
-
-@pytest.mark.parametrize("part", [0.01, 0.25, 0.5, 0.75, 0.99])
-def test_a_cache_that_was_cut_off_is_ignored(tmp_path: Path, fresh: Callable[[], None], part: float) -> None:
-    built = statements(SAMPLE)
-    path = cached(tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * part)])
-    fresh()
-    assert statements(SAMPLE) == built
-
-
-def test_a_folder_in_the_place_of_the_cache_file(tmp_path: Path, fresh: Callable[[], None]) -> None:
-    built = statements(SAMPLE)
-    path = cached(tmp_path)
-    path.unlink()
-    path.mkdir()
-    fresh()
-    assert statements(SAMPLE) == built
-
-
-def test_without_a_place_for_a_cache(tmp_path: Path, fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cache").write_text("a file, not a folder")
-    assert grammar.cache_dir() is None
-    assert len(statements(SAMPLE)) == 3
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.delenv("HOME", raising=False)
-    fresh()
-    assert grammar.cache_dir() is None
-    assert len(statements(SAMPLE)) == 3
-
-
-def test_the_cache_folder_is_the_users_own(tmp_path: Path, fresh: Callable[[], None]) -> None:
-    before = os.umask(0)
+def by_lark(parser: Any, kinds: Sequence[str], start: str = "statement") -> tuple[Any, ...]:
+    """lark's tree as a postfix program, or where it stops and what it would take there."""
     try:
-        statements(SAMPLE)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "cache" / "gradlang").stat().st_mode) == 0o700
-    assert stat.S_IMODE(cached(tmp_path).stat().st_mode) & 0o077 == 0
+        tree = parser.parse(kinds, start=start)
+    except UnexpectedToken as error:
+        return "stops", None if error.token.type == "$END" else error.token.start_pos, frozenset(error.accepts)
+    out: list[Any] = []
+    stack: list[tuple[Any, bool]] = [(tree, False)]
+    while stack:
+        node, done = stack.pop()
+        if node is None or isinstance(node, Token):
+            out.append(node if node is None else node.start_pos)
+        elif done:
+            first, last = (0, 0) if node.meta.empty else (node.meta.start_pos, node.meta.end_pos)
+            out.append((str(node.data), len(node.children), first, last))
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node.children))
+    return tuple(out)
 
 
-def test_the_cache_is_plain_data(tmp_path: Path, fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*args: Any, **more: Any) -> Any:
-        raise AssertionError("a pickle")
+def by_tables(kinds: Sequence[str], start: str = "statement") -> tuple[Any, ...]:
+    try:
+        return grammar.postfix(kinds, start)
+    except grammar.Unexpected as error:
+        return "stops", error.at, error.accepts
 
-    for name in ("load", "loads", "dump", "dumps"):
-        monkeypatch.setattr(pickle, name, never)
-    statements(SAMPLE)
-    kept = cached(tmp_path).read_bytes()
-    fresh()
-    statements(SAMPLE)
-    assert kept[:1] != b"\x80"  # with which every pickle since protocol 2 starts
-    todo, kinds = [marshal.loads(kept)], set()
-    while todo:
-        item = todo.pop()
-        kinds.add(type(item))
-        todo += [*item, *item.values()] if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else []
-    assert kinds <= {dict, list, tuple, str, int, float, bool, type(None)}
+
+def test_the_tables_read_what_lark_reads() -> None:
+    """Statements of all files, and what comes out if tokens are lost, put in or changed; whole files, too."""
+    lark = build(GRAMMAR)
+    texts = [path.read_text(encoding="utf-8") for path in FILES] + [text for text, _ in CONSTRUCTS.values()]
+    known = sorted({tuple(run.kinds) for text in texts for run in cut(text).runs})
+    assert len(known) > 300
+    words = sorted({kind for kinds in known for kind in kinds} | set(grammar.tables().literals.values()) | {"ERROR"})
+    draw = random.Random(7)
+    for kinds in known:
+        assert by_tables(kinds) == by_lark(lark, kinds)
+        changed = list(kinds[:200])
+        for _ in range(draw.randrange(1, 4)):
+            at = draw.randrange(len(changed))
+            changed[at : at + draw.randrange(3)] = draw.choices(words, k=draw.randrange(3))
+            changed = changed or ["NAME"]
+        assert by_tables(changed) == by_lark(lark, changed), changed
+    for text in texts:
+        kinds = all_of(cut(text).runs).kinds
+        assert by_tables(kinds, "start") == by_lark(lark, kinds, "start")
+
+
+def test_deep_and_long_statements() -> None:
+    deep = ["NAME", "EQUAL", *["LPAR"] * 20_000, "NAME", *["RPAR"] * 20_000, "_NL"]
+    assert [s for s in grammar.postfix(deep) if isinstance(s, tuple)][1] == ("targets", 1, 0, 0)
+    long = ["NAME", "EQUAL", "LSQB", *["NUMBER", "COMMA"] * 20_000, "RSQB", "_NL"]
+    assert ("array", 20_000, 2, len(long) - 2) in grammar.postfix(long)
+
+
+def test_reading_needs_neither_lark_nor_a_place_to_write(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules["lark"] = None
+from gradlang.source import Source
+from gradlang.syntax.parse import parse
+print(len(parse(Source("x.grad", {SAMPLE!r}))[0].statements), len(parse(Source("x.grad", "x = = 1"))[1]))
+"""
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "1"]
+    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------ every construct of the language
@@ -449,7 +392,7 @@ def test_every_construct_is_a_sentence(name: str) -> None:
     made = statements(text)
     assert [ast.Define if isinstance(s, ast.Define) else type(s) for s in made] == kinds
     whole = all_of(cut(text).runs)
-    assert len(grammar.parser().parse(tuple(whole.kinds), start="start").children) == len(kinds)
+    assert grammar.postfix(whole.kinds, "start")[-1][:2] == ("start", len(kinds))
 
 
 @pytest.mark.parametrize("name", CONSTRUCTS)

@@ -410,6 +410,50 @@ def test_an_entry_takes_arrays_sizes_and_numbers(work):
     np.testing.assert_array_equal(np.frombuffer(raw), 3 * x.ravel())
 
 
+def summing(many):
+    """Sums of the first two entries of many arrays of two kinds, between which single numbers stand, times each of these."""
+    code, o = Code(), Buffer("o", "f", True)
+    arrays = [Buffer(f"x{k}", "i" if k % 3 == 2 else "f", k == 1) for k in range(many)]
+    numbers = {Buffer(f"n{k}", "f"): 1 for k in range(2)}
+    total = code.real(0.0)
+    for b in arrays:
+        for k in range(2):
+            value = code.load(b, code.whole(k))
+            total = code.op("add", total, code.op("itof", value) if b.kind == "i" else value)
+    for n in numbers:
+        total = code.op("mul", total, code.load(n, code.whole(0)))
+    code.store(o, code.whole(0), total)
+    first, second = numbers
+    buffers = (arrays[0], first, *arrays[1:], o, second)
+    kernel = Kernel("summing_kernel", buffers, (), code.body)
+    return Entry("summing", kernel, dict.fromkeys(arrays, (2,)), packed=numbers, results={o: 1}, returns=0)
+
+
+@needs_native
+@pytest.mark.parametrize("many", [2, 3, 60])
+def test_many_arrays_are_read_and_let_go(many):
+    """Also if one of them will not do: those before it, which are read through the buffer protocol, are let go."""
+    function = bound(summing(many))
+    raw = [bytearray(np.array([k, 1.0] if k % 3 < 2 else [k, 1]).tobytes()) for k in range(many)]
+    views = [memoryview(r).cast("d" if k % 3 < 2 else "q") for k, r in enumerate(raw)]
+    plain = [np.frombuffer(r, "f8" if k % 3 < 2 else "i8").copy() for k, r in enumerate(raw)]
+    for arrays in (plain, views, [*plain[:-1], views[-1]]):
+        assert function(arrays[0], 2.0, *arrays[1:], 0.5) == sum(range(many)) + many
+        for k in range(many):
+            wrong = list(arrays)
+            wrong[k] = np.zeros(1) if k % 3 < 2 else np.zeros(1, np.int64)
+            with pytest.raises(ValueError, match=rf"argument x{k} has 1 entries, and at least 2 are needed"):
+                function(wrong[0], 2.0, *wrong[1:], 0.5)
+            wrong[k] = memoryview(np.zeros(2, np.int32))
+            with pytest.raises(TypeError, match=rf"argument x{k} must be an array of (float64|int64)"):
+                function(wrong[0], 2.0, *wrong[1:], 0.5)
+    del wrong, arrays
+    for view in views:
+        view.release()
+    for r in raw:
+        r.append(0)  # raises BufferError while anybody holds it
+
+
 @needs_native
 def test_an_entry_refuses_what_it_cannot_take():
     function = bound(copying())
@@ -571,6 +615,23 @@ def test_threads_may_call_one_entry_at_once(work):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# --------------------------------------------------------------------- effort
+@needs_native
+def test_long_texts_take_less_effort_and_give_the_same():
+    x, y, code = Buffer("x", "f"), Buffer("y", "f", True), Code()
+    for k in range(400):
+        with code.loop(code.whole(0), code.whole(9)) as i:
+            code.store(y, i, code.op("add", code.load(x if k == 0 else y, i), code.real(float(k))))
+    entry = Entry("long", Kernel("long_kernel", (x, y), (), code.body), {x: (9,), y: (9,)})
+    text = unit_text([], "f64", native.target(), FUNCTIONS.__getitem__, [entry])
+    assert text.count("\n") > engine.LONG
+    assert [engine.effort(text, level) for level in (1, 2)] == [1, 1]
+    assert [engine.effort("", level) for level in (1, 2)] == [1, 2]
+    out = np.zeros(9)
+    bound(entry)(np.arange(9.0), out)
+    assert out.tolist() == (np.arange(9.0) + sum(range(400))).tolist()
 
 
 # ----------------------------------------------------------------------- cache

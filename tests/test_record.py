@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from gradlang.record import changed, record
+from gradlang.record import changed, field, record
 
 
 @record
@@ -57,3 +57,45 @@ def test_there_are_slots_only_copies_and_changed_copies() -> None:
         point.z = 3  # type: ignore[attr-defined]
     assert changed(point, y=7) == Point(1, 7)
     assert pickle.loads(pickle.dumps(Named(1, 2, "q"))) == Named(1, 2, "q") == copy.deepcopy(Named(1, 2, "q"))
+
+
+@record(frozen=False)
+class Open:
+    """With parts that may be set, and defaults of its own."""
+
+    x: int
+    many: list[int] = field(default_factory=list)
+    last: int = 7
+
+
+@record(frozen=False)
+class Longer(Open):
+    more: dict[str, int] = field(default_factory=lambda: {"a": 1})
+
+
+@record(eq=False, frozen=False)
+class Bare:
+    x: int
+
+
+def test_defaults_that_are_made_anew() -> None:
+    first, second = Open(1), Open(1)
+    first.many.append(3)
+    assert (second.many, first.last) == ([], 7)
+    assert Open(1, [3]) == first != second
+    assert Open(1, last=2, many=[4]).many == [4]
+    mine = Longer(1)
+    mine.more["b"] = 2
+    assert Longer(1).more == {"a": 1}
+    assert repr(Longer(1)) == "Longer(x=1, many=[], last=7, more={'a': 1})"
+    assert changed(first, x=2).many is first.many
+    assert pickle.loads(pickle.dumps(first)) == first == copy.deepcopy(first)
+
+
+def test_parts_that_may_be_set_give_no_hash() -> None:
+    one = Open(1)
+    one.x = 5
+    assert one == Open(5)
+    with pytest.raises(TypeError):
+        hash(one)
+    assert len({Bare(1), Bare(1)}) == 2

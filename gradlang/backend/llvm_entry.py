@@ -7,17 +7,16 @@ that the text names no symbol outside itself and its object code can be kept in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradlang.backend.llvm_ops import Unit
-from gradlang.backend.llvm_python import common, slot, text_constant
+from gradlang.backend.llvm_python import ROW, VIEW, common, row_constant, slot, text_constant
 from gradlang.loops.ir import Buffer, Kernel, Value
 
 KINDS = {"i": ("int64", 8, "l", "q"), "s": ("int32", 4, "i", "l"), "b": ("bool", 1, "?", "?")}  # letters of the formats
 REALS = {"f64": ("float64", 8, "d", "d"), "f32": ("float32", 4, "f", "f")}
 RELEASE_AT = 50_000  # nanoseconds of work from which other threads may run meanwhile
-VIEW = 80  # bytes of a Py_buffer
 Returns = int | tuple["Returns", ...] | dict[str, "Returns"] | None
 
 
@@ -73,7 +72,7 @@ class EntryText:
         self.lines: list[str] = []
         self.count = 0
         self.taken = 0  # arguments
-        self.views: list[str] = []
+        self.views = 0  # arrays
         self.sizes: dict[Value, str] = {}
 
     # ------------------------------------------------------------ writing
@@ -166,36 +165,34 @@ class EntryText:
             total = self.emit(f"select i1 {over}, i64 {2**63 - 1}, i64 {product}")
         return total
 
-    def array(self, buffer: Buffer, given: str) -> str:
-        name, size, first, second = REALS[self.unit.width] if buffer.kind == "f" else KINDS[buffer.kind]
-        view, out = self.fresh("%view"), self.fresh("%out")
-        self.slots += [f"  {view} = alloca [{VIEW} x i8], align 8", f"  {out} = alloca ptr"]
-        owner = f"{view}.owner"
-        self.slots += [f"  {owner} = getelementptr inbounds i8, ptr {view}, i64 8", f"  store ptr null, ptr {owner}"]
-        self.views.append(view)
-        need = self.needed(buffer)
-        kind = self.emit(f"load ptr, ptr {slot(name)}")
-        status = self.emit(
-            f"call i32 @array(ptr {given}, i64 {need}, ptr {kind}, i64 {size}, i32 {ord(first)}, i32 {ord(second)}, "
-            f"i32 {int(buffer.writable)}, ptr {view}, ptr {out}, ptr {self.constant(buffer.name)}, ptr {self.constant(name)})"
-        )
+    def arrays(self, objects: Sequence[tuple[Buffer, int]]) -> list[str]:
+        """The addresses of the data of buffers that are given as arguments of these numbers."""
+        many = self.views = len(objects)
+        if not many:
+            return []
+        rows = []
+        for buffer, at in objects:
+            name, *rest = REALS[self.unit.width] if buffer.kind == "f" else KINDS[buffer.kind]
+            size, first, second = (n if isinstance(n, int) else ord(str(n)) for n in rest)
+            texts = self.constant(buffer.name), self.constant(name)
+            rows.append(row_constant(at, name, size, first, second, int(buffer.writable), *texts))
+        table, needs = f"@rows.{self.entry.name}", f"@needs.{self.entry.name}"
+        self.constants.append(f"{table} = internal constant [{many} x {ROW}] [ {', '.join(rows)} ]")
+        needed = [self.needed(buffer) for buffer, _ in objects]
+        if all(text.isdecimal() for text in needed):
+            self.constants.append(f"{needs} = internal constant [{many} x i64] [ {', '.join(f'i64 {n}' for n in needed)} ]")
+        else:
+            needs = self.fresh("%needs")
+            self.slots.append(f"  {needs} = alloca [{many} x i64]")
+            for k, text in enumerate(needed):
+                place = self.emit(f"getelementptr inbounds i64, ptr {needs}, i64 {k}")
+                self.lines.append(f"  store i64 {text}, ptr {place}")
+        self.slots += [f"  %views = alloca [{many} x [{VIEW} x i8]], align 8", f"  %outs = alloca [{many} x ptr]"]
+        status = self.emit(f"call i32 @arrays(ptr %args, ptr {table}, ptr {needs}, i64 {many}, ptr %views, ptr %outs)")
         self.unless(self.emit(f"icmp ne i32 {status}, 0"))
-        return self.emit(f"load ptr, ptr {out}")
+        return [self.emit(f"load ptr, ptr {self.emit(f'getelementptr inbounds ptr, ptr %outs, i64 {k}')}") for k in range(many)]
 
     # ------------------------------------------------------------ results
-    def release(self) -> Iterator[str]:
-        for view in self.views:
-            owner, let_go, kept = self.fresh(), self.fresh("release"), self.fresh("released")
-            here, function = self.fresh(), self.fresh()
-            yield f"  {owner} = load ptr, ptr {view}.owner"
-            yield f"  {here} = icmp eq ptr {owner}, null"
-            yield f"  br i1 {here}, label %{kept}, label %{let_go}"
-            yield f"{let_go}:"
-            yield f"  {function} = load ptr, ptr {slot('PyBuffer_Release')}"
-            yield f"  call void {function}(ptr {view})"
-            yield f"  br label %{kept}"
-            yield f"{kept}:"
-
     def leaf(self, k: int, places: Sequence[tuple[Buffer, str, int]]) -> str:
         """A new Python number of the k-th result."""
         buffer, name, at = places[k]
@@ -266,7 +263,7 @@ class EntryText:
         entry, kernel = self.entry, self.kernel
         places: list[tuple[Buffer, str, int]] = []
         given: dict[Buffer, str] = {}
-        objects: list[tuple[Buffer, str]] = []
+        objects: list[tuple[Buffer, int]] = []
         for b in kernel.buffers:
             if b in entry.results:
                 given[b] = self.stack(b, entry.results[b])
@@ -274,7 +271,8 @@ class EntryText:
             elif b in entry.packed:
                 given[b] = self.single(b, entry.packed[b])
             else:
-                objects.append((b, self.argument()))
+                objects.append((b, self.taken))
+                self.taken += 1
         factors = {f for parts in entry.lengths.values() for f in parts if isinstance(f, Value)}
         for size in kernel.sizes:
             self.sizes[size] = self.whole()
@@ -282,8 +280,7 @@ class EntryText:
                 self.nonnegative(size)
         numbers = [self.real() for _ in kernel.numbers]
         work = self.whole() if entry.works else ""
-        for b, o in objects:
-            given[b] = self.array(b, o)
+        given |= zip([b for b, _ in objects], self.arrays(objects), strict=True)
         passed = [f"ptr {given[b]}" for b in kernel.buffers] + [f"i64 {self.sizes[s]}" for s in kernel.sizes]
         return [*passed, *(f"{self.unit.real} {n}" for n in numbers)], places, work
 
@@ -304,23 +301,25 @@ class EntryText:
         given, places, work = self.arguments()
         call = f"  call void @{self.kernel.name}({', '.join(given)})"
         if work:
-            long, short, done = self.fresh("long"), self.fresh("short"), self.fresh("done")
-            self.lines += [
-                f"  br i1 {self.emit(f'icmp sge i64 {work}, {RELEASE_AT}')}, label %{long}, label %{short}",
-                f"{long}:",
-            ]
+            long, ready, again, done = (self.fresh(label) for label in ("long", "ready", "again", "done"))
+            before = self.emit(f"icmp sge i64 {work}, {RELEASE_AT}")
+            here = self.fresh("here")
+            self.lines += [f"  br label %{here}", f"{here}:", f"  br i1 {before}, label %{long}, label %{ready}", f"{long}:"]
             state = self.python("PyEval_SaveThread", "ptr")
-            self.lines.append(call)
-            self.python("PyEval_RestoreThread", "void", f"ptr {state}")
-            self.lines += [f"  br label %{done}", f"{short}:", call, f"  br label %{done}", f"{done}:"]
+            self.lines += [f"  br label %{ready}", f"{ready}:"]
+            saved = self.emit(f"phi ptr [ null, %{here} ], [ {state}, %{long} ]")
+            self.lines += [call, f"  br i1 {before}, label %{again}, label %{done}", f"{again}:"]
+            self.python("PyEval_RestoreThread", "void", f"ptr {saved}")
+            self.lines += [f"  br label %{done}", f"{done}:"]
         else:
             self.lines.append(call)
-        self.lines += self.release()
+        if self.views:
+            self.lines.append(f"  call void @release(ptr %views, i64 {self.views})")
         self.lines.append(f"  ret ptr {self.result(places)}")
         body = self.lines
         self.lines = ["miscounted:"]
         self.error("TypeError", "@wrong.count", f"i64 {self.taken}", "i64 %count")
-        self.lines += ["  ret ptr null", "fail:", *self.release(), "  ret ptr null", *self.dropped()]
+        self.lines += ["  ret ptr null", "fail:", "  ret ptr null", *self.dropped()]
         head = [
             f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
             *("entry:", "  %whole = alloca ptr", *self.slots, f"  %counted = icmp eq i64 %count, {self.taken}"),

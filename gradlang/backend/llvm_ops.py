@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Literal
 
 from gradlang.loops.ir import Value
+from gradlang.record import record
 
 Width = Literal["f64", "f32"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """What a machine can do, as far as the text depends on it."""
 

@@ -25,6 +25,26 @@ def field_of(target: str, kind: str, base: str, offset: int) -> str:
     return f"  {target}.at = getelementptr inbounds i8, ptr {base}, i64 {offset}\n  {target} = load {kind}, ptr {target}.at"
 
 
+# What is known of an array before a call: the number of the argument, the slot of its type, the size of an entry, the letters
+# of the formats that will do, whether it is written to, and its name and that of the type for messages.
+COLUMNS = {"at": "i64", "type": "ptr", "size": "i64", "first": "i32", "second": "i32", "write": "i32"}
+COLUMNS |= {"name": "ptr", "typename": "ptr"}
+ROW = f"{{ {', '.join(COLUMNS.values())} }}"
+VIEW = 80  # bytes of a Py_buffer
+
+
+def column(target: str, name: str) -> str:
+    """The reading of a part of %row."""
+    at = f"  {target}.at = getelementptr inbounds {ROW}, ptr %row, i64 0, i32 {list(COLUMNS).index(name)}"
+    return f"{at}\n  {target} = load {COLUMNS[name]}, ptr {target}.at"
+
+
+def row_constant(at: int, type: str, *others: object) -> str:
+    """A row of the table of arrays, in the order of its columns."""
+    values = (at, slot(type), *others)
+    return f"{ROW} {{ {', '.join(f'{kind} {v}' for kind, v in zip(COLUMNS.values(), values, strict=True))} }}"
+
+
 def text_constant(name: str, text: str) -> str:
     raw = text.encode() + b"\0"
     inside = "".join(chr(c) if 32 <= c < 127 and c not in (34, 92) else f"\\{c:02X}" for c in raw)
@@ -34,9 +54,11 @@ def text_constant(name: str, text: str) -> str:
 # The reading of an array: by the fields of an ndarray, and otherwise through the buffer protocol.
 FIELDS = f"""
 ; 0 and the address of the data in %out, or 1 and a Python exception. A view with an owner has to be released.
-define internal i32 @array(ptr %o, i64 %need, ptr %type, i64 %size, i32 %first, i32 %second, i32 %write, ptr %view, ptr %out,
-                           ptr %name, ptr %typename) nounwind noinline {{
+define internal i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out) nounwind {{
 entry:
+{column("%slot", "type")}
+  %type = load ptr, ptr %slot
+{column("%write", "write")}
 {field_of("%class", "ptr", "%o", 8)}
   %ndarray = load ptr, ptr {slot("ndarray")}
   %plain = icmp eq ptr %class, %ndarray
@@ -84,6 +106,9 @@ failed:
   store ptr null, ptr %owner.at
   ret i32 1
 check:
+{column("%first", "first")}
+{column("%second", "second")}
+{column("%size", "size")}
 {field_of("%format", "ptr", "%view", 40)}
 {field_of("%itemsize", "i64", "%view", 24)}
   %formatted = icmp ne ptr %format, null
@@ -102,9 +127,11 @@ letters:
   %matches = and i1 %is.both, %is.ended
   br i1 %matches, label %length, label %mismatch
 mismatch:
+{column("%wrong", "name")}
+{column("%typename", "typename")}
   %fail = load ptr, ptr {slot("PyErr_Format")}
   %typeerror = load ptr, ptr {slot("TypeError")}
-  call ptr (ptr, ptr, ...) %fail(ptr %typeerror, ptr @wrong.type, ptr %name, ptr %typename)
+  call ptr (ptr, ptr, ...) %fail(ptr %typeerror, ptr @wrong.type, ptr %wrong, ptr %typename)
   ret i32 1
 length:
 {field_of("%bytes", "i64", "%view", 16)}
@@ -117,10 +144,63 @@ slow:
   ret i32 0
 short:
   %has = phi i64 [ %total, %counted ], [ %entries, %length ]
+{column("%name", "name")}
   %raise = load ptr, ptr {slot("PyErr_Format")}
   %valueerror = load ptr, ptr {slot("ValueError")}
   call ptr (ptr, ptr, ...) %raise(ptr %valueerror, ptr @too.short, ptr %name, i64 %has, i64 %need)
   ret i32 1
+}}
+"""
+# All arrays of a call: their addresses go to %outs, or 1 says that there is an exception, and nothing has to be released.
+ARRAYS = f"""
+define internal i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) nounwind noinline {{
+entry:
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %after, %one ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %one, label %all
+one:
+  %row = getelementptr inbounds {ROW}, ptr %rows, i64 %k
+{column("%at", "at")}
+  %o.at = getelementptr inbounds ptr, ptr %args, i64 %at
+  %o = load ptr, ptr %o.at
+  %need.at = getelementptr inbounds i64, ptr %needs, i64 %k
+  %need = load i64, ptr %need.at
+  %view = getelementptr inbounds [{VIEW} x i8], ptr %views, i64 %k
+  %owner.at = getelementptr inbounds i8, ptr %view, i64 8
+  store ptr null, ptr %owner.at
+  %out = getelementptr inbounds ptr, ptr %outs, i64 %k
+  %status = call i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out)
+  %good = icmp eq i32 %status, 0
+  %after = add i64 %k, 1
+  br i1 %good, label %next, label %failed
+failed:
+  call void @release(ptr %views, i64 %after)
+  ret i32 1
+all:
+  ret i32 0
+}}
+
+define internal void @release(ptr %views, i64 %count) nounwind noinline {{
+entry:
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %after, %one ], [ %after, %owned ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %one, label %all
+one:
+  %view = getelementptr inbounds [{VIEW} x i8], ptr %views, i64 %k
+{field_of("%owner", "ptr", "%view", 8)}
+  %after = add i64 %k, 1
+  %none = icmp eq ptr %owner, null
+  br i1 %none, label %next, label %owned
+owned:
+  %release = load ptr, ptr {slot("PyBuffer_Release")}
+  call void %release(ptr %view)
+  br label %next
+all:
+  ret void
 }}
 """
 
@@ -136,4 +216,5 @@ def common() -> str:
 {text_constant("negative", "argument %s must not be negative")}
 {FIELDS.rstrip()}
 {PROTOCOL.strip()}
+{ARRAYS.rstrip()}
 """

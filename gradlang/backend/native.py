@@ -17,6 +17,7 @@ from gradlang.loops.ir import Buffer, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.plan import Library, Loops, Plan, Source
 from gradlang.plan.reader import VIEWS
+from gradlang.record import record
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
 from gradlang.transform.passes import deep
@@ -28,7 +29,7 @@ OWN = {"empty", "again", "pool", "room", "out"}  # names of the driver itself
 QUIET = {"matmul"}  # what runs through BLAS tells nobody of infinities
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Driver:
     """Source of a module in which the names of `entries` are missing; `rooms` are the shapes and kinds of the arrays that a
     call borrows."""

@@ -5,7 +5,6 @@ It gives what the readable code gives, bit for bit but for the order in which su
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from gradlang.backend.python import structure
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST, Extents, Group, Run, Tiles, tiles
+from gradlang.record import record
 from gradlang.types import value
 
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
@@ -30,7 +30,7 @@ FRESH = frozenset(
 LOCAL = frozenset({"B", "empty", "pool", "room", "make_room", "result", "start", "stop", "tile"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Planned:
     """Source of a module that makes `name` if `pool` and `make_room` are there; `rooms` are the arrays that a call borrows."""
 

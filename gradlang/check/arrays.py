@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import matrices, statics, windows
 from gradlang.check.indexing import Cut, get
 from gradlang.check.program import Ref, Value
 from gradlang.ops.shapes import Misfit, axes_of, axis_of, reduced, shape_of
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, mul, product, sub
 
@@ -247,7 +247,7 @@ def einsum(e: Elaborator, span: Span, spec: Value, *arrays: Value) -> Value:
     return e.apply("einsum", arrays, (spec,), span)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Special:
     params: tuple[str, ...]
     required: int

@@ -7,7 +7,6 @@ The element is elaborated once, with an `Index` for every variable: what depends
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import derive, errors, indexing, lift, loops
@@ -16,7 +15,7 @@ from gradlang.check.loops import Index, Loop, dims, together
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
 from gradlang.check.scope import Env
 from gradlang.ops.shapes import Misfit
-from gradlang.record import changed, record
+from gradlang.record import changed, field, record
 from gradlang.source import Span
 from gradlang.syntax import ast
 from gradlang.types import Dim, Size, Type, product
@@ -51,7 +50,7 @@ class Generated:
     span: Span
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Frame:
     """A comprehension under way."""
 

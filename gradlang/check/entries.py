@@ -6,7 +6,6 @@ Whether they are true is another question, which `prove/own.py` answers when a p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradlang.check import arrays, errors, statics
@@ -25,6 +24,7 @@ from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
+from gradlang.record import changed, field, record
 from gradlang.source import Sources, Span
 from gradlang.syntax import ast
 from gradlang.types import SCALAR, Type
@@ -44,7 +44,7 @@ REFERENCES = frozenset(
 WORDS = frozenset({"solve", *ITERABLES, *CALLED})  # what the elaborator knows by name
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Entries:
     """The language of a program, what is wrong with its entries, and the ops that are not understood."""
 
@@ -221,7 +221,7 @@ class _Ops:
         if op.value is None:
             return set()
         needed = needed_names(op, op.value)
-        return replace(op, locals=tuple((n, e) for n, e in op.locals if n in needed)).calls(rules=False)
+        return changed(op, locals=tuple((n, e) for n, e in op.locals if n in needed)).calls(rules=False)
 
     def circles(self, ops: dict[str, Op], at: dict[str, ast.Operator]) -> None:
         """Reports ops that use one another in a circle, and those that are too long when they are written out."""

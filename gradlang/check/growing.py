@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gradlang.check import errors, indexing, loops
@@ -12,7 +11,7 @@ from gradlang.check.loops import Index, Loop
 from gradlang.check.program import Ref, Value
 from gradlang.check.scan import State
 from gradlang.ops.shapes import Misfit
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.source import NOWHERE, Span
 from gradlang.types import Dim, Size, add, at_least, sub
 
@@ -45,7 +44,7 @@ class Block:
         return at_least(sub(loops.smallest(item), self.low), 0) and at_least(sub(sub(self.stop, 1), loops.largest(item)), 0)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Level:
     """One axis of a sequence. `now` is the index of the row that is being made; in a run it is base + way*counter."""
 

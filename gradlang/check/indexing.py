@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradlang.check import errors, lift, statics
@@ -10,6 +9,7 @@ from gradlang.check.errors import Problem
 from gradlang.check.loops import Index, Loop, dims, inside, largest, plus, smallest, together
 from gradlang.check.program import POISON, Poison, Ref, Value
 from gradlang.ops.shapes import Misfit
+from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
 from gradlang.types import INT, Dim, Size, Type, add, at_least, exact_quotient, product, sub
@@ -29,7 +29,7 @@ def index(node: ast.Index, env: Env, e: Elaborator) -> None:
     e.push(node.value, env)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cut:
     """A slice with known bounds, each None where it was left out."""
 

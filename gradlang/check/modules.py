@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from gradlang.check import errors_modules as errors
 from gradlang.check.scope import Home
 from gradlang.diagnostics import Diagnostic
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.source import Source, Sources
 from gradlang.syntax import ast
 from gradlang.syntax.messages import KEYWORDS
@@ -64,7 +63,7 @@ class Nowhere:
         )
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False, frozen=False)
 class Unit:
     """A file of a program. `prefix` ("layers.") stands before its names in the program, except for those in `titles`,
     which a file nearer to the root took by name. It is `whole` if all its leaves are leaves of the program."""

@@ -7,20 +7,19 @@ in an order in which every argument comes before its use.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.check.loops import Index, Loop
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.language import Language, standard
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.source import Sources, Span
 from gradlang.types import Dim, Type, add, size, sub
 
 LEAVES = ("input", "const", "array", "size")
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Node:
     """One value. `attrs` are the settings of the op in the order of its entry; `scope` the calls that it was made in."""
 
@@ -188,7 +187,7 @@ class Asked:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Promise:
     """A `check` line: a condition node, or two sides to compare within `tol`. `given` overrides inputs, with numbers and
     nested tuples of them; `made` with the nodes of constant expressions."""
@@ -202,7 +201,7 @@ class Promise:
     made: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Program:
     sources: Sources
     nodes: list[Node] = field(default_factory=list)

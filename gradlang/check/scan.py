@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gradlang.check.loops import Loop, dims, together
 from gradlang.check.program import Node, Ref, Scan, Tape
 from gradlang.ops.op import ITEM, SCAN
+from gradlang.record import field, record
 from gradlang.source import Span
 from gradlang.types import BUNDLE, Dim, Type, add
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class State:
     """One sequence of a recurrence as its step sees it. `type` is that of one entry, `axes` the loops around the
     recurrence that the sequence has a value for each count of; both are a guess until the step agrees with it."""

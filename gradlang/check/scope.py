@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from gradlang.check.errors import Problem, python_word, unknown_name
 from gradlang.check.errors_modules import not_a_value
 from gradlang.check.program import Value
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.syntax import ast
 
 CONSTANTS: dict[str, Value] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Home:
     """A file: its functions, those that it took from other files by name (with their homes), and how its values are found
     (None for a name that it does not have)."""
@@ -53,7 +52,7 @@ class Space:
     home: Home
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Env:
     """The names of one body over its file. By some of them (`taken`) derivatives are taken in the body."""
 

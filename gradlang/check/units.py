@@ -7,7 +7,6 @@ another: those are computed together, as a recurrence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gradlang.check import errors, outline
@@ -48,7 +47,7 @@ class Plain:
         return set(outline.defined(self.define))
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Indexed:
     """The indexed definitions of one name."""
 
@@ -69,7 +68,7 @@ class Group:
 Unit = Plain | Group
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Lines:
     """The definitions of some lines: plain ones and, by name, indexed ones."""
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from gradlang.record import field, record
 
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}  # of reals; with nan all but "ne" are false
 RESULTS = {
@@ -38,7 +39,7 @@ RESULTS = {
 }
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Value:
     """A number of type "f", "w", "i" or "b". `const` is its value if it is known, `level` the depth of its block."""
 
@@ -48,7 +49,7 @@ class Value:
     level: int = 0
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Cell:
     """A number that changes: a running sum, a flag."""
 
@@ -56,7 +57,7 @@ class Cell:
     hint: str = ""
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Buffer:
     """An array that a kernel is given by pointer, in C order; buffers do not overlap. `kind` is "f", "i", "s" (whole numbers
     of 32 bits, which are read as "i") or "b" (one byte each). A local buffer is an array of `local` entries on the stack."""
@@ -68,7 +69,7 @@ class Buffer:
 
 
 # ------------------------------------------------------------------ statements
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Let:
     value: Value
     op: str
@@ -76,33 +77,33 @@ class Let:
     function: str = ""  # of a "call"
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Load:
     value: Value
     buffer: Buffer
     index: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Store:
     buffer: Buffer
     index: Value
     value: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Declare:
     cell: Cell
     start: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Read:
     value: Value
     cell: Cell
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Update:
     """cell = cell <op> value, where the order of the steps of a loop does not matter ("add", "mul", "maximum", "minimum", "or",
     "and", "iadd"); or cell = value (op "")."""
@@ -112,7 +113,7 @@ class Update:
     value: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class For:
     """counter from start up to (not with) stop. `apart` says that no step reads what another one wrote."""
 
@@ -123,14 +124,14 @@ class For:
     apart: bool = True
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class If:
     condition: Value
     then: list[Statement] = field(default_factory=list)
     otherwise: list[Statement] = field(default_factory=list)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Run:
     """Runs another kernel, which takes no numbers. Each of its buffers begins at an entry of one of this kernel."""
 
@@ -142,7 +143,7 @@ class Run:
 Statement = Let | Load | Store | Declare | Read | Update | For | If | Run
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Function:
     """A function of numbers that is written into its callers."""
 
@@ -153,7 +154,7 @@ class Function:
     doc: str = ""
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Kernel:
     """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gradlang.loops.ir import Code, Value
+from gradlang.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Format:
     """A binary floating-point format of IEEE 754."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from gradlang.record import field, record
 from gradlang.source import Source, Span
 from gradlang.syntax import ast
 
@@ -25,14 +24,14 @@ WORDS = ("value", "reference", "shape")
 PAIRS = {"max": "maximum", "min": "minimum"}  # of two values
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Domain:
     """A box where an entry is tested: argument -> (low, high)."""
 
     bounds: dict[str, tuple[float, float]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kink:
     """A point, and the partials that are agreed on there (None where the partial is left open)."""
 
@@ -40,7 +39,7 @@ class Kink:
     partials: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Op:
     """One entry. `params` are the differentiable arguments, `attrs` the settings with their defaults, `result` the name
     that rules use for the value. `locals` are named shared work, in order."""

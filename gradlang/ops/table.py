@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ops.op import FLAGS, WORDS, Domain, Kink, Op
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.source import NOWHERE, Source, Sources, Span
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import grammar_text
@@ -47,7 +46,7 @@ def spelled(expr: ast.Expr) -> str:
     raise ValueError("a spelling is a dotted name")
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Clauses:
     """What the lines of an entry say, as they are read."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
@@ -13,11 +12,12 @@ from gradlang.plan.reader import Index, Place, Reader
 from gradlang.plan.roots import Axis, Root, read_part
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Weaver
+from gradlang.record import record
 
 LONGEST = 100  # steps, as in the NumPy backend
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Newton:
     """Writes one implicit definition. `choose` gives the roots that a body needs for some of its values."""
 

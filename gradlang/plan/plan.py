@@ -19,12 +19,13 @@ from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
+from gradlang.record import record
 from gradlang.types import Shape, value
 
 ROUNDS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """What a buffer or number of a kernel is, for the caller: an "input" (by name), a "value" (by instruction), a "temp",
     the "scalars" of a kind, the "flag" that is set where an index is outside, or a "size" (by name)."""
@@ -35,7 +36,7 @@ class Source:
     dtype: str = "real"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loops:
     """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order."""
 
@@ -48,14 +49,14 @@ class Loops:
         return any(s.kind == "flag" for s in self.sources)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Library:
     """A step of library calls: instructions of the tape, in order."""
 
     instrs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     tape: Tape
     steps: tuple[Loops | Library, ...]

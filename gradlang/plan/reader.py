@@ -7,7 +7,6 @@ argument is meant. What is computed pointwise is computed where it is used, once
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.diagnostics import internal
@@ -16,13 +15,14 @@ from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.picks import nothing
 from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
+from gradlang.record import record
 from gradlang.types import Dim, Shape, mul
 
 Index = tuple[Value, ...]
 Steps = Generator[tuple[int, Index], Value, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a value lies: a buffer, those of its axes that it has there, and the position of its first entry."""
 
@@ -32,7 +32,7 @@ class Place:
     start: Value | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Frame:
     """What all readers of a kernel share: the code, and what the sizes are."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Value
 from gradlang.plan.picks import nothing
 from gradlang.plan.reader import Index, Place, Reader, checked
+from gradlang.record import field, record
 from gradlang.types import Dim, Shape, add
 
 SLENDER = 32  # steps of a loop that makes poor vectors
@@ -18,7 +18,7 @@ Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at 
 Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Axis:
     """A loop of a root, and the axis of the result that it runs over (None: it sums up, or fills a part of an axis)."""
 
@@ -26,7 +26,7 @@ class Axis:
     out: int | None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Root:
     """A value that is made entry by entry (`combine` is ""), or by combining entries, from `start` on.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradlang.ir.tape import Instr, Scan, Tape
@@ -13,12 +12,13 @@ from gradlang.plan.reader import VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Axis, Root, read_part
 from gradlang.plan.survey import Access, Survey
 from gradlang.plan.weave import Temporary, Weaver
+from gradlang.record import record
 from gradlang.types import Type, add
 
 Choose = Callable[[Tape], list[Root]]  # the roots that a body needs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recurrence:
     """Writes one scan. `items` are the instructions of its sequences, by number."""
 

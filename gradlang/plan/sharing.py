@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.loops.ir import Cell, Value
 from gradlang.plan.reader import Place
 from gradlang.plan.roots import SLENDER, Root
+from gradlang.record import field, record
 from gradlang.types import Dim, value
 
 BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
 SIDE = 64  # steps that are done side by side; their values should stay in the first caches
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Group:
     """Roots that share a loop, each with the axis that the loop is for it. Without an extent: one root, no loop left. With
     `first` and `last` the loop is one over blocks of the axis, and inner groups run over the steps of a block."""
@@ -29,7 +29,7 @@ class Group:
     size: int = 0
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class State:
     """How far a root is: its open loops, where it adds up."""
 
@@ -41,7 +41,7 @@ class State:
     part: Cell | None = None  # what the innermost loops add up before it is added to `into`
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sharing:
     """Groups the roots of a kernel. `state` says how far each is, `makers` who makes a value, `sizes` are those of a typical
     call."""

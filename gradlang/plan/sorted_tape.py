@@ -9,19 +9,19 @@ number of instructions (times its logarithm for sorting).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
+from gradlang.record import record
 
 Slots = NDArray[np.int32]
 ALIASES = frozenset({"mark", "real"})  # a truth value is the number that it stands for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Form:
     """An op of tapes in the kinds of a machine. An operand is a position among the arguments, or a number (a float)."""
 
@@ -29,7 +29,7 @@ class Form:
     operands: tuple[int | float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SortedTape:
     """Group g runs kind `kinds[codes[g]]` for `counts[g]` (times the number of lanes) instructions; its first result has slot
     `firsts[g]`. The slot of operand k of the instruction whose result has slot `base + i` is `operands[k][i]` (0 where a kind

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
 from gradlang.plan.sorted_tape import arguments
+from gradlang.record import record
 
 Truths = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 WIDTH = 3  # operands that an op may have
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Straight:
     """Step k computes instruction `nodes[k]` of the tape: the op `ops[codes[k]]` of the instructions `operands[.][k]`.
 

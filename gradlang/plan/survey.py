@@ -6,7 +6,6 @@ A root is written once into code that is thrown away, with counters of its own, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.ir.tape import Tape
@@ -14,6 +13,7 @@ from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
 from gradlang.plan.roots import SLENDER, Root
+from gradlang.record import field, record
 from gradlang.types import Shape, value
 
 LONG = 128  # steps of a loop that is worth cutting into blocks
@@ -21,7 +21,7 @@ Access = Callable[[Index, Shape], None]
 Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an input accesses
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Survey:
     """Surveys roots of a tape. `outside` are values that are made by somebody else, with the order in which their axes lie
     in memory where it is not the usual one. `leaf` knows where the inputs of a body lie."""

@@ -8,9 +8,9 @@ sums over all tiles are its results.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from gradlang.ir.tape import Tape
+from gradlang.record import field, record
 from gradlang.types import value
 
 LEAST = 10_000  # entries from which on a tile pays
@@ -20,7 +20,7 @@ THROUGH = ("broadcast_to", "mark")  # what NumPy's own broadcasting does, and wh
 Extents = tuple[int, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False, frozen=False)
 class Group:
     """`members` are instructions in order. `flat`: the arrays may be seen as one long axis."""
 
@@ -29,7 +29,7 @@ class Group:
     flat: bool = True
 
 
-@dataclass(eq=False)
+@record(eq=False, frozen=False)
 class Run:
     members: list[int] = field(default_factory=list)
 
@@ -37,7 +37,7 @@ class Run:
 Step = Group | Run
 
 
-@dataclass(eq=False)
+@record(eq=False, frozen=False)
 class Tiles:
     """The steps in order; `used` says which steps need a value: their numbers, and that after the last one for results."""
 

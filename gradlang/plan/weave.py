@@ -8,7 +8,6 @@ never leave it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from gradlang.ir.tape import Tape
@@ -17,12 +16,13 @@ from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.sharing import BLOCK, SIDE, Group, Sharing, State
+from gradlang.record import record
 from gradlang.types import Shape, value
 
 SHORT = 16  # steps of a sum that is written out
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Temporary:
     """A buffer of a kernel that holds a value between its loops."""
 

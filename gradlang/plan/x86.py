@@ -13,19 +13,19 @@ Truth values are masks: all bits set, or none.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
 from gradlang.plan.straight import Straight, straight
+from gradlang.record import record
 
 Words = NDArray[np.uint64]
 A, B, C, OUT = range(4)  # what a word ends in: the place of an operand, of the result
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """Eight bytes of code: four (or eight, as a `whole` word) that are given and a place of four in the array of values."""
 
@@ -162,7 +162,7 @@ HEAD = {**MASKS, "one": 0x3FF0000000000000, "half": 0x3FE0000000000000, "kept": 
 KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MachineCode:
     """`words` is a function of one argument, the address of an array of `size` numbers of eight bytes, at a multiple of 16.
     The array begins with `head`; from `calls` on stand the addresses of `functions`, from `inputs` on the inputs, from

@@ -6,7 +6,7 @@ A mutant flips a sign, swaps the operands of an operator that does not commute, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gradlang.diagnostics import GradlangError
 from gradlang.ops.op import Op
@@ -16,6 +16,7 @@ from gradlang.pipeline import Language
 from gradlang.prove.accuracy import Case, cases, prove_op
 from gradlang.prove.reference import Truth
 from gradlang.prove.structural import prove_array_op
+from gradlang.record import changed
 from gradlang.syntax import ast
 
 SWAPPED = ("sub", "div", "pow")
@@ -78,19 +79,19 @@ def mutants(op: Op) -> Iterator[Mutant]:
     for name, expr in op.partials.items():
         if isinstance(expr, ast.Name) and expr.id not in ("inf", "nan"):
             yield Mutant(
-                op.name, "d/d" + name, "sign", replace(op, partials={**op.partials, name: ast.Apply("neg", (expr,), expr.span)})
+                op.name, "d/d" + name, "sign", changed(op, partials={**op.partials, name: ast.Apply("neg", (expr,), expr.span)})
             )
         for what, made in variants(expr):
-            yield Mutant(op.name, "d/d" + name, what, replace(op, partials={**op.partials, name: made}))
+            yield Mutant(op.name, "d/d" + name, what, changed(op, partials={**op.partials, name: made}))
     for name, expr in op.adjoints.items():
         yield Mutant(
             op.name,
             "adjoint " + name,
             "sign",
-            replace(op, adjoints={**op.adjoints, name: ast.Apply("neg", (expr,), expr.span)}),
+            changed(op, adjoints={**op.adjoints, name: ast.Apply("neg", (expr,), expr.span)}),
         )
         for what, made in variants(expr):
-            yield Mutant(op.name, "adjoint " + name, what, replace(op, adjoints={**op.adjoints, name: made}))
+            yield Mutant(op.name, "adjoint " + name, what, changed(op, adjoints={**op.adjoints, name: made}))
 
 
 def caught(mutant: Mutant, language: Language, truth: Truth, known: list[Case]) -> bool:

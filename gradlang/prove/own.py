@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.check.calls import default_of
@@ -39,6 +39,7 @@ from gradlang.prove.verdicts import (
     wrong_rule,
     wrong_value,
 )
+from gradlang.record import changed
 from gradlang.types import SCALAR
 
 POINTS = 12
@@ -148,7 +149,7 @@ class Pointwise:
 
     def __init__(self, op: Op, language: Language, truth: Truth, out: Proven) -> None:
         self.op, self.language, self.truth, self.out = op, language, truth, out
-        self.formula = replace(op, reference=None)
+        self.formula = changed(op, reference=None)
         self._tapes: dict[Any, Tape] = {}
         self._runs: dict[Any, Callable[..., Any]] = {}
 

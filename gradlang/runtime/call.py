@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
+from gradlang.record import record
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
-from gradlang.runtime.planned import PlannedProgram
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
@@ -22,7 +21,7 @@ GIVEN: Any = object()  # marks that no dict of values is given
 NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Native:
     """That machine code may be made: what gives the job in the ops of loops, and within how many calls it must pay (None:
     it is wanted in any case)."""
@@ -47,6 +46,8 @@ class Compiled:
         table = binder.program.language.table
         self.raw: Callable[..., Any] = Large(job, table) if artifact is None else load(artifact)
         if artifact is not None and not job.scalar:
+            from gradlang.runtime.planned import PlannedProgram  # brings the planning of tiles
+
             self.raw = PlannedProgram(job, table, self.raw)
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram

@@ -7,9 +7,9 @@ lined up stays lined up. Formatting twice changes nothing more.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gradlang.diagnostics import text_width
+from gradlang.record import record
 from gradlang.syntax.tokens import CONTINUES, lexicon
 
 BINARY = frozenset("+ - * / // % @ ** < <= > >= == != +/- => ->".split())
@@ -19,14 +19,14 @@ TIGHT_AFTER = ("(", "[", ".")
 INDENT = 4
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Piece:
     text: str
     spaced: bool  # blank space stood before it
     kind: str
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Line:
     indent: int
     pieces: list[Piece]

@@ -1,45 +1,21 @@
-"""The LALR tables of `grammars/grad.lark`, built once and kept in the user's cache folder.
+"""Statements by the tables of `grammars/grad.lark`: kinds of tokens in, a postfix program out.
 
-The cached form is marshalled plain data (no pickles: reading it cannot run code), keyed by the grammar, the lark version
-and the Python version, in a folder that only the user may read. A missing or broken cache costs 0.2 s, nothing else.
+The tables are plain data in `grammars/grad.json` (`tables.py` says how they are made), so that no run needs lark or has to
+build them. They belong to one text of the grammar: beside another one they are made anew.
 """
 
 from __future__ import annotations
 
-import marshal
-import os
-import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import lark
+from gradlang.record import record
 
-STARTS = ["statement", "start"]
-
-
-@cache
-def lexer() -> Any:
-    """What hands lark the tokens that `tokens.py` has already cut."""
-    from lark.lexer import Lexer, Token
-
-    class Tokens(Lexer):
-        """Reads the kinds of tokens. A token's position is its index."""
-
-        __future_interface__ = 1
-
-        def __init__(self, conf: Any) -> None:
-            pass
-
-        def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
-            kinds = lexer_state.text
-            for i, kind in enumerate(kinds):
-                yield Token(kind, "", i, 1, i + 1, 1, i + 2, i)
-
-    return Tokens
+# One step of a postfix program: a token's index, None for an absent part, or (rule, arity, first and last token).
+Step = int | None | tuple[str, int, int, int]
 
 
 def grammar_dir() -> Path:
@@ -52,88 +28,62 @@ def grammar_text(name: str) -> str:
     return (grammar_dir() / name).read_text(encoding="utf-8")
 
 
-def build(strict: bool = False) -> lark.Lark:
-    import lark
+@record
+class Rule:
+    """Of `length` symbols that make an `origin`. Its tree has a `name` (without one its children are spread out in that of
+    another rule); a single child stands for the tree if `single`. `children` are numbers of symbols, None for an absent part,
+    and lists of one number for what is spread out. A rule that `passes` hands on the value of its only symbol."""
 
-    return lark.Lark(
-        grammar_text("grad.lark"),
-        parser="lalr",
-        lexer=lexer(),
-        start=STARTS,
-        propagate_positions=True,
-        maybe_placeholders=True,
-        strict=strict,
-    )
-
-
-def cache_dir() -> Path | None:
-    """A folder of the user's own (mode 0700), or None where there is none."""
-    root = os.environ.get("XDG_CACHE_HOME") or (Path.home() / ".cache" if os.environ.get("HOME") else None)
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or root
-    if root is None:
-        return None
-    folder = Path(root) / "gradlang"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            return None
-    except OSError:
-        return None
-    return folder
+    origin: str
+    length: int
+    name: str
+    single: bool
+    children: tuple[Any, ...]
+    passes: bool
 
 
-def _plain(value: Any) -> Any:
-    """Serialised tables with the few subclasses of str turned into str, so that marshal takes them."""
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_plain, value))
-    return str(value) if isinstance(value, str) else value
+@record(eq=False)
+class Tables:
+    """The terminals (name -> pattern), the literals (text -> name), the first and last state of each start, and for each
+    state what a symbol leads to: a state, or -1 - k for rule k."""
+
+    terminals: dict[str, str]
+    literals: dict[str, str]
+    starts: dict[str, tuple[int, int]]
+    rules: tuple[Rule, ...]
+    rows: tuple[dict[str, int], ...]
 
 
-def _with_lexer(data: dict[str, Any], lexer: Any) -> dict[str, Any]:
-    """The tables name the lexer by its class, which is not plain data: a word stands for it in the cache."""
-    conf = {**data["parser"]["lexer_conf"], "lexer_type": lexer}
-    return {**data, "parser": {**data["parser"], "lexer_conf": conf}, "options": {**data["options"], "lexer": lexer}}
+def read_rule(line: list[Any]) -> Rule:
+    origin, length, name, single, children = line
+    return Rule(origin, length, name, single, tuple(children), single and length == 1 and children == [0])
+
+
+def stamp(grammar: str) -> int:
+    """What tables say of the text that they were made from."""
+    return zlib.crc32(grammar.encode())
 
 
 @cache
-def parser() -> lark.Lark:
-    import lark
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
+def tables() -> Tables:
+    import json
 
-    folder = cache_dir()
-    if folder is None:
-        return build()
-    key = repr((grammar_text("grad.lark"), lark.__version__, sys.version, STARTS))
-    path = folder / f"grammar-{zlib.crc32(key.encode()):08x}.marshal"
+    text = grammar_text("grad.lark")
     try:
-        data, memo = marshal.loads(path.read_bytes())
-        found: lark.Lark = lark.Lark._load_from_dict(_with_lexer(data, lexer()), memo)  # type: ignore[no-untyped-call]
-        return found
-    except (OSError, ValueError, EOFError, TypeError, LookupError, AttributeError, AssertionError, lark.exceptions.LarkError):
-        pass
-    made = build()
-    try:
-        data, memo = made.memo_serialize([TerminalDef, Rule])
-    except ValueError:
-        return made
-    keep(path, (_plain(_with_lexer(data, "basic")), _plain(memo)))
-    return made
+        data = json.loads(grammar_text("grad.json"))
+    except OSError:
+        data = {}
+    if data.get("grammar") != stamp(text):  # whoever changes the grammar has not written the file yet
+        from gradlang.syntax.tables import tables_of
 
-
-def keep(path: Path, data: Any) -> None:
-    """Writes a file of the cache, whole or not at all; a full disk costs the next run some time."""
-    import tempfile
-
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(marshal.dumps(data))
-        Path(file.name).replace(path)
-    except (OSError, ValueError):
-        pass
+        data = tables_of(text)
+    return Tables(
+        data["terminals"],
+        data["literals"],
+        {start: (first, last) for start, (first, last) in data["starts"].items()},
+        tuple(map(read_rule, data["rules"])),
+        tuple({symbol: to for symbols, to in row.items() for symbol in symbols.split()} for row in data["rows"]),
+    )
 
 
 class Unexpected(Exception):
@@ -144,36 +94,88 @@ class Unexpected(Exception):
         self.at, self.accepts = at, accepts
 
 
-def postfix(kinds: tuple[str, ...]) -> tuple[Any, ...]:
+END = "$END"
+
+
+def postfix(kinds: Sequence[str], start: str = "statement") -> tuple[Step, ...]:
     """The postfix program of a statement. Raises Unexpected."""
-    from lark.exceptions import UnexpectedToken
+    made = tables()
+    rows, rules = made.rows, made.rules
+    first, last = made.starts[start]
+    states = [first]
+    values: list[Any] = []  # tokens' indices, trees, and lists of what is spread out
+    begins: list[int] = []
+    for at, kind in enumerate((*kinds, END)):
+        to = rows[states[-1]].get(kind)
+        while to is not None and to < 0:
+            rule = rules[-1 - to]
+            if rule.passes:
+                states[-1] = rows[states[-2]][rule.origin]
+            else:
+                n = rule.length
+                begin, parts = (begins[-n], values[-n:]) if n else (at, [])
+                if n:
+                    del states[-n:], values[-n:], begins[-n:]
+                values.append(tree(rule, parts, begin, at))
+                begins.append(begin)
+                states.append(rows[states[-1]][rule.origin])
+            if kind is END and states[-1] == last:
+                return steps(values[-1])
+            to = rows[states[-1]].get(kind)
+        if to is None:
+            raise Unexpected(None if kind is END else at, accepted(made, states, last))
+        states.append(to)
+        values.append(at)
+        begins.append(at)
+    raise AssertionError("the end is never shifted")
 
-    try:
-        tree: Any = parser().parse(kinds, start="statement")
-    except UnexpectedToken as error:
-        token = error.token
-        at = token.start_pos if token.type != "$END" and token.start_pos is not None else None
-        raise Unexpected(at, frozenset(error.accepts or ())) from None
-    return program_of(tree)
 
-
-def program_of(tree: Any) -> tuple[Any, ...]:
-    """lark's tree as a postfix program: steps as in `known.py`."""
-    from lark.lexer import Token
-
-    out: list[Any] = []
-    stack: list[tuple[Any, bool]] = [(tree, False)]
-    while stack:
-        node, done = stack.pop()
-        if isinstance(node, Token):
-            out.append(node.start_pos)
-        elif node is None:
-            out.append(None)
-        elif done:
-            meta = node.meta
-            first, last = (0, 0) if meta.empty else (meta.start_pos, meta.end_pos)
-            out.append((str(node.data), len(node.children), first, last))
+def tree(rule: Rule, parts: list[Any], begin: int, end: int) -> Any:
+    """The value of a rule over the tokens from `begin` up to `end`: a tree is (name, children, first token, last token)."""
+    children: list[Any] = []
+    for k in rule.children:
+        if k is None:
+            children.append(None)
+        elif k.__class__ is int:
+            children.append(parts[k])
+        elif children:
+            children += parts[k[0]]
         else:
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
+            children = parts[k[0]]  # a longer list from that without its last parts, which nobody else holds
+    if not rule.name or (rule.single and len(children) == 1):
+        return children if not rule.name else children[0]
+    return (rule.name, children, begin, end - 1) if end > begin else (rule.name, children, 0, 0)
+
+
+def accepted(made: Tables, states: list[int], last: int) -> frozenset[str]:
+    """The kinds of tokens that may follow: those that are shifted after all that they reduce."""
+    found = []
+    for kind in filter(str.isupper, made.rows[states[-1]]):  # names of rules are in lower case
+        stack = list(states)
+        to = made.rows[stack[-1]].get(kind)
+        while to is not None and to < 0 and not (kind == END and stack[-1] == last):
+            rule = made.rules[-1 - to]
+            if rule.length:
+                del stack[-rule.length :]
+            stack.append(made.rows[stack[-1]][rule.origin])
+            to = made.rows[stack[-1]].get(kind)
+        if to is not None or (kind == END and stack[-1] == last):
+            found.append(kind)
+    return frozenset(found)
+
+
+def steps(value: Any) -> tuple[Step, ...]:
+    """A tree as a postfix program."""
+    out: list[Step] = []
+    stack: list[Any] = [value]
+    while stack:
+        node = stack.pop()
+        if node.__class__ is not tuple:
+            out.append(node)
+        elif len(node) == 3:  # a tree whose children are out
+            out.append(node[0])
+        else:
+            name, children, first, last = node
+            stack.append(((name, len(children), first, last), None, None))
+            stack += reversed(children)
     return tuple(out)

@@ -1,7 +1,7 @@
 """Text to `Module`, statement by statement.
 
-lark parses each distinct sequence of token kinds once; the tree it gives is kept as a postfix program, and every other
-statement of the same shape runs that program over its own tokens. A file of 100,000 similar lines costs a few parses.
+Each distinct sequence of token kinds is parsed once; its tree is kept as a postfix program, and every other statement of the
+same shape runs that program over its own tokens. A file of 100,000 similar lines costs a few parses.
 A statement with a fault leaves the others whole; if it swallowed lines (an unclosed bracket), it is cut again where the
 next line plainly starts a statement.
 """
@@ -17,7 +17,6 @@ from gradlang.source import Source
 from gradlang.syntax import ast, messages
 from gradlang.syntax.build import BUILDERS, Build, Text
 from gradlang.syntax.grammar import Unexpected, postfix
-from gradlang.syntax.known import known
 from gradlang.syntax.lines import Found, Shapes, Written, run_of
 from gradlang.syntax.tokens import Run, cut
 
@@ -28,11 +27,7 @@ LONG = 2000
 
 
 def _parse(kinds: tuple[str, ...]) -> tuple[Step, ...]:
-    found = known().shapes.get(kinds)
-    if found is None:
-        found = postfix(kinds)
-        known().learn(kinds, found)
-    return runnable(found)
+    return runnable(postfix(kinds))
 
 
 def runnable(program: tuple[Any, ...]) -> tuple[Step, ...]:

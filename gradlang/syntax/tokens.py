@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from gradlang.diagnostics import Diagnostic
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.source import Span
 from gradlang.syntax import messages
-from gradlang.syntax.known import known
+from gradlang.syntax.grammar import tables
 
 if TYPE_CHECKING:
     from gradlang.syntax.lines import Found, Shapes
@@ -85,7 +84,7 @@ NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no s
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Run:
     """The tokens of one statement: parallel lists of kinds, texts and offsets."""
 
@@ -118,7 +117,7 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    literals, words = known().literals, known().terminals
+    literals, words = tables().literals, tables().terminals
     operators = sorted((t for t in literals if not t[0].isalpha()), key=lambda t: (-len(t), t))
     pattern = re.compile(
         r"[ \t\f]*(?:"
@@ -137,7 +136,7 @@ def lexicon() -> Lexicon:
     )
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Cut:
     """What a text falls into: the runs of its statements, the comments (for the formatter) and the faults."""
 

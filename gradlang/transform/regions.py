@@ -8,10 +8,10 @@ arrays that are made for the recurrences only and would otherwise be as long as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from gradlang.ir.tape import DERIVATIVES, Instr, Scan, Tape
 from gradlang.ops.table import OpTable
+from gradlang.record import changed, record
 from gradlang.transform.alignment import rowwise, summed
 from gradlang.types import Dim, Shape, add, at_least, mul, neg, sub
 
@@ -27,7 +27,7 @@ class Unfit(Exception):
         self.scans = scans
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Track:
     """Entry j along `axis` is known as soon as step start + way*j is done."""
 
@@ -36,7 +36,7 @@ class Track:
     start: Dim
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rows:
     """Entries of an array along `axis`: first, first + way, ..., one for each step of a window."""
 
@@ -46,7 +46,7 @@ class Rows:
     way: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exit:
     """A value that needs no single steps: the last rows of a sequence (`final`: which one, from which on), a few rows
     (`rows`), or a sum over a window, with the rows of each argument (`parts`)."""
@@ -120,7 +120,7 @@ class Region:
         if over is None or any(over[p] != self.tracks[instr.args[p]].axis for p in tracked):
             return self.refuse(instr.args)
         rows = self.whole(self.latest(instr, tracked), shapes[p][axis])
-        self.exits[i] = Exit(parts=tuple(None if a is None else replace(rows, axis=a) for a in over))
+        self.exits[i] = Exit(parts=tuple(None if a is None else changed(rows, axis=a) for a in over))
         return None
 
     def join(self, i: int, instr: Instr) -> None:

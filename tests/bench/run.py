@@ -1,4 +1,4 @@
-"""python tests/bench/run.py [W1 ... W9 cold text start memory] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
+"""python tests/bench/run.py [W1 ... W9 cold text start memory sizes] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ WORKLOADS = {
     "text": "text_cold",
     "start": "start_up",
     "memory": "peak_memory",
+    "sizes": "sizes",
 }
 
 

@@ -20,6 +20,14 @@ OUTSIDE = ("memcpy", "memmove", "memset", "bzero", "memset_pattern16", "floor", 
 OUTSIDE_FLOAT = tuple(f"{name}f" for name in ("floor", "ceil", "rint", "trunc", "fma"))
 
 
+LONG = 4000  # lines of a text from which on half the time of LLVM is worth more than a twentieth of that of a call
+
+
+def effort(text: str, level: int) -> int:
+    """LLVM's own level for a text. With the lower one loops become vectors as well, but not rows of single operations."""
+    return level if text.count("\n") < LONG else 1
+
+
 class NativeError(Exception):
     """Machine code could not be made. The message says why, in one line."""
 
@@ -80,11 +88,12 @@ class Engine:
                 module.verify()
             except RuntimeError as error:
                 raise NativeError(f"LLVM does not accept the text: {first_line(error)}") from error
-            machine = self.machine(level)
+            speed = effort(text, level)
+            machine = self.machine(speed)
             module.triple = self.triple
             module.data_layout = str(machine.target_data)
-            options = llvm.create_pipeline_tuning_options(speed_level=level)
-            options.loop_vectorization = options.slp_vectorization = level >= 2
+            options = llvm.create_pipeline_tuning_options(speed_level=speed)
+            options.loop_vectorization, options.slp_vectorization = level >= 2, speed >= 2
             llvm.create_pass_builder(machine, options).getModulePassManager().run(
                 module, llvm.create_pass_builder(machine, options)
             )
@@ -106,7 +115,7 @@ class Engine:
 
     def load(self, text: str, names: Sequence[str], level: int = 2) -> Library:
         """The functions `names` of a text, from the cache if it is there."""
-        entry = cache.key(text, self.version, self.triple, self.cpu, self.features, str(level))
+        entry = cache.key(text, self.version, self.triple, self.cpu, self.features, f"{level} {effort(text, level)}")
         code = cache.get(entry)
         if code is not None:
             try:
