@@ -30,6 +30,7 @@ class Library:
     def __init__(self, tracker: Any, names: Sequence[str], owner: object) -> None:
         self.owner = owner  # the compiler has to outlive what it made
         self.tracker = tracker
+        self.kept: list[object] = []  # what its tables have addresses of
         self.addresses: dict[str, int] = {name: int(tracker[name]) for name in names}
 
     def __getitem__(self, name: str) -> int:
