@@ -481,3 +481,60 @@ def test_arrays_of_the_last_call_are_looked_at_again_if_one_is_another(backend: 
     assert f(x=x[::2], a=1.0, out=room[:2])[1].tolist() == [0, 4]
     again = pickle.loads(pickle.dumps(f))
     assert again(x=x, a=1.0, out=room)[1] is room
+
+
+# ------------------------------------------------------------------ calls like the one before
+SEEN = """input X : [N, 3]
+input k = 2.5
+input s : []
+param W : [3, 2] = normal(0, 1)
+loss = sum(tanh(X@W)*k)*s
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls_in_any_order_are_bound_as_if_each_were_the_first(backend: str, dtype: str) -> None:
+    """Other shapes, kinds and defaults than before: nothing of one call stays for another one."""
+    model = gl.loads(SEEN, dtype=dtype)
+    f = model.value_and_grad(backend=backend)
+    draw, r = random.Random(1), np.random.default_rng(1)
+    for k in range(60):
+        n = draw.choice([1, 4, 4, 4])
+        X = r.normal(size=(n, 3)).astype(draw.choice([dtype, dtype, "float64", "float32"]))
+        values: dict[str, Any] = {
+            "X": draw.choice([X, X, X.tolist()]),
+            "s": draw.choice([2.0, 2, np.float32(3), np.array(4.0)]),
+        }
+        if draw.random() < 0.3:
+            values["k"] = draw.choice([1.5, np.float64(1.5), 3])
+        if draw.random() < 0.5:
+            values["W"] = r.normal(size=(3, 2)).astype(dtype)
+        way = draw.choice(["dict", "names", "out"])
+        fresh = pickle.loads(pickle.dumps(f))(values)
+        if way == "out":
+            out = {name: np.empty(a.shape if np.ndim(a) else (), dtype) for name, a in fresh[1].items()}
+            found = f(values, out=out)
+        else:
+            found = f(values) if way == "dict" else f(**values)
+        assert found[0] == fresh[0], k
+        for name, slope in fresh[1].items():
+            np.testing.assert_array_equal(found[1][name], slope)
+        if draw.random() < 0.2:
+            for wrong in (
+                {**values, "Y": 1.0},
+                {n: v for n, v in values.items() if n != "s"},
+                {**values, "X": np.ones((2, 2))},
+            ):
+                with pytest.raises(gl.InputError):
+                    f(wrong)
+                with pytest.raises(gl.InputError):
+                    f(**wrong)
+
+
+def test_a_large_default_is_not_kept() -> None:
+    f = gl.loads("input x : [N]\nparam p : [N] = normal(0, 1)\nz = sum(x*p)").value_and_grad()
+    f(x=np.ones(10))
+    assert f.seen is not None
+    f(x=np.ones(200_000))
+    assert f.seen is None

@@ -162,8 +162,7 @@ class KeywordText(EntryText):
 
     def find(self) -> None:
         """Puts the objects of a call into the places of their names. The search for a name begins after the place of the one
-        before it, so names in their usual order are found at once. A name that is none of the objects that Python keeps for
-        names in code is compared letter by letter."""
+        before it, so names in their usual order are found at once."""
         many = len(self.own.words)
         self.unit.declared["declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"] = None
         self.lines += f"""\
@@ -194,6 +193,20 @@ take:
   %value.at = getelementptr inbounds ptr, ptr %args, i64 %k
   %value = load ptr, ptr %value.at
   br label %try
+{self.search()}
+found:
+  %after = phi i64 [ %turned, %try ], [ 0, %spell ]
+  %at = phi i64 [ %j, %try ], [ %s, %spell ]
+  %place = getelementptr inbounds ptr, ptr %given, i64 %at
+  store ptr %value, ptr %place
+  br label %next
+read:""".split("\n")
+
+    def search(self) -> str:
+        """The place of a name among the words; one that is none of the objects that Python keeps for names in code is compared
+        letter by letter."""
+        many = len(self.own.words)
+        return f"""\
 try:
   %j = phi i64 [ %guess, %take ], [ %turned, %miss ]
   %tries = phi i64 [ 0, %take ], [ %tries.next, %miss ]
@@ -219,14 +232,7 @@ spell:
   br i1 %equal, label %found, label %differs
 differs:
   %s.last = icmp eq i64 %s.next, {many}
-  br i1 %s.last, label %other, label %spell
-found:
-  %after = phi i64 [ %turned, %try ], [ 0, %spell ]
-  %at = phi i64 [ %j, %try ], [ %s, %spell ]
-  %place = getelementptr inbounds ptr, ptr %given, i64 %at
-  store ptr %value, ptr %place
-  br label %next
-read:""".split("\n")
+  br i1 %s.last, label %other, label %spell"""
 
     def number(self, k: int, default: float | None) -> str:
         """The k-th number: of a float that is given, or the default."""

@@ -9,7 +9,7 @@ from typing import Any
 from gradlang.backend.artifact import Job
 from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST
-from gradlang.types import Size
+from gradlang.runtime.sizes import Sizes
 
 MOST = 16  # versions that are kept
 MISSING: Any = object()
@@ -24,14 +24,8 @@ class PlannedProgram:
         self.count = len(job.params)
         self.versions: dict[tuple[int, ...], Callable[..., Any]] = {}
         self.lock = threading.Lock()
-        found: dict[str, tuple[int, int, int, int]] = {}
-        for k, p in enumerate(job.params):
-            for axis, dim in enumerate(p.type.shape):
-                line = dim.linear() if isinstance(dim, Size) else None
-                if line is not None:
-                    found.setdefault(line[0], (k, axis, *line[1:]))
-        self.where = tuple(found.items())
-        self.axes = tuple((k, axis) for k, axis, _, _ in found.values())
+        self.sizes = Sizes(job.params)
+        self.axes = self.sizes.axes
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         if named or len(args) != self.count:
@@ -46,10 +40,7 @@ class PlannedProgram:
         """The version for some lengths of axes, which is made if it is not there. One thread makes it, the others wait."""
         with self.lock:
             if key not in self.versions:
-                sizes = {
-                    name: (n - offset) // factor for n, (name, (_, _, factor, offset)) in zip(key, self.where, strict=True)
-                }
-                made = self.version(sizes)
+                made = self.version(self.sizes.of(key))
                 while len(self.versions) >= MOST:
                     del self.versions[next(iter(self.versions))]
                 self.versions[key] = made

@@ -13,16 +13,18 @@ class Sizes:
     """Called with the arguments of the generated function, which fit; gives the sizes by their names."""
 
     def __init__(self, params: Sequence[Param]) -> None:
-        self.where = [
-            (k, axis, *line)
-            for k, p in enumerate(params)
-            for axis, dim in enumerate(p.type.shape)
-            if isinstance(dim, Size) and (line := dim.linear()) is not None
-        ]
+        found: dict[str, tuple[int, int, int, int]] = {}
+        for k, p in enumerate(params):
+            for axis, dim in enumerate(p.type.shape):
+                line = dim.linear() if isinstance(dim, Size) else None
+                if line is not None:
+                    found.setdefault(line[0], (k, axis, *line[1:]))
+        self.where = tuple(found.items())
+        self.axes = tuple((k, axis) for k, axis, _, _ in found.values())  # whose lengths tell all sizes
 
     def __call__(self, args: Sequence[Any]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for k, axis, name, factor, offset in self.where:
-            if name not in found:
-                found[name] = (args[k].shape[axis] - offset) // factor
-        return found
+        return self.of([args[k].shape[axis] for k, axis in self.axes])
+
+    def of(self, lengths: Sequence[int]) -> dict[str, int]:
+        """The sizes for some lengths of `axes`."""
+        return {name: (n - offset) // factor for n, (name, (_, _, factor, offset)) in zip(lengths, self.where, strict=True)}

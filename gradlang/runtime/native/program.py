@@ -47,16 +47,15 @@ class NativeProgram:
 
     def __call__(self, *args: Any, out: Sequence[Any] | None = None) -> Any:
         """With `out` gradients may, but need not, lie in its arrays, one for each."""
-        sizes = self.sizes(args)
-        key = tuple(sizes.values())
+        key = tuple([args[k].shape[axis] for k, axis in self.sizes.axes])
         version = self.versions.get(key, MISSING)
         if version is MISSING:
-            version = self.kept(key, sizes)
+            version = self.kept(key, self.sizes(args))
         self.last = version
         if version is None:
             return self.otherwise(*args)
         try:
-            found = version.run(*args, out)
+            found = version.run(*args, out) if out is not None else version.run(*args)
         except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
             plain = [np.require(a, requirements=("C", "A")) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
             if all(a is b for a, b in zip(plain, args, strict=True)):
