@@ -470,8 +470,19 @@ def test_code_that_cannot_be_made_is_no_error(monkeypatch: pytest.MonkeyPatch) -
     model = gl.loads(LOOP)
     with pytest.warns(RuntimeWarning, match="no room"):
         same(model.value_and_grad()(x=X), model.value_and_grad(backend="numpy")(x=X))
-    with pytest.raises(NativeError):
+    with pytest.raises(gl.InputError, match=r"G511.*no room") as error:
         model.value_and_grad(backend="native")(x=X)
+    assert 'backend="numpy"' in error.value.diagnostics[0].help
+
+
+def test_numbers_whose_code_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: object, text: str, level: int) -> bytes:
+        raise NativeError("LLVM does not accept the text: no room")
+
+    monkeypatch.setenv("GRADLANG_CACHE", "off")
+    monkeypatch.setattr("gradlang.runtime.native.engine.Engine.compile", fails)
+    with pytest.raises(gl.InputError, match=r"G511.*no room"):
+        gl.loads("x = 2\ny = x*x").value_and_grad(backend="native")
 
 
 def test_the_terminal_shows_the_refusal_in_one_line(

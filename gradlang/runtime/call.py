@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
+from gradlang.diagnostics import InputError
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
@@ -114,6 +115,8 @@ class Compiled:
     def run(self, args: Sequence[Any], out: Sequence[Any] | None = None) -> Any:
         try:
             return self.raw(*args) if out is None else self.raw(*args, out=out)
+        except InputError:
+            raise
         except IndexError as error:
             raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
         except ArithmeticError as error:

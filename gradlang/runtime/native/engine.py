@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlang.backend.llvm_ops import Target
+from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.runtime.native import cache
 from gradlang.runtime.native.machine import first_line, refusal
 
@@ -22,6 +23,12 @@ OUTSIDE_FLOAT = tuple(f"{name}f" for name in ("floor", "ceil", "rint", "trunc", 
 
 class NativeError(Exception):
     """Machine code could not be made. The message says why, in one line."""
+
+
+def refused(error: NativeError) -> InputError:
+    """What a user is told who asked for machine code."""
+    text = f"machine code cannot be made of this program: {error}"
+    return InputError([Diagnostic("G511", text, help='use backend="numpy", or "auto", which then does without')])
 
 
 class Library:

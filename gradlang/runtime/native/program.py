@@ -20,7 +20,7 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import NativeError, available, load, target
+from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.sizes import Sizes
 from gradlang.types import value
 
@@ -33,7 +33,8 @@ class NativeProgram:
     """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
     arrays without entries, indices that are outside, arguments that are too large for fast functions.
 
-    With `calls` machine code is made only where it is expected to pay within so many calls."""
+    With `calls` machine code is made only where it is expected to pay within so many calls; without, a call raises InputError
+    if LLVM does not make it."""
 
     def __init__(
         self, job: Callable[[], Job], table: OpTable, otherwise: Callable[..., Any], params: Sequence[Param], calls: int | None
@@ -79,7 +80,10 @@ class NativeProgram:
         if not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
-            return Version(self.job, self.table, sizes)
+            try:
+                return Version(self.job, self.table, sizes)
+            except NativeError as error:
+                raise refused(error) from error
         if not pays(self.job.tape, sizes, self.calls):
             return None
         reason = available()
