@@ -82,6 +82,26 @@ def test_machine_code_leaves_errors_to_python(args: Any, values: Any) -> None:
 
 
 @needs_native
+def test_auto_makes_machine_code_of_numbers_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gl.loads(SHOPPING)
+    assert model.value_and_grad().backend == "python"
+    model = gl.Model(model.program, calls=10**7)
+    assert model.value_and_grad().backend == "native"
+    assert model.value_and_grad(backend="numpy").backend == "python"
+
+    def fails(self: object, text: str, level: int) -> bytes:
+        raise native.NativeError("LLVM does not accept the text: no room")
+
+    monkeypatch.setenv("GRADLANG_CACHE", "off")
+    monkeypatch.setattr("gradlang.runtime.native.engine.Engine.compile", fails)
+    native.program.note.cache_clear()
+    with pytest.warns(RuntimeWarning, match="Python floats run instead .*no room"):
+        f = gl.Model(model.program, calls=10**7).value_and_grad()
+    assert f.backend == "python"
+    assert f(apple=120.0)[0] == pytest.approx(759.0)
+
+
+@needs_native
 def test_what_must_be_given() -> None:
     slow, fast = pair("input x, y\nk = 2*3\nparam w : [] = normal(0, 1)\nz = w*x*y + k")
     assert bits(fast(x=1.0, y=2.0)) == bits(slow(x=1.0, y=2.0))

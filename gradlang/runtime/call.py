@@ -195,14 +195,21 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
 def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compiled:
     """A function of numbers as machine code, or `function` where there is none. It has the attributes of `function`, which it
     asks for what is no float and for errors."""
-    from gradlang.runtime.native import available
-
-    if available() is not None:  # it was pickled elsewhere
-        return function
+    from gradlang.runtime.native.engine import NativeError, available, refused
+    from gradlang.runtime.native.program import note
     from gradlang.runtime.native.scalar import scalar_function
 
     binder, job = made.binder, made.job
-    run: Any = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+    reason, run = available(), cast(Any, None)
+    if reason is None:
+        try:
+            run = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+        except NativeError as error:
+            if native.calls is None:
+                raise refused(error) from error
+            reason = str(error)
+    if reason is not None and native.calls is not None:  # otherwise it was pickled elsewhere
+        note(reason, "Python floats run")
     if run is None:
         return function
     for name in ("artifact", "binder", "job", "raw", "source"):

@@ -97,9 +97,9 @@ class NativeProgram:
 
 
 @cache
-def note(reason: str) -> None:
-    """Says once why NumPy runs where llvmlite is installed and machine code would pay."""
-    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=6)
+def note(reason: str, runs: str = "NumPy runs") -> None:
+    """Says once why something else runs where llvmlite is installed and machine code would pay."""
+    warnings.warn(f"{runs} instead of machine code: {reason}", RuntimeWarning, stacklevel=6)
 
 
 class Version:

@@ -12,7 +12,6 @@ from gradlang.backend.llvm_keywords import Keywords
 from gradlang.loops.functions import function
 from gradlang.plan.scalar_kernel import KNOWN, scalar_kernel
 from gradlang.runtime.native.calls import Held, build
-from gradlang.runtime.native.engine import NativeError, refused
 from gradlang.runtime.native.keywords import straight
 
 SHORT = 100  # instructions; of longer programs LLVM makes code with less effort
@@ -26,7 +25,7 @@ def scalar_function(
     out. `otherwise` has the same keywords; it is called with what is no float, and where an argument of a function is too
     large for the fast way.
 
-    Raises InputError if LLVM does not make it."""
+    Raises NativeError if LLVM does not make it."""
     if any(i.op not in KNOWN or i.op in own for i in job.tape.instrs):
         return None
     names = tuple(p.name for p in job.params)
@@ -42,10 +41,7 @@ def scalar_function(
         defaults=tuple(defaults),
         truths=truths,
     )
-    try:
-        (made,) = build([entry], "f64", lambda name: function(name, "f64"), 2 if len(job.tape) < SHORT else 1)
-    except NativeError as error:
-        raise refused(error) from error
+    (made,) = build([entry], "f64", lambda name: function(name, "f64"), 2 if len(job.tape) < SHORT else 1)
     held: Held = made.__self__  # type: ignore[attr-defined]
     return straight(held.library, entry, made, otherwise)
 
