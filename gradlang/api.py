@@ -22,6 +22,7 @@ from gradlang.types import Shape
 if TYPE_CHECKING:
     import networkx as nx
 
+    from gradlang.backend.artifact import Job
     from gradlang.prove.report import Report
     from gradlang.runtime.sparse import SparseMatrix
 
@@ -171,11 +172,20 @@ class Model:
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
-            # numbers are machine code on request: to make it takes longer than a thousand calls of Python
-            unwanted = (backend != "native" or len(job.tape) > LARGE) if job.scalar else backend == "numpy"
+            unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
             native = None if unwanted else self._native(goal, origin, backend)
             found = self._compiled[goal, backend] = compiled(job, binder, native)
         return found
+
+    def _floats(self, job: Job, backend: str) -> bool:
+        """Whether a program of numbers is not to become machine code by LLVM, which takes longer than a thousand calls gain."""
+        if backend == "numpy" or len(job.tape) > LARGE:
+            return True
+        if backend == "native":
+            return False
+        from gradlang.plan.cost import floats_pay
+
+        return not floats_pay(job.tape, self.calls)
 
     def _native(self, goal: Goal, origin: str, backend: str) -> Native | None:
         """How machine code is made of a goal, or None if there is no compiler and `auto` does without."""

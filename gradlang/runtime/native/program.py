@@ -19,7 +19,7 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import NativeError, available, load, target
+from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.sizes import Versions, rooms
 
 AGAIN = object()  # what a driver gives that met what its kernels cannot do
@@ -29,7 +29,8 @@ class NativeProgram:
     """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
     arrays without entries, indices that are outside, arguments that are too large for fast functions.
 
-    With `calls` machine code is made only where it is expected to pay within so many calls."""
+    With `calls` machine code is made only where it is expected to pay within so many calls; without, a call raises InputError
+    if LLVM does not make it."""
 
     def __init__(
         self, job: Callable[[], Job], table: OpTable, otherwise: Callable[..., Any], params: Sequence[Param], calls: int | None
@@ -45,7 +46,7 @@ class NativeProgram:
         if version is None:
             return self.otherwise(*args)
         try:
-            found = version.run(*args, out)
+            found = version.run(*args, out) if out is not None else version.run(*args)
         except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
             plain = [np.require(a, requirements=("C", "A")) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
             if all(a is b for a, b in zip(plain, args, strict=True)):
@@ -59,7 +60,10 @@ class NativeProgram:
         if not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
-            return Version(self.job, self.table, sizes)
+            try:
+                return Version(self.job, self.table, sizes)
+            except NativeError as error:
+                raise refused(error) from error
         if not pays(self.job.tape, sizes, self.calls):
             return None
         reason = available()
@@ -73,9 +77,9 @@ class NativeProgram:
 
 
 @cache
-def note(reason: str) -> None:
-    """Says once why NumPy runs where llvmlite is installed and machine code would pay."""
-    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=7)
+def note(reason: str, runs: str = "NumPy runs") -> None:
+    """Says once why something else runs where llvmlite is installed and machine code would pay."""
+    warnings.warn(f"{runs} instead of machine code: {reason}", RuntimeWarning, stacklevel=7)
 
 
 class Version:

@@ -11,7 +11,8 @@ from gradlang.backend.llvm_entry import Returns as Places
 from gradlang.backend.llvm_keywords import Keywords
 from gradlang.loops.functions import function
 from gradlang.plan.scalar_kernel import KNOWN, scalar_kernel
-from gradlang.runtime.native.calls import build
+from gradlang.runtime.native.calls import Held, build
+from gradlang.runtime.native.keywords import straight
 
 SHORT = 100  # instructions; of longer programs LLVM makes code with less effort
 
@@ -24,7 +25,7 @@ def scalar_function(
     out. `otherwise` has the same keywords; it is called with what is no float, and where an argument of a function is too
     large for the fast way.
 
-    Raises NativeError if there is no machine code here."""
+    Raises NativeError if LLVM does not make it."""
     if any(i.op not in KNOWN or i.op in own for i in job.tape.instrs):
         return None
     names = tuple(p.name for p in job.params)
@@ -41,7 +42,8 @@ def scalar_function(
         truths=truths,
     )
     (made,) = build([entry], "f64", lambda name: function(name, "f64"), 2 if len(job.tape) < SHORT else 1)
-    return partial(made, otherwise)
+    held: Held = made.__self__  # type: ignore[attr-defined]
+    return straight(held.library, entry, made, otherwise)
 
 
 def places(returns: Returns, at: dict[str, int]) -> Places:
