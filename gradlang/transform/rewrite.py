@@ -6,7 +6,7 @@ side is an ordinary expression, elaborated over what the left side matched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from gradlang.check.elaborate import Elaborator
@@ -124,6 +124,20 @@ def _needed(side: Pattern) -> Hint:
     return frozenset(ops or {ANYTHING}), frozenset(constants)
 
 
+def candidates(tape: Tape, watched: Mapping[str, Set[str]], otherwise: Set[str]) -> bytearray:
+    """A truth value for each instruction: whether an argument is one of the ops that are watched under the instruction's op."""
+    ops = [i.op for i in tape.instrs]
+    found = bytearray(len(ops))
+    for i, instr in enumerate(tape.instrs):
+        under = watched.get(ops[i], otherwise)
+        if under:
+            for a in instr.args:
+                if ops[a] in under or ANYTHING in under:
+                    found[i] = 1
+                    break
+    return found
+
+
 class Rewriter:
     """The rules of some classes, found by the op at the top of their left side."""
 
@@ -139,6 +153,8 @@ class Rewriter:
         for op, found in self.by_op.items():
             needed = [_needed(side) for side, _ in found]
             self.hints[op] = (frozenset().union(*(ops for ops, _ in needed)), frozenset().union(*(c for _, c in needed)))
+        # by op: what stands directly under an instruction that a rule may fit
+        self.under = {op: ops | CONSTANT if constants else ops for op, (ops, constants) in self.hints.items()}
         # by op: an instruction is of interest to a rule, or made of constants, only if an argument is one of these
         self.watched = {op: ops | CONSTANT for op, (ops, _) in self.hints.items()}
         self.used: list[tuple[str, Span]] = []
@@ -159,13 +175,12 @@ class Rewriter:
                 return True
         return False
 
-    def first(self, tape: Tape) -> int | None:
-        """The first instruction that a rule fits."""
+    def first(self, tape: Tape, asked: Sequence[int]) -> int | None:
+        """The first instruction that a rule fits, of those that are `asked`."""
         b = Builder(self.table)
         b.instrs = list(tape.instrs)
-        hints = self.hints
         for i, instr in enumerate(tape.instrs):
-            if instr.op in hints and self.fitting(b, instr, instr.args) is not None:
+            if asked[i] and self.fitting(b, instr, instr.args) is not None:
                 return i
         return None
 
