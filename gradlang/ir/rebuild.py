@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, compress
 
 from gradlang.ir.tape import Builder, Instr, Tape, leaf_key
 from gradlang.ops.table import OpTable
@@ -33,7 +34,11 @@ def rebuild(
     for i in range(first, len(tape)):
         instr = tape.instrs[i]
         before = instr.args
-        args = tuple([made[a] for a in before])
+        if len(before) == 2:  # the usual number, so that it is worth a case of its own
+            a, b = before
+            args: tuple[int, ...] = (made[a], made[b])
+        else:
+            args = tuple([made[a] for a in before])
         at = None
         if asked[i] or (ever and any_of(replaced, before)):
             at = replace(builder, instr, args)  # type: ignore[misc]
@@ -84,21 +89,28 @@ def dce(tape: Tape, own: bool = False) -> Tape:
         live[i] = 1
     for i in range(n - 1, -1, -1):
         if live[i]:
-            for a in instrs[i].args:
-                live[a] = 1
+            args = instrs[i].args
+            if len(args) == 2:
+                a, b = args
+                live[a] = live[b] = 1
+            else:
+                for a in args:
+                    live[a] = 1
     first = live.find(0)
     if first < 0:
         return tape
-    where, kept = list(range(first)), list(instrs[:first])
-    put, keep = where.append, kept.append
-    for i in range(first, n):
-        put(len(kept))
-        if live[i]:
-            instr = instrs[i]
-            args = tuple([where[a] for a in instr.args])
-            if own:
-                instr.args = args
-            elif args != instr.args:
-                instr = moved(instr, args)
-            keep(instr)
+    where = list(accumulate(live, initial=0))
+    kept = [*instrs[:first], *compress(instrs[first:], live[first:])]
+    for k in range(first, len(kept)):
+        instr = kept[k]
+        before = instr.args
+        if len(before) == 2:
+            a, b = before
+            args = (where[a], where[b])
+        else:
+            args = tuple([where[a] for a in before])
+        if own:
+            instr.args = args
+        elif args != before:
+            kept[k] = moved(instr, args)
     return Tape(tuple(kept), tuple((name, where[i]) for name, i in tape.outputs))

@@ -48,7 +48,7 @@ def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
     most = GROWTH * len(tape) + 1000
     for _ in range(ROUNDS):
-        asked = candidates(tape, rewriter.under, frozenset())
+        asked = candidates(tape, rewriter.under)
         first = rewriter.first(tape, asked)
         if first is None or len(tape) > most:
             return tape

@@ -12,7 +12,7 @@ from typing import Any
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BEYOND, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
-from gradlang.transform.rewrite import CONSTANT, Rewriter, candidates
+from gradlang.transform.rewrite import Rewriter, candidates
 from gradlang.types import BOOL, SCALAR
 
 FOLD: dict[str, Callable[..., Any]] = {
@@ -87,8 +87,8 @@ def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | Non
 
 def concerned(tape: Tape, rewriter: Rewriter) -> bytearray:
     """A truth value for each instruction: whether simplification has to look at it as long as its arguments stay what they
-    are. What works on single numbers is looked at only if an argument is one that some rule asks for."""
-    found = candidates(tape, rewriter.watched, CONSTANT)
+    are."""
+    found = candidates(tape, rewriter.under, folded=True)
     for i, instr in enumerate(tape.instrs):
         if instr.args and (instr.type.shape or instr.op in MOVED):
             found[i] = 1
