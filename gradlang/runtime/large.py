@@ -35,7 +35,8 @@ class Large:
         from gradlang.plan.x86 import KNOWN, machine_code
         from gradlang.runtime.x86 import machine, possible
 
-        if not possible() or any(i.op not in KNOWN or i.op in self.table.own for i in self.job.tape.instrs):
+        ops = {i.op for i in self.job.tape.instrs}
+        if not possible() or not ops <= KNOWN or ops & set(self.table.own):
             return None
         return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
 

@@ -40,15 +40,17 @@ class Numbers:
     def add(self, op: Op, instr: Instr, at: int, g: int) -> bool:
         """Adds what the arguments of `instr`, which is instruction `at` and has the cotangent g, get of it. False, and
         nothing is added, if it is not about single numbers."""
+        chain = self.chain
+        b = chain.b
+        args, instrs = instr.args, b.instrs
+        if instr.type is not SCALAR or not b.all_scalar(args):
+            return False
         key = instr.op, instr.attrs
         try:
             partials = self.known[key]
         except KeyError:
             partials = self.known[key] = self.partials(op, instr.attrs)
-        chain = self.chain
-        b = chain.b
-        args, instrs = instr.args, b.instrs
-        if partials is None or instr.type is not SCALAR or not b.all_scalar(args):
+        if partials is None:
             return False
         adjoints, span, scope = self.adjoints, instr.span, instr.scope
         for position, steps, value in partials:

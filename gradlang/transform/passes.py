@@ -105,6 +105,7 @@ def passes(
     """The passes; with `segments` recurrences keep their states at some steps only. With `own` the tapes between passes are
     nobody else's, and hold no bodies: what `differentiate` makes is changed in place."""
     templates = Templates(table)
+    whole = (lambda run: run) if own else deep
     settled = Tape((), ())  # the last tape that was simplified
 
     def simplified(tape: Tape) -> Tape:
@@ -115,29 +116,29 @@ def passes(
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
-    simple = Pass("simplify", "exact rewrites and constant folding", deep(simplified), settles=True)
+    simple = Pass("simplify", "exact rewrites and constant folding", whole(simplified), settles=True)
     short = Pass(
         "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table)
     )
     return Passes(
         (
-            Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),
+            Pass("stable", "formulas that lose digits become ops that do not", whole(lambda t: to_the_end(t, table, stable))),
             *((short,) if segments else ()),
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
-                deep(lambda t: differentiate(t, table, templates)),
+                whole(lambda t: differentiate(t, table, templates)),
             ),
-            Pass("unmark", "values that were kept apart for a derivative may merge again", deep(lambda t: unmark(t, table, own))),
+            Pass("unmark", "values that were kept apart for a derivative may merge again", whole(lambda t: unmark(t, table, own))),
             simple,
             Pass(
                 "expand",
                 "ops that the backend does not spell become their values",
-                deep(lambda t: expand(t, table, templates, spelled, own)),
+                whole(lambda t: expand(t, table, templates, spelled, own)),
             ),
-            Pass("contract", "sums of products of small arrays become matrix products", deep(lambda t: contract(t, table))),
+            Pass("contract", "sums of products of small arrays become matrix products", whole(lambda t: contract(t, table))),
             Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True, settles=True),
-            Pass("cse", "equal instructions become one, unused ones go", deep(lambda t: merge_equal(t, table))),
+            Pass("cse", "equal instructions become one, unused ones go", whole(lambda t: merge_equal(t, table))),
         ),
         stable,
     )
