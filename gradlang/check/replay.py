@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gradlang.check.check import Checker
 
 MOST = 4096  # templates of one file
-Place = tuple[int, int, int, int]  # a span: the words of the line before its start and all other characters, the same for its end
+Place = tuple[
+    int, int, int, int
+]  # a span: the words of the line before its start and all other characters, the same for its end
 
 
 @record(eq=False)

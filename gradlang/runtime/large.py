@@ -32,13 +32,13 @@ class Large:
 
     def machine(self) -> Way | None:
         """The job as code of this machine, if we can write and run that."""
-        from gradlang.plan.x86 import KNOWN, machine_code
+        from gradlang.plan.x86 import KNOWN
         from gradlang.runtime.x86 import machine, possible
 
         ops = {i.op for i in self.job.tape.instrs}
         if not possible() or not ops <= KNOWN or ops & set(self.table.own):
             return None
-        return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
+        return machine(self.job.tape, [p.name for p in self.job.params])
 
     def tapes(self) -> Way | None:
         """The job on the machine for tapes, if LLVM is there."""

@@ -7,14 +7,15 @@ import mmap
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from struct import Struct
 from typing import Any
 
 import numpy as np
 
-from gradlang.plan.x86 import MachineCode
+from gradlang.ir.tape import Tape
+from gradlang.plan.x86 import MachineCode, machine_code
 
 
 @cache
@@ -55,9 +56,10 @@ class Machine:
 
     name = "machine"
 
-    def __init__(self, code: MachineCode, memory: mmap.mmap, addresses: Sequence[int]) -> None:
-        self.code, self.memory, self.addresses = code, memory, addresses
-        self.start = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(np.frombuffer(memory, np.uint8).ctypes.data)
+    def __init__(self, code: MachineCode, memory: mmap.mmap, addresses: Sequence[int], far: Callable[[], Machine]) -> None:
+        """`far` makes the function that takes over where an argument is beyond the limit of one of our own functions."""
+        self.code, self.memory, self.addresses, self.far = code, memory, addresses, far
+        self.start = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(address_of(memory))
         self.put = Struct(f"{code.constants - code.inputs}d").pack_into
         self.take = Struct(f"{code.size - code.outputs}d").unpack_from
         self.free: list[tuple[int, memoryview, memoryview]] = []
@@ -69,10 +71,10 @@ class Machine:
             made = self.bound()
         address, inputs, outputs = made
         self.put(inputs, 0, *args)
-        self.start(address)
+        beyond = self.start(address)
         found = self.take(outputs)
         self.free.append(made)
-        return found
+        return self.far()(*args) if beyond else found
 
     def bound(self) -> tuple[int, memoryview, memoryview]:
         """The address of an array for the values, and its parts for the inputs and the outputs."""
@@ -86,11 +88,34 @@ class Machine:
         return values.ctypes.data, inputs.data, outputs.data  # which keep the array
 
 
-def machine(code: MachineCode) -> Machine | None:
-    """The code, ready to be called; None if this machine does not run it."""
+def address_of(memory: mmap.mmap) -> int:
+    return int(np.frombuffer(memory, np.uint8).ctypes.data)
+
+
+@cache
+def vectors() -> bool:
+    """Whether this machine has AVX2 and FMA, and the system lets programs use them."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), [])
+    except (OSError, ValueError):
+        return False
+    return "avx2" in flags and "fma" in flags
+
+
+def machine(tape: Tape, inputs: Sequence[str], own: bool = True) -> Machine | None:
+    """A scalar tape whose ops are known, ready to be called; None if this machine does not run it. With `own` functions are
+    ours if the machine has the instructions for them."""
     functions: Any = library()
-    if functions is None or not all(hasattr(functions, f) for f in code.functions):
+    code = machine_code(tape, inputs, own and vectors())
+    if functions is None or not all(f in code.own or hasattr(functions, f) for f in code.functions):
         return None
-    addresses = [ctypes.cast(getattr(functions, f), ctypes.c_void_p).value or 0 for f in code.functions]
     memory = runnable(code.words.tobytes())
-    return None if memory is None else Machine(code, memory, addresses)
+    if memory is None:
+        return None
+    base = address_of(memory)
+    addresses = [
+        base + code.own[f] if f in code.own else ctypes.cast(getattr(functions, f), ctypes.c_void_p).value or 0
+        for f in code.functions
+    ]
+    return Machine(code, memory, addresses, cache(lambda: machine(tape, inputs, own=False)))

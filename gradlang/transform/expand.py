@@ -15,9 +15,7 @@ from gradlang.transform.partials import Templates
 ROUNDS = 40  # entries that refer to one another in a circle would never end
 
 
-def expand(
-    tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool], own: bool = False
-) -> Tape:
+def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool], own: bool = False) -> Tape:
     """Instructions that no one else holds (`own`) may be changed."""
 
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:

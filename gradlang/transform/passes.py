@@ -129,7 +129,9 @@ def passes(
                 "derivative operators become ordinary instructions",
                 whole(lambda t: differentiate(t, table, templates)),
             ),
-            Pass("unmark", "values that were kept apart for a derivative may merge again", whole(lambda t: unmark(t, table, own))),
+            Pass(
+                "unmark", "values that were kept apart for a derivative may merge again", whole(lambda t: unmark(t, table, own))
+            ),
             simple,
             Pass(
                 "expand",
