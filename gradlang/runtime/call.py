@@ -178,8 +178,16 @@ class Compiled:
 def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
-        return Compiled(job, binder)
+        return large(Compiled(job, binder))
     return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
+
+
+def large(made: Compiled) -> Compiled:
+    """A large program, with a call of its own if it runs as machine code."""
+    run = made.raw.keyword_call(GIVEN) if isinstance(made.raw, Large) else None
+    if run is not None:
+        made.__class__ = type("Compiled", (Compiled,), {"__slots__": (), "__call__": run, "__doc__": Compiled.__doc__})
+    return made
 
 
 def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:

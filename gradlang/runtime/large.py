@@ -53,6 +53,14 @@ class Large:
         tape = sorted_for_numpy(primitive(self.job.tape, self.table), self.job.params, self.table)
         return Groups(tape, self.table) if always or pays(tape) else None
 
+    def keyword_call(self, given: Any) -> Any:
+        """A function for the calls of this job (`runtime/large_call.py`), or None."""
+        if self.name != "machine" or self.truths:
+            return None
+        from gradlang.runtime.large_call import keyword_call
+
+        return keyword_call(self.way, self.job.params, self.job.returns, [name for name, _ in self.job.tape.outputs], given)
+
     def __call__(self, *args: float) -> Any:
         try:
             values = self.way(*args)

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
@@ -50,6 +51,10 @@ def runnable(code: bytes) -> mmap.mmap | None:
         return None
 
 
+SHORT = 2**16  # bytes of code that runs in a few microseconds: other threads can wait for it
+Array = tuple[Callable[[], int], memoryview, memoryview]
+
+
 class Machine:
     """Machine code as a function of floats, which gives the outputs in their order. Every call in progress has an array of
     its own; arrays are kept for later calls."""
@@ -59,25 +64,28 @@ class Machine:
     def __init__(self, code: MachineCode, memory: mmap.mmap, addresses: Sequence[int], far: Callable[[], Machine]) -> None:
         """`far` makes the function that takes over where an argument is beyond the limit of one of our own functions."""
         self.code, self.memory, self.addresses, self.far = code, memory, addresses, far
-        self.start = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(address_of(memory))
+        # with the lock of the interpreter kept, a call takes half as long
+        self.kind = (ctypes.PYFUNCTYPE if code.words.nbytes <= SHORT else ctypes.CFUNCTYPE)(ctypes.c_int)
         self.put = Struct(f"{code.constants - code.inputs}d").pack_into
         self.take = Struct(f"{code.size - code.outputs}d").unpack_from
-        self.free: list[tuple[int, memoryview, memoryview]] = []
+        self.free: list[Array] = []
+        self.stubs: list[mmap.mmap] = []
 
     def __call__(self, *args: float) -> tuple[float, ...]:
         try:
             made = self.free.pop()
         except IndexError:
             made = self.bound()
-        address, inputs, outputs = made
+        start, inputs, outputs = made
         self.put(inputs, 0, *args)
-        beyond = self.start(address)
+        beyond = start()
         found = self.take(outputs)
         self.free.append(made)
         return self.far()(*args) if beyond else found
 
-    def bound(self) -> tuple[int, memoryview, memoryview]:
-        """The address of an array for the values, and its parts for the inputs and the outputs."""
+    def bound(self) -> Array:
+        """A new array for the values: the code as a function that works on it, and its parts for the inputs and the
+        outputs."""
         code = self.code
         whole = np.zeros(code.size + 1, np.uint64)
         values = whole[whole.ctypes.data % 16 // 8 :]  # at a multiple of 16
@@ -85,7 +93,18 @@ class Machine:
         values[code.calls : code.inputs] = self.addresses
         values[code.constants : code.constants + len(code.numbers)] = code.numbers
         inputs, outputs = values[code.inputs : code.constants], values[code.outputs : code.size]
-        return values.ctypes.data, inputs.data, outputs.data  # which keep the array
+        stub = runnable(entered(values.ctypes.data, address_of(self.memory)))
+        if stub is None:
+            raise MemoryError
+        self.stubs.append(stub)
+        return self.kind(address_of(stub)), inputs.data, outputs.data  # the parts keep the array
+
+
+def entered(argument: int, function: int) -> bytes:
+    """Code that calls a function with an argument; to hand that over from Python would take as long as all the rest of the
+    call."""
+    head, middle = bytes.fromhex("F3 0F 1E FA 48 BF"), bytes.fromhex("48 B8")  # endbr64; mov rdi, argument; mov rax, function
+    return head + argument.to_bytes(8, "little") + middle + function.to_bytes(8, "little") + bytes.fromhex("FF E0")  # jmp rax
 
 
 def address_of(memory: mmap.mmap) -> int:
@@ -96,7 +115,7 @@ def address_of(memory: mmap.mmap) -> int:
 def vectors() -> bool:
     """Whether this machine has AVX2 and FMA, and the system lets programs use them."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])
     except (OSError, ValueError):
         return False
@@ -118,4 +137,10 @@ def machine(tape: Tape, inputs: Sequence[str], own: bool = True) -> Machine | No
         base + code.own[f] if f in code.own else ctypes.cast(getattr(functions, f), ctypes.c_void_p).value or 0
         for f in code.functions
     ]
-    return Machine(code, memory, addresses, cache(lambda: machine(tape, inputs, own=False)))
+
+    def far() -> Machine:
+        made = machine(tape, inputs, own=False)
+        assert made is not None
+        return made
+
+    return Machine(code, memory, addresses, cache(far))
