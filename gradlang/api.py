@@ -172,7 +172,9 @@ class Model:
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
             # numbers are machine code on request: to make it takes longer than a thousand calls of Python
-            unwanted = (backend != "native" or len(job.tape) > LARGE) if job.scalar else backend == "numpy"
+            unwanted = backend != "native" if job.scalar else backend == "numpy"
+            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+                unwanted = unwanted or find_spec("llvmlite") is None
             native = None if unwanted else self._native(goal, origin, backend)
             found = self._compiled[goal, backend] = compiled(job, binder, native)
         return found

@@ -50,31 +50,28 @@ def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str], together:
     twins = line.pair("sincos", *line.same_argument("sin", "cos"))
     if "tanh_and_exp" in together:
         twins = np.append(twins, line.pair_slopes())
+    uses = line.uses()
     nodes = np.flatnonzero(line.steps)
-    codes, counts, ops = line.codes[nodes], line.counts[nodes], line.ops
-    a, b, c = (line.root[column[nodes]] for column in line.columns)
+    begins, group, found = np.zeros(len(nodes), np.bool_), np.full(len(nodes), -1), NO_GROUPS
+    if called.any():
+        order, begins, lane = in_layers(tape, nodes, line.codes[nodes], called[nodes], called.tobytes())
+        nodes = nodes[order]
+        members = called[nodes]
+        found = line.grouped(nodes[members], begins[members], lane[members])
+        twins = np.setdiff1d(twins, found.rooms)
+        nodes, begins = nodes[begins | ~members], begins[begins | ~members]
+        group = np.where(begins, np.cumsum(begins) - 1, -1)
+    codes, ops = line.codes[nodes], line.ops
+    a, b, c = (line.argument(nodes, k) for k in range(WIDTH))
     turned = codes >= len(ops)
     codes[turned] -= len(ops)
     a, b = np.where(turned, b, a), np.where(turned, a, b)
-    uses = np.bincount(np.concatenate([a, b[counts > 1], c[counts > 2], line.outputs]), minlength=len(tape))
-    double = np.isin(codes, [line.code[t] for t in TWINS])
-    begins, group, found = np.zeros(len(nodes), np.bool_), np.full(len(nodes), -1), NO_GROUPS
-    if called.any():
-        calls = called[nodes]
-        order, begins, lane = in_layers(tape, nodes, codes, calls, called.tobytes())
-        nodes, codes, a, b, c, double, calls = (x[order] for x in (nodes, codes, a, b, c, double, calls))
-        results = [np.where(double, b, nodes)[calls], c[calls]]
-        found = groups(a[calls], results, double[calls], begins[calls], lane[calls])
-        twins = np.setdiff1d(twins, found.rooms)
-        left = begins | ~calls
-        nodes, codes, a, b, c, double, begins = (x[left] for x in (nodes, codes, a, b, c, double, begins))
-        group = np.where(begins, np.cumsum(begins) - 1, -1)
-    double |= begins  # what follows finds nothing in the register
-    before = np.where(np.append(False, double[:-1]), -1, np.append(-1, nodes[:-1]))
+    silent = begins | line.double(nodes)  # what follows finds nothing in the register
+    before = np.where(np.append(False, silent[:-1]), -1, np.append(-1, nodes[:-1]))
     free = np.array([op in either for op in ops] or [False])[codes] & (b == before) & (a != before)
     reads = np.where(free, b, a), np.where(free, a, b), c
     chained = (reads[0] == before) & ~begins
-    stored = ~(np.append(chained[1:], False) & (uses[nodes] == 1)) & ~double
+    stored = ~(np.append(chained[1:], False) & (uses[nodes] == 1)) & ~silent
     kept = np.concatenate([nodes[stored], twins])
     slots = np.zeros(len(tape), np.int64)
     return Straight(ops, codes, nodes, reads, chained, stored, kept, group, found, slots, line.leaves, line.aliases)
@@ -113,6 +110,16 @@ class Line:
         """The instructions of two ops, and their arguments."""
         a, b = self.every(one), self.every(other)
         return a, b, self.argument(a), self.argument(b)
+
+    def double(self, nodes: Numbers) -> Truths:
+        """Whether steps are of ops of TWINS."""
+        return np.isin(self.codes[nodes], [self.code[t] for t in TWINS])
+
+    def grouped(self, calls: Numbers, begins: Truths, lane: Numbers) -> Groups:
+        """Calls in their order as groups."""
+        double = self.double(calls)
+        first, second = (self.argument(calls, k) for k in (1, 2))
+        return groups(self.argument(calls), [np.where(double, first, calls), second], double, begins, lane)
 
     def pair(self, twin: str, one: Numbers, other: Numbers, x: Numbers, y: Numbers) -> Numbers:
         """Makes one step, where the first of them stands, of two ops of TWINS with equal arguments x and y. What such steps

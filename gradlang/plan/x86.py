@@ -158,8 +158,8 @@ UNARY_CALLS = (
 CALLS = {**{n: n for n in UNARY_CALLS}, "round": "rint", "pow": "pow", "atan2": "atan2", "hypot": "hypot"}
 BINARY_CALLS = {"pow", "atan2", "hypot"}
 BODIES.update({op: (LOAD_B, call(f)) if op in BINARY_CALLS else (call(f),) for op, f in CALLS.items()})
-# Our own functions: lanes go into xmm0 and xmm1, results come from ymm0 and ymm1; afterwards the upper halves are cleared, which
-# SSE code would otherwise wait for.
+# Our own functions: lanes go into xmm0 and xmm1, results come from ymm0 and ymm1; afterwards the upper halves are cleared,
+# which SSE code would otherwise wait for.
 LOAD_LANES = (
     place("C5 FB 10 83", MORE[0]),  # vmovsd xmm0, [rbx + first]
     place("C5 F9 16 83", MORE[1]),  # vmovhpd xmm0, xmm0, [rbx + second]

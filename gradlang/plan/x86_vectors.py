@@ -136,7 +136,8 @@ class Routine:
     def run(self, param: Value) -> None:
         self.free.remove(0)
         self.at[param] = 0
-        for self.step, let in enumerate(self.body):
+        for step, let in enumerate(self.body):
+            self.step = step
             if let.op in ("bits", "unbits"):
                 if let.args[0].const is not None:
                     raise TooLong
@@ -255,9 +256,9 @@ PARTS = {"tanh": "tanh_and_exp"}
 
 @cache
 def routines(names: frozenset[str], far: int) -> tuple[bytes, dict[str, int]]:
-    """Code that holds a routine for each of some functions of `loops/functions.py`, and where these begin; those for which there
-    are too few registers are left out. `far` is the place (in bytes) in the array of values for the bits of arguments beyond
-    the limit of a function: 32 bytes."""
+    """Code that holds a routine for each of some functions of `loops/functions.py`, and where these begin; those for which
+    there are too few registers are left out. `far` is the place (in bytes) in the array of values for the bits of arguments
+    beyond the limit of a function: 32 bytes."""
     blob = Blob()
     for name in sorted(names):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
@@ -195,11 +196,24 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
     machine code."""
     made = build(job, binder, native)
     params = job.params
+    if native is not None and params and isinstance(made.raw, Large):
+        return in_machine_code(made, made, native)
     if made.backend != "python" or not params:
         return made
     plain = [p.name for p in params] == [p.identifier for p in made.artifact.params]
     function = made.direct if plain else made
     return function if native is None else in_machine_code(made, function, native)
+
+
+class Lazy(partial[Any]):
+    """A function whose source is generated when somebody asks for it."""
+
+    made: Compiled
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("artifact", "source"):
+            return getattr(self.made, name)
+        raise AttributeError(name)
 
 
 def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compiled:
@@ -209,13 +223,21 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
 
     if available() is not None:  # it was pickled elsewhere
         return function
-    from gradlang.runtime.native.scalar import scalar_function
+    from gradlang.runtime.native.scalar import elsewhere_function, scalar_function
 
     binder, job = made.binder, made.job
-    run: Any = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+    run: Any
+    if isinstance(made.raw, Large):
+        addresses = made.raw.addresses()
+        run = None if addresses is None else elsewhere_function(job, addresses, binder.numbers(), function)
+    else:
+        run = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
     if run is None:
         return function
-    for name in ("artifact", "binder", "job", "raw", "source"):
+    if isinstance(made.raw, Large):
+        run = Lazy(run.func, *run.args)
+        run.made = made
+    for name in ("binder", "job", "raw") if isinstance(made.raw, Large) else ("artifact", "binder", "job", "raw", "source"):
         setattr(run, name, getattr(made, name))
     run.backend, run.__doc__ = "native", Compiled.__doc__
     run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))

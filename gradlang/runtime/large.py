@@ -10,6 +10,7 @@ from gradlang.backend.artifact import Job, Returns
 from gradlang.ops.table import OpTable
 from gradlang.runtime.steps import Steps
 
+LONG = 2**22  # bytes of code, which run in a fifth of a millisecond
 Way = Callable[..., Sequence[float]]
 Shape = Callable[[Sequence[Any]], Any]
 
@@ -60,6 +61,13 @@ class Large:
         from gradlang.runtime.large_call import keyword_call
 
         return keyword_call(self.way, self.job.params, self.job.returns, [name for name, _ in self.job.tape.outputs], given)
+
+    def addresses(self) -> tuple[int, int, int] | None:
+        """Of the code of this job and of its arrays for the inputs and the outputs, if it is machine code that takes no longer
+        than a call may keep the lock of the interpreter."""
+        if self.name != "machine" or self.truths or self.way.code.words.nbytes > LONG:
+            return None
+        return self.way.addresses_of_one()  # type: ignore[no-any-return]
 
     def __call__(self, *args: float) -> Any:
         try:

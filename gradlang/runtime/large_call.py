@@ -48,7 +48,7 @@ def __call__(self, given=GIVEN, /, {", ".join(f"{n}=GIVEN" for n in names)}, **u
     scope |= {"free": machine.free, "bound": machine.bound, "put": machine.put, "take": machine.take}
     exec(compile(text, "<gradlang call>", "exec"), scope)
     made: Callable[..., Any] = scope["__call__"]
-    made.__defaults__ = (given, *defaults)  # type: ignore[attr-defined]
+    made.__defaults__ = (given, *defaults)
     return made
 
 

@@ -70,6 +70,7 @@ class Machine:
         self.take = Struct(f"{code.size - code.outputs}d").unpack_from
         self.free: list[Array] = []
         self.stubs: list[mmap.mmap] = []
+        self.kept: list[Array] = []
 
     def __call__(self, *args: float) -> tuple[float, ...]:
         try:
@@ -98,6 +99,18 @@ class Machine:
             raise MemoryError
         self.stubs.append(stub)
         return self.kind(address_of(stub)), inputs.data, outputs.data  # the parts keep the array
+
+    def addresses_of_one(self) -> tuple[int, int, int]:
+        """Of the code as a function without arguments, and of the inputs and the outputs of an array that is nobody else's."""
+        code = self.code
+        start, _, _ = kept = self.bound()
+        self.kept.append(kept)
+        at = address_of_array(kept[1])
+        return ctypes.cast(start, ctypes.c_void_p).value or 0, at, at + 8 * (code.outputs - code.inputs)  # type: ignore[arg-type]
+
+
+def address_of_array(part: memoryview) -> int:
+    return int(np.frombuffer(part, np.uint8).ctypes.data)
 
 
 def entered(argument: int, function: int) -> bytes:

@@ -126,6 +126,9 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
             words64 += copied(list(part), keys)
         numbers = (ctypes.c_int64 * len(words64))(*words64)
         ctypes.memmove(library[entry.dicts_symbol()], numbers, ctypes.sizeof(numbers))
+    if isinstance(entry, Keywords) and entry.elsewhere is not None:
+        addresses = (ctypes.c_void_p * 3)(*entry.elsewhere)
+        ctypes.memmove(library[entry.elsewhere_symbol()], addresses, ctypes.sizeof(addresses))
     flags = METH_FASTCALL | METH_KEYWORDS if isinstance(entry, Keywords) else METH_FASTCALL
     definition = Definition(entry.name.encode(), library[entry.name], flags, None)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
@@ -136,8 +139,11 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
 
 def exports(entry: Entry) -> list[str]:
     """The names that a library must give for an entry."""
-    dicts = [entry.dicts_symbol()] if isinstance(entry, Keywords) and entry.plain() else []
-    return [entry.name, "python", *entry.tables(), *dicts]
+    more: list[str] = []
+    if isinstance(entry, Keywords):
+        more += [entry.dicts_symbol()] if entry.plain() else []
+        more += [entry.elsewhere_symbol()] if entry.elsewhere is not None else []
+    return [entry.name, "python", *entry.tables(), *more]
 
 
 def build(
