@@ -173,6 +173,8 @@ class Model:
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
             unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
+            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+                unwanted = backend != "native" or find_spec("llvmlite") is None
             native = None if unwanted else self._native(goal, origin, backend)
             found = self._compiled[goal, backend] = compiled(job, binder, native)
         return found

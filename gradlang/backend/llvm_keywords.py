@@ -27,11 +27,16 @@ class Keywords(Entry):
 
     The names are `words`, one for each number of the kernel; `defaults` are the numbers for those that may be left out. The one
     buffer of the kernel, in `results`, holds what is returned and at its end a number that is not zero if the function that
-    takes over has to be asked instead. What is in `truths` is returned as True or False."""
+    takes over has to be asked instead. What is in `truths` is returned as True or False.
+
+    If code stands `elsewhere`, it is run instead of the kernel: these are the addresses of a function without arguments, which
+    gives a number that is not zero if the one that takes over has to be asked, of an array from which it reads its numbers,
+    and of one to which it writes the results."""
 
     words: tuple[str, ...] = ()
     defaults: tuple[float | None, ...] = ()
     truths: frozenset[int] = frozenset()
+    elsewhere: tuple[int, int, int] | None = None
 
     def tables(self) -> dict[str, list[str]]:
         return {**super().tables(), f"words.{self.name}": list(self.words)}
@@ -67,6 +72,9 @@ class Keywords(Entry):
 
     def again(self) -> bool:
         return layout(self.returns, self.truths) is not None
+
+    def elsewhere_symbol(self) -> str:
+        return f"elsewhere.{self.name}"
 
     def text(self, unit: Unit) -> str:
         return KeywordText(unit, self).run()
@@ -158,6 +166,8 @@ class KeywordText(EntryText):
             tables.append(f"@{self.own.dicts_symbol()} = global [{self.words} x i64] zeroinitializer")
         if self.again is not None:
             tables.append(self.again.table())
+        if self.own.elsewhere is not None:
+            tables.append(f"@{self.own.elsewhere_symbol()} = global [3 x ptr] zeroinitializer")
         return [*super().globals(), *tables]
 
     def find(self) -> None:
@@ -249,11 +259,29 @@ differs:
         self.lines += [f"  br label %{got}", f"{absent}:", f"  br label %{got}", f"{got}:"]
         return self.emit(f"phi double [ {number}, %{have} ], [ {self.unit.literal(Value('f', default))}, %{absent} ]")
 
+    def call(self, numbers: list[str], count: int) -> None:
+        """Runs the kernel, or the code that stands elsewhere. Its results are copied at once: to make objects of them may run
+        code of others, that calls this function again."""
+        if self.own.elsewhere is None:
+            given = ", ".join(["ptr %results", *(f"double {n}" for n in numbers)])
+            self.lines.append(f"  call void @{self.own.kernel.name}({given})")
+            return
+        symbol = f"@{self.own.elsewhere_symbol()}"
+        at = [self.emit(f"getelementptr inbounds ptr, ptr {symbol}, i64 {k}") for k in range(3)]
+        code, inputs, outputs = [self.emit(f"load ptr, ptr {a}") for a in at]
+        for k, n in enumerate(numbers):
+            self.lines.append(f"  store double {n}, ptr {self.emit(f'getelementptr inbounds double, ptr {inputs}, i64 {k}')}")
+        beyond = self.emit(f"sitofp i32 {self.emit(f'call i32 {code}()')} to double")
+        self.unit.declared["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"] = None
+        last = self.emit(f"getelementptr inbounds double, ptr %results, i64 {count - 1}")
+        self.lines.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr %results, ptr {outputs}, i64 {8 * (count - 1)}, i1 false)")
+        self.lines.append(f"  store double {beyond}, ptr {last}")
+
     def run(self) -> str:
         own, (buffer, count) = self.own, next(iter(self.own.results.items()))
         self.find()
         numbers = [self.number(k, d) for k, d in enumerate(own.defaults)]
-        self.lines.append(f"  call void @{own.kernel.name}({', '.join(['ptr %results', *(f'double {n}' for n in numbers)])})")
+        self.call(numbers, count)
         asked = self.emit(f"load double, ptr {self.emit(f'getelementptr inbounds double, ptr %results, i64 {count - 1}')}")
         self.unless(self.emit(f"fcmp une double {asked}, 0.0"), "other")
         if self.again is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
@@ -177,8 +178,16 @@ class Compiled:
 def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
-        return Compiled(job, binder)
+        return large(Compiled(job, binder))
     return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
+
+
+def large(made: Compiled) -> Compiled:
+    """A large program, with a call of its own if it runs as machine code."""
+    run = made.raw.keyword_call(GIVEN) if isinstance(made.raw, Large) else None
+    if run is not None:
+        made.__class__ = type("Compiled", (Compiled,), {"__slots__": (), "__call__": run, "__doc__": Compiled.__doc__})
+    return made
 
 
 def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
@@ -186,6 +195,8 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
     machine code."""
     made = build(job, binder, native)
     params = job.params
+    if native is not None and params and isinstance(made.raw, Large):
+        return in_machine_code(made, made, native)
     if made.backend != "python" or not params:
         return made
     plain = [p.name for p in params] == [p.identifier for p in made.artifact.params]
@@ -193,18 +204,33 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
     return function if native is None else in_machine_code(made, function, native)
 
 
+class Lazy(partial[Any]):
+    """A function whose source is generated when somebody asks for it."""
+
+    made: Compiled
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("artifact", "source"):
+            return getattr(self.made, name)
+        raise AttributeError(name)
+
+
 def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compiled:
     """A function of numbers as machine code, or `function` where there is none. It has the attributes of `function`, which it
     asks for what is no float and for errors."""
     from gradlang.runtime.native.engine import NativeError, available, refused
     from gradlang.runtime.native.program import note
-    from gradlang.runtime.native.scalar import scalar_function
+    from gradlang.runtime.native.scalar import elsewhere_function, scalar_function
 
     binder, job = made.binder, made.job
     reason, run = available(), cast(Any, None)
     if reason is None:
         try:
-            run = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+            if isinstance(made.raw, Large):
+                addresses = made.raw.addresses()
+                run = None if addresses is None else elsewhere_function(job, addresses, binder.numbers(), function)
+            else:
+                run = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
         except NativeError as error:
             if native.calls is None:
                 raise refused(error) from error
@@ -213,7 +239,10 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
         note(reason, "Python floats run")
     if run is None:
         return function
-    for name in ("artifact", "binder", "job", "raw", "source"):
+    if isinstance(made.raw, Large):
+        run = Lazy(run.func, *run.args)
+        run.made = made
+    for name in ("binder", "job", "raw") if isinstance(made.raw, Large) else ("artifact", "binder", "job", "raw", "source"):
         setattr(run, name, getattr(made, name))
     run.backend, run.__doc__ = "native", Compiled.__doc__
     run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))

@@ -26,7 +26,8 @@ class Factor:
 
 
 def contract(tape: Tape, table: OpTable) -> Tape:
-    if not any(i.op in ("sum", "sum_to") and i.args and tape.instrs[i.args[0]].op in SPLIT for i in tape.instrs):
+    sums = [i for i in tape.instrs if i.op in ("sum", "sum_to")]
+    if not any(i.args and tape.instrs[i.args[0]].op in SPLIT for i in sums):
         return tape
     changed = False
 

@@ -90,6 +90,9 @@ def fill(library: Library, entry: Keywords) -> None:
         kept.append(results)
         told = changes_are_told() and all(patterns(entry, words))
         ctypes.c_int64.from_address(library[entry.again_symbol()]).value = id(results) if told else 0
+    if entry.elsewhere is not None:
+        addresses = (ctypes.c_void_p * 3)(*entry.elsewhere)
+        ctypes.memmove(library[entry.elsewhere_symbol()], addresses, ctypes.sizeof(addresses))
     library.kept += kept
 
 
@@ -104,7 +107,11 @@ def patterns(entry: Keywords, words: Sequence[int]) -> list[int]:
 
 def symbols(entry: Keywords) -> list[str]:
     """The names that a library must give for an entry, beside those of every entry."""
-    tables = [(entry.plain(), entry.dicts_symbol()), (entry.again(), entry.again_symbol())]
+    tables = [
+        (entry.plain(), entry.dicts_symbol()),
+        (entry.again(), entry.again_symbol()),
+        (entry.elsewhere is not None, entry.elsewhere_symbol()),
+    ]
     return [entry.vector_symbol(), entry.ask_symbol(), *(name for there, name in tables if there)]
 
 
