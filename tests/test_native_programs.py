@@ -215,6 +215,24 @@ def test_arrays_without_entries(text: str) -> None:
         assert native.backend == ("native" if n or "N-1" not in text else "numpy")  # what has -1 entries is NumPy's
 
 
+ENTRIES = ["A[0, 0]", "A[-1, 0]", "sum(A[0])", "sum(A[i, 0]*A[0, i] for i in range(3))", "sum(max(A, axis=0))"]
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES, "sum(softmax(A, axis=1))", "sum((A @ A.T)[p])"])
+def test_the_first_entry_of_nothing_is_the_error_of_numpy(entry: str) -> None:
+    model = gl.loads(f"A : [N, M]\ninput p : int[2] = [0, 0]\ny = 2*{entry}")
+    native = model.value_and_grad(backend="native")
+    for shape in ((0, 3), (3, 3), (0, 0), (3, 0)):
+        try:
+            wanted = model.value_and_grad(backend="numpy")(A=np.ones(shape))
+        except gl.InputError as error:
+            with pytest.raises(gl.InputError) as found:
+                native(A=np.ones(shape))
+            assert str(found.value) == str(error)
+            continue
+        same(native(A=np.ones(shape)), wanted)
+
+
 def test_versions_of_many_sizes_come_and_go() -> None:
     f = gl.loads("x : [N]\ny = sum(x*x)").function(backend="native")
     for n in range(1, 2 * program.MOST):
