@@ -388,6 +388,18 @@ def test_large_arguments_of_sin_are_for_numpy(dtype: str, large: float) -> None:
 
 
 # ------------------------------------------------------------------ goals
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_quotients_are_for_numpy(dtype: str) -> None:
+    """A remainder is smaller than its divisor however large the quotient is."""
+    top = float(np.finfo(dtype).max) / 2
+    x = np.array([1.5, -top, top, np.inf, -np.inf, np.nan, 1e30, 3.0])
+    b = np.array([0.7, 0.7, -0.3, 0.7, 0.0, 0.7, np.inf, 0.0])
+    for text in ("y = x % b", "y = x // b", "y = sum((x % 0.7)**2 for i in range(1))", "y = sum(x[i] % 0.7 for i in range(3))"):
+        both(f"x, b : [N]\n{text}", {"x": x, "b": b}, "function", dtype=dtype)
+    remainder = gl.loads("x, b : [N]\ny = x % b", dtype=dtype).function(backend="native")
+    assert np.all(np.abs(remainder(x=x[:3], b=b[:3])) <= 0.7)
+
+
 def test_goals() -> None:
     text = "x : [N]\ninput a\ny = sum(x)**2 * sum(sin(a*x))\nz = [x[i]**2*x[i+1]*a for i in range(N-1)]"
     given = {"x": X, "a": 0.3}
