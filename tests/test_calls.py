@@ -147,6 +147,14 @@ def test_arguments_beyond_the_limits_are_those_of_python() -> None:
 
 
 @needs_native
+@pytest.mark.parametrize("a", [1e23, -1e300, 5.0, math.inf, math.nan])
+@pytest.mark.parametrize("b", [0.7, -3.0, 0.0, math.inf])
+def test_remainders_of_large_quotients_are_those_of_python(a: float, b: float) -> None:
+    model = gl.loads("input a, b\nr = a % b\nq = a // b")
+    found, wanted = (model.function(backend=k)(a=a, b=b) for k in ("native", "numpy"))
+    assert repr(found) == repr(wanted)
+
+
 def test_results_of_every_form() -> None:
     model = gl.loads("input x, y\na = x*y\nb = x > y\noutput a, b")
     f, g = model.function(backend="native"), model.function()

@@ -216,6 +216,24 @@ def test_arrays_without_entries(text: str) -> None:
         assert native.backend == ("native" if n or "N-1" not in text else "numpy")  # what has -1 entries is NumPy's
 
 
+ENTRIES = ["A[0, 0]", "A[-1, 0]", "sum(A[0])", "sum(A[i, 0]*A[0, i] for i in range(3))", "sum(max(A, axis=0))"]
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES, "sum(softmax(A, axis=1))", "sum((A @ A.T)[p])"])
+def test_the_first_entry_of_nothing_is_the_error_of_numpy(entry: str) -> None:
+    model = gl.loads(f"A : [N, M]\ninput p : int[2] = [0, 0]\ny = 2*{entry}")
+    native = model.value_and_grad(backend="native")
+    for shape in ((0, 3), (3, 3), (0, 0), (3, 0)):
+        try:
+            wanted = model.value_and_grad(backend="numpy")(A=np.ones(shape))
+        except gl.InputError as error:
+            with pytest.raises(gl.InputError) as found:
+                native(A=np.ones(shape))
+            assert str(found.value) == str(error)
+            continue
+        same(native(A=np.ones(shape)), wanted)
+
+
 def test_versions_of_many_sizes_come_and_go() -> None:
     f = gl.loads("x : [N]\ny = sum(x*x)").function(backend="native")
     for n in range(1, 2 * MOST):
@@ -371,6 +389,18 @@ def test_large_arguments_of_sin_are_for_numpy(dtype: str, large: float) -> None:
 
 
 # ------------------------------------------------------------------ goals
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_quotients_are_for_numpy(dtype: str) -> None:
+    """A remainder is smaller than its divisor however large the quotient is."""
+    top = float(np.finfo(dtype).max) / 2
+    x = np.array([1.5, -top, top, np.inf, -np.inf, np.nan, 1e30, 3.0])
+    b = np.array([0.7, 0.7, -0.3, 0.7, 0.0, 0.7, np.inf, 0.0])
+    for text in ("y = x % b", "y = x // b", "y = sum((x % 0.7)**2 for i in range(1))", "y = sum(x[i] % 0.7 for i in range(3))"):
+        both(f"x, b : [N]\n{text}", {"x": x, "b": b}, "function", dtype=dtype)
+    remainder = gl.loads("x, b : [N]\ny = x % b", dtype=dtype).function(backend="native")
+    assert np.all(np.abs(remainder(x=x[:3], b=b[:3])) <= 0.7)
+
+
 def test_goals() -> None:
     text = "x : [N]\ninput a\ny = sum(x)**2 * sum(sin(a*x))\nz = [x[i]**2*x[i+1]*a for i in range(N-1)]"
     given = {"x": X, "a": 0.3}

@@ -14,12 +14,13 @@ from gradlang.backend.c_names import LIBM
 from gradlang.backend.c_ops import literal
 from gradlang.backend.c_test import Golden, main_text
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.units import needed, prune, statements, with_routines
+from gradlang.backend.units import needed, prune, with_routines
 from gradlang.check.errors_ops import not_in_c
 from gradlang.diagnostics import SourceError
 from gradlang.ir.tape import Instr
 from gradlang.loops.functions import LIMITS, NAMES, function
 from gradlang.loops.ir import Buffer, Code, For, Function, Kernel, Run, Value
+from gradlang.loops.walk import statements
 from gradlang.ops.table import OpTable
 from gradlang.plan.empty import every_dim, needs_entries
 from gradlang.plan.plan import Library, Loops, Plan, Source, plan

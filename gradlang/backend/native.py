@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
-from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.llvm_entry import RELEASE_AT, Entry
 from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
 from gradlang.backend.numpy_helpers import HELPERS
@@ -27,7 +27,7 @@ from gradlang.types import Shape, product, value
 
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
 FRESH = {"matmul", "zmatmul", "einsum", "zeinsum"}  # what makes an array that is nobody else's
-OWN = {"empty", "again", "pool", "room", "out"}  # names of the driver itself
+OWN = {"empty", "again", "pool", "room", "make_room", "out", "in_parts", "part"}  # names of the driver itself
 
 
 @record
@@ -47,9 +47,7 @@ class Writer:
     job: Job
     table: OpTable
     sizes: Mapping[str, int]
-    names: Names = field(
-        default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | {"empty", "again", "pool", "room", "out"})
-    )
+    names: Names = field(default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | OWN))
 
     def __post_init__(self) -> None:
         job = self.job
@@ -65,6 +63,7 @@ class Writer:
         self.known: dict[int, str] = {}  # instruction -> text of its value
         self.views: dict[int, str] = {}  # of values whose axes lie in another order
         self.scalars: dict[str, str] = {}
+        self.temps: dict[str, str] = {}
         self.results: set[int] = {i for _, i in self.plan.tape.outputs}
         slopes = job.returns.parts[1] if job.returns.kind == "pair" else None
         named = slopes.parts if isinstance(slopes, Returns) else ()
@@ -117,7 +116,11 @@ class Writer:
             return self.array(s.key)
         if s.kind == "scalars":
             return self.scalar_room(s.key)
-        return self.borrow(s.key, s.shape, s.dtype)
+        if s.kind == "part":
+            return "part"
+        if s.key not in self.temps:
+            self.temps[s.key] = self.borrow(s.key, s.shape, s.dtype)
+        return self.temps[s.key]
 
     # -------------------------------------------------------------- steps
     def write(self) -> Driver:
@@ -128,7 +131,7 @@ class Writer:
         self.constants = {i: n for i, n in enumerate(tape.instrs) if n.op == "array"}
         for i in self.constants:
             self.known[i] = self.names.user(f"c{i}")
-        single = len(self.plan.steps) == 1 and isinstance(self.plan.steps[0], Loops)
+        single = len(self.plan.steps) == 1 and isinstance(self.plan.steps[0], Loops) and not self.plan.steps[0].parts
         for step in self.plan.steps:
             if isinstance(step, Loops):
                 self.loops(step, single)
@@ -161,7 +164,10 @@ class Writer:
         returns = tuple(range(len(results))) if results else None
         works = True
         self.entries.append(Entry(f"run_{kernel.name}", kernel, lengths, {}, packed, returns, works))
-        call = f"run_{kernel.name}({', '.join([*args, str(step.work)])})"
+        work = RELEASE_AT if step.parts else step.work  # a part shares the interpreter whatever it takes
+        call = f"run_{kernel.name}({', '.join([*args, str(work)])})"
+        if step.parts:
+            call = f"in_parts(lambda part: {call}, {step.parts})"
         self.lines.append(f"{', '.join(results)}{',' if len(results) == 1 else ''} = {call}" if results else call)
         if "flag" in results:
             self.lines += ["if flag:", "    return again"]

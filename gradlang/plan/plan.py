@@ -9,6 +9,7 @@ from typing import Any
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
 from gradlang.ops.table import OpTable
+from gradlang.plan.affine import positions_of
 from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
@@ -19,6 +20,7 @@ from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.work import nanoseconds
 from gradlang.record import record
 from gradlang.types import Shape, value
 
@@ -38,11 +40,13 @@ class Source:
 
 @record
 class Loops:
-    """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order."""
+    """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order. With
+    `parts` the kernel is run so many times, in any order or at once, each time with the number of the part."""
 
     kernel: Kernel
     sources: tuple[Source, ...]
-    work: int  # operations, roughly
+    work: int  # nanoseconds, roughly
+    parts: int = 0
 
     @property
     def faults(self) -> bool:
@@ -338,7 +342,7 @@ class _KernelMaker:
             tuple(v for v, _ in self.numbers.values()),
         )
         order = (*(s for _, s in sources), *(s for _, s in wholes), *(s for _, s in self.numbers.values()))
-        return Loops(kernel, order, 0)
+        return Loops(kernel, order, int(nanoseconds(kernel.body, positions_of(kernel.body))))
 
 
 def _dtype(buffer: Buffer) -> str:

@@ -43,6 +43,7 @@ WHOLE = {
     "equal": "ieq",
     "not_equal": "ine",
 }
+DIVISIONS = ("mod", "floordiv")
 HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
 
 
@@ -62,6 +63,30 @@ def limit(function: str, width: str) -> float | None:
     return LIMITS.get(function, {}).get(width)
 
 
+@cache
+def longest(width: str) -> float | None:
+    """The greatest quotient of which divisions with a remainder have all digits, if there is one."""
+    from gradlang.loops.division import QUOTIENT
+
+    return QUOTIENT.get(width)
+
+
+def beyond(code: Code, op: str, args: Sequence[Value], width: str) -> Value | None:
+    """Whether an op's arguments are larger than those for which its function holds what it promises."""
+    if called(op, ["real" if a.type == "f" else "int" for a in args]) is None:
+        return None
+    if op in DIVISIONS:
+        most = longest(width)
+        if most is None:
+            return None
+        a, b = (code.op("abs", real(code, x)) for x in args)
+        far = code.op("gt", a, code.op("mul", b, code.real(most)))
+        plain = code.op("and", code.op("lt", a, code.real(float("inf"))), code.op("gt", b, code.real(0.0)))
+        return code.op("and", far, plain)
+    most = limit(op, width)
+    return None if most is None else code.op("gt", code.op("abs", real(code, args[0])), code.real(most))
+
+
 def native(op: Op) -> bool:
     """Whether the loop form has an op of one value at a time. What it lacks, NumPy does."""
     return op.name in PLAIN or op.name in SPECIAL or (op.name in CALLS and op.name in functions())
@@ -69,7 +94,7 @@ def native(op: Op) -> bool:
 
 def called(op: str, kinds: Sequence[str]) -> str | None:
     """The function that an op calls for arguments of these kinds."""
-    return op if op in CALLS or (op in ("mod", "floordiv") and "real" in kinds) else None
+    return op if op in CALLS or (op in DIVISIONS and "real" in kinds) else None
 
 
 def truth(code: Code, x: Value) -> Value:

@@ -14,7 +14,7 @@ from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.picks import nothing
-from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
+from gradlang.plan.pointwise import KINDS, beyond, pointwise
 from gradlang.record import record
 from gradlang.types import Dim, Shape, mul
 
@@ -156,10 +156,9 @@ class Reader:
         args = []
         for a in instr.args:
             args.append((yield a, index if self.tape.instrs[a].type.shape else ()))
-        far = limit(instr.op, self.frame.width) if instr.op in CALLS else None
+        far = beyond(self.code, instr.op, args, self.frame.width)
         if far is not None:
-            large = self.code.op("abs", real(self.code, args[0]))
-            self.frame.fault(self.code.op("gt", large, self.code.real(far)))
+            self.frame.fault(far)
         return pointwise(self.code, instr.op, args, KINDS[instr.type.dtype])
 
     def position(self, place: Place, index: Index) -> Value:

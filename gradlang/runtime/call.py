@@ -28,10 +28,11 @@ NOTHING: Mapping[str, Any] = {}
 @record
 class Native:
     """That machine code may be made: what gives the job in the ops of loops, and within how many calls it must pay (None:
-    it is wanted in any case)."""
+    it is wanted in any case), and by how many threads it is run."""
 
     job: Callable[[], Job]
     calls: int | None
+    threads: int = 1
 
 
 class Compiled:
@@ -56,7 +57,7 @@ class Compiled:
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram
 
-            self.raw = NativeProgram(native.job, table, self.raw, job.params, native.calls)
+            self.raw = NativeProgram(native.job, table, self.raw, job.params, native.calls, native.threads)
 
     @property
     def backend(self) -> str:
