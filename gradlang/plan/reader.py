@@ -15,7 +15,7 @@ from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.picks import nothing
-from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
+from gradlang.plan.pointwise import CALLS, KINDS, PLAIN, SPECIAL, limit, pointwise, real
 from gradlang.types import Dim, Shape, mul
 
 Index = tuple[Value, ...]
@@ -96,6 +96,7 @@ class Reader:
         self.tape, self.frame, self.places, self.inputs, self.seen = tape, frame, places, inputs, seen
         self.code = frame.code
         self.count: dict[int, int] = {}  # how often an instruction was written
+        self.plain_numbers: list[bool] = []
 
     def key(self, i: int, index: Index) -> tuple[Any, ...]:
         return ("at", id(self), i, *map(id, index))
@@ -115,12 +116,24 @@ class Reader:
         found = self.code.recall(self.key(i, index))
         if found is None and self.seen is not None:
             found = self.seen(i, index)
-        if found is None and i in self.places:
+        if found is None and i in self.places and not self.spelled(i, index):
             place, name = self.places[i], self.tape.instrs[i].name
             found = self.code.load(place.buffer, self.position(place, index), name or "")
             if not place.buffer.writable:
                 self.code.remember(self.key(i, index), found)
         return found
+
+    def spelled(self, i: int, index: Index) -> bool:
+        """Whether an entry is a number that is known, as of a unit matrix at a known place."""
+        return all(k.const is not None for k in index) and self.numbers()[i]
+
+    def numbers(self) -> list[bool]:
+        """Which values depend on nothing that is given."""
+        if len(self.plain_numbers) < len(self.tape.instrs):
+            for instr in self.tape.instrs:
+                known = instr.op in COUNTED and all(self.plain_numbers[a] for a in instr.args)
+                self.plain_numbers.append(known)
+        return self.plain_numbers
 
     def compute(self, i: int, index: Index) -> Value:
         """An entry from the entries of the arguments. Formulas may be long, so nothing recurses."""
@@ -304,7 +317,9 @@ def _unslice(r: Reader, instr: Instr, index: Index) -> Steps:
             code.update(found, "", (yield a, tuple(out)))
         return code.read(found)
     value = yield a, tuple(out)
-    return value if inside is None else code.select(inside, value, nothing(code, value))
+    if inside is None:
+        return value
+    return code.select(inside, value, code.none() if value.type == "f" else nothing(code, value))
 
 
 def checked(r: Reader, at: Value, size: Dim) -> Value:
@@ -373,3 +388,4 @@ MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     **picks.MOVES,
 }
 VIEWS = frozenset({"broadcast_to", "reshape", "transpose", "slice"})
+COUNTED = frozenset({"const", "iota", *MOVES, *PLAIN, *SPECIAL})

@@ -174,6 +174,8 @@ def contraction(tape: Tape, i: int) -> list[Root]:
             made = code.op("mul", made, f)
         if zeros is None:
             return made
+        if factors[zeros] is code.none():
+            return factors[zeros]
         zero = nothing(code, made)
         return code.select(code.op("eq", factors[zeros], zero), zero, made)
 

@@ -17,6 +17,7 @@ from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.sharing import BLOCK, SIDE, Group, Sharing, State
+from gradlang.plan.unrolled import Unrolled
 from gradlang.types import Shape, value
 
 SHORT = 16  # steps of a sum that is written out
@@ -74,6 +75,10 @@ class Weaver:
                 self.loop(group)
 
     def loop(self, group: Group) -> None:
+        slender = self.sharing.slender(group)
+        if slender and (line := Unrolled(self, group)).fits():
+            line.write()
+            return
         opened = []
         for r in group.members:
             state = self.state[r]
@@ -86,7 +91,7 @@ class Weaver:
         around = self.sharing.block(*next(iter(group.axis.items())))
         if around is not None and around.first is not None and around.last is not None:
             self.steps(group, around.first, around.last)
-        elif self.sharing.slender(group):
+        elif slender:
             self.blocks(group, length, SIDE, self.aside)
         elif self.sharing.mixed(group):
             self.blocks(group, length, BLOCK, self.in_layers)
@@ -239,12 +244,13 @@ class Weaver:
         users = self.users.get(i, set()) | set(self.makers[i])
         return [g for g in self.state[r].path if users <= set(g.members)]
 
-    def settle(self, r: Root, entry: Value) -> None:
-        """A finished entry: known to what comes in the same block, and stored if others read it."""
+    def settle(self, r: Root, entry: Value, known: bool = False, far: bool = False) -> None:
+        """A finished entry: known to what comes in the same block, and stored if others read it. `known` says that those who
+        read it at a known place, `far` that they do not."""
         index = self.target(r)
         path = self.state[r].path
-        whole = r.target is None
-        near = whole and (not path or path[-1] in self.common(r.at, r))
+        whole = r.target is None or known
+        near = whole and not far and (not path or path[-1] in self.common(r.at, r))
         if whole:
             # the value is at hand in this block, whether it depends on its counters or not
             self.code.known[self.code.depth][self.reader.key(r.at, index)] = entry
