@@ -7,7 +7,7 @@ import pytest
 from test_plan import kernels, planned, walk
 
 import gradlang as gl
-from gradlang.loops.ir import For, Let, Load, Store
+from gradlang.loops.ir import For, Let, Load, Store, Update
 from gradlang.plan.plan import Loops
 from gradlang.runtime import native
 
@@ -130,3 +130,69 @@ def test_jacobians_of_rows_as_numpy():
     given["obs"][7, 0] = 5
     with pytest.raises(gl.InputError):
         one(**given)
+
+
+# ------------------------------------------------------------------ lines inside blocks
+TRIANGLES = """const D = 8
+const K = 20
+x   : [N, D]
+mu  : [K, D]
+q   : [K, D]
+low : [K, D, D]
+Q    = [[[exp(q[k, i]) if i == j else low[k, i, j] if i > j else 0 for j in range(D)] for i in range(D)] for k in range(K)]
+dist = [[sum((Q[k] @ (x[n] - mu[k]))**2) for k in range(K)] for n in range(N)]
+f    = sum(logsumexp(sum(q, axis=1) - dist/2, axis=1))
+"""
+LEAVES = ["mu", "q", "low"]
+
+
+def triangles(n: int) -> dict[str, np.ndarray]:
+    r = np.random.default_rng(1)
+    return {
+        "x": r.normal(size=(n, 8)),
+        "mu": r.normal(size=(20, 8)),
+        "q": r.normal(size=(20, 8)),
+        "low": r.normal(size=(20, 8, 8)),
+    }
+
+
+def test_a_batch_of_small_products_goes_over_its_points_once():
+    (step,) = kernels(planned(TRIANGLES, "f", LEAVES, N=1000))
+    blocks = [s for s in loops(step) if s.counter.hint == "block"]
+    assert len(blocks) == 1  # value and gradient
+    sizes = [s.shape for s in step.sources if s.kind == "temp"]
+    assert not any("N" in str(s) for s in sizes)
+    assert (8, 128) in sizes  # the rows of x lie side by side: they are read for every component
+    assert sum(s == (20, 8, 128) for s in sizes) == 1  # the products; x - mu is computed again
+
+
+def test_of_a_triangle_only_the_entries_are_multiplied_that_are_there():
+    (step,) = kernels(planned(TRIANGLES, "f", LEAVES, N=1000))
+    (block,) = (s for s in loops(step) if s.counter.hint == "block")
+    lines = [s for s in walk(block.body) if isinstance(s, For) and not any(isinstance(x, For) for x in s.body)]
+    there = 8 * 9 // 2
+    sums = [sum(isinstance(s, Update) and s.op == "add" for s in line.body) for line in lines]
+    assert there + 8 in sums  # forward: the products and their squares
+    assert there + 8 + 1 in sums  # back: the slopes of the matrices that are not masked away, of mu and of the weights
+
+
+def test_the_sum_over_the_columns_of_a_product_is_a_product_with_a_sum():
+    tape = planned(TRIANGLES, "f", LEAVES, N=1000).tape
+    long = [i for i in tape.instrs if i.op == "matmul" and "N" in str(i.type.shape)]
+    assert len(long) == 1  # forward alone
+
+
+@compiled
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+def test_triangles_as_numpy(bad):
+    given = triangles(301)
+    if bad is not None:
+        given["x"][7, 5] = bad  # zero times this is no zero
+    model = gl.loads(TRIANGLES)
+    one, other = (model.value_and_grad("f", wrt=LEAVES, backend=b) for b in ("native", "numpy"))
+    with np.errstate(all="ignore"):
+        (value, slopes), (right, exact) = one(**given), other(**given)
+    assert one.backend == "native"
+    np.testing.assert_allclose(value, right, rtol=1e-12)
+    for k in LEAVES:
+        np.testing.assert_allclose(slopes[k], exact[k], rtol=1e-9, atol=1e-11 * np.nanmax(np.abs(exact[k]), initial=0))

@@ -26,6 +26,7 @@ ENTRIES = 1024  # that are written out at most
 STATEMENTS = 4000  # above, machine code takes long to make
 CALL = 40  # statements of a function
 TOGETHER = 8  # entries of a row that vectors of steps read and write together; those of longer rows they do one by one
+CHEAP = 2  # operations that are done again sooner than their result is written and read
 APART = 12  # what that costs, in statements
 
 
@@ -60,12 +61,10 @@ class Unrolled:
     # -------------------------------------------------------------- whether
     def fits(self) -> bool:
         """Whether the straight line is possible, and short."""
-        if self.weaver.sharing.block(*next(iter(self.group.axis.items()))) is not None:
-            return False
         for r in self.group.members:
             state = self.weaver.state[r]
             plain = r.special is None and r.onto is None and not (r.target is not None and r.combine)
-            if not plain or state.cell is not None or state.into is not None or state.part is not None:
+            if not plain or state.part is not None:
                 return False
         lengths = [tuple(n.values()) for n in self.lengths.values()]
         if any(n is None for of in lengths for n in of):
@@ -82,27 +81,40 @@ class Unrolled:
 
     # -------------------------------------------------------------- the loop
     def write(self) -> None:
-        code, members = self.code, self.group.members
-        assert self.group.extent is not None
-        length = self.weaver.frame.dim(self.group.extent)
+        code, weaver, members = self.code, self.weaver, self.group.members
         totals: dict[tuple[Root, tuple[int, ...]], Cell] = {}
         for r in members:
-            if self.across(r):
-                for at in self.entries(r):
-                    totals[r, at] = self.cell(r)
-        with code.loop(code.whole(0), length, hint=f"i{len(code.blocks)}") as counter:
+            if self.across(r) and weaver.state[r].cell is None:
+                totals.update({(r, at): self.cell(r) for at in self.needed(r)})
+        with code.loop(*self.bounds(), hint=f"i{len(code.blocks)}") as counter:
             for r in members:
-                self.weaver.state[r].counters[self.group.axis[r]] = counter
-                self.weaver.state[r].path.append(self.group)
+                weaver.state[r].counters[self.group.axis[r]] = counter
+                weaver.state[r].path.append(self.group)
             for r in members:
-                for at in self.entries(r):
-                    self.entry(r, at, totals.get((r, at)))
+                for at in self.needed(r):
+                    self.entry(r, at, totals.get((r, at), weaver.state[r].cell))
         for r in members:
-            self.weaver.state[r].counters[self.group.axis[r]] = None
-            self.weaver.state[r].path.pop()
+            weaver.state[r].counters[self.group.axis[r]] = None
+            weaver.state[r].path.pop()
         for (r, at), cell in totals.items():
             with self.at(r, self.outs(r), at):
-                self.weaver.settle(r, code.read(cell), far=bool(at))
+                self.total(r, code.read(cell), far=bool(at))
+
+    def bounds(self) -> tuple[Value, Value]:
+        assert self.group.extent is not None
+        block = self.weaver.sharing.block(*next(iter(self.group.axis.items())))
+        if block is not None and block.first is not None and block.last is not None:
+            return block.first, block.last
+        return self.code.whole(0), self.weaver.frame.dim(self.group.extent)
+
+    def total(self, r: Root, entry: Value, known: bool = False, far: bool = False) -> None:
+        """A finished sum, or a part of one that lies in memory."""
+        weaver, into = self.weaver, self.weaver.state[r].into
+        if into is None:
+            weaver.settle(r, entry, known, far)
+            return
+        at = weaver.reader.position(into, weaver.target(r))
+        self.code.store(into.buffer, at, weaver.combined(r, self.code.load(into.buffer, at), entry))
 
     def outs(self, r: Root) -> list[int]:
         sums = self.sums(r)
@@ -110,6 +122,18 @@ class Unrolled:
 
     def entries(self, r: Root) -> Iterator[tuple[int, ...]]:
         return self.places(r, self.outs(r))
+
+    def needed(self, r: Root) -> list[tuple[int, ...]]:
+        """The entries without those of a sum in memory that nobody needs."""
+        found = list(self.entries(r))
+        if not self.across(r) or self.weaver.state[r].into is None or len(r.gives) != 1:
+            return found
+        kept = []
+        for at in found:
+            with self.at(r, self.outs(r), at):
+                if self.weaver.demand.needs(self.weaver.reader, r.at, self.weaver.target(r)):
+                    kept.append(at)
+        return kept
 
     def places(self, r: Root, axes: Sequence[int]) -> Iterator[tuple[int, ...]]:
         return every(*(range(self.lengths[r][k] or 0) for k in axes))
@@ -131,14 +155,27 @@ class Unrolled:
         code, sums = self.code, self.sums(r)
         with self.at(r, self.outs(r), at):
             if not r.combine:
-                self.weaver.settle(r, self.value(r), known=True)
+                if self.again(r):
+                    index = self.weaver.target(r)
+                    code.known[code.depth][self.weaver.reader.key(r.at, index)] = self.value(r)
+                else:
+                    self.weaver.settle(r, self.value(r), known=True)
                 return
             running = total or self.cell(r)
             for places in self.places(r, sums):
                 with self.at(r, sums, places):
-                    code.update(running, r.combine, self.value(r))
+                    value = self.value(r)
+                    if value is not code.none() or r.combine != "add":
+                        code.update(running, r.combine, value)
             if total is None:
-                self.weaver.settle(r, code.read(running), known=True)
+                self.total(r, code.read(running), known=True)
+
+    def again(self, r: Root) -> bool:
+        """Whether others rather compute an entry again than read it."""
+        places, makers = self.weaver.reader.places, self.weaver.makers
+        here = r.at in self.weaver.wanted or r.at in places or r.target is not None
+        there = all(i in places or i not in makers for i in r.reads)
+        return there and not here and 0 < r.work <= CHEAP and not r.dear
 
     def value(self, r: Root) -> Value:
         counters = [c for c in self.weaver.state[r].counters if c is not None]
@@ -157,7 +194,8 @@ class _Trial:
         self.outer: dict[int, Value] = {}
         self.own = {g for r in of.group.members for g in r.gives}
         self.made: dict[tuple[int, ...], Value] = {}
-        self.apart = 0
+        self.apart = self.updates = 0
+        self.blocked = any(g.first is not None for g in self.weaver.state[of.group.members[0]].path)
         self.now: Root = of.group.members[0]
 
     def stub(self, v: Value) -> Value:
@@ -170,16 +208,17 @@ class _Trial:
             outs, sums = self.of.outs(r), self.of.sums(r)
             counters = [self.opened(c) for c in self.weaver.state[r].counters]
             counters[self.of.group.axis[r]] = self.counter
-            for at in self.of.entries(r):
+            for at in self.of.needed(r):
                 for places in self.of.places(r, sums):
                     for k, n in zip([*outs, *sums], [*at, *places], strict=True):
                         counters[k] = self.code.whole(n)
                     made = r.entry(reader, counters)
+                    self.updates += bool(r.combine) and made is not self.code.none()
                     if len(self.code.body) > STATEMENTS:
                         raise _TooMuch
                 self.keep(r, counters, made)
         calls = sum(isinstance(s, Let) and s.op == "call" for s in self.code.body)
-        if APART * self.apart > len(self.code.body) + CALL * calls:
+        if APART * self.apart > len(self.code.body) + self.updates + CALL * calls:
             raise _TooMuch
 
     def opened(self, counter: Value | None) -> Value:
@@ -189,6 +228,8 @@ class _Trial:
         return self.outer.setdefault(id(counter), self.stub(counter))
 
     def keep(self, r: Root, counters: Sequence[Value], made: Value) -> None:
+        if self.weaver.state[r].into is not None:
+            return
         reader = Reader(self.weaver.tape, self.frame, {}, self.input, self.seen)
         if r.target is not None:
             index = r.target(reader, counters)
@@ -198,10 +239,12 @@ class _Trial:
         self.made[r.at, *map(id, index)] = made
         users = self.weaver.users.get(r.at, set())
         if r.at in self.weaver.wanted or not users <= set(self.of.group.members):
-            self.access(index, self.weaver.tape.instrs[r.at].type.shape)
+            self.access(r.at, index, self.weaver.tape.instrs[r.at].type.shape)
 
-    def access(self, index: Index, shape: Shape) -> None:
-        """Notes an entry in memory that lies in a long row."""
+    def access(self, i: int, index: Index, shape: Shape) -> None:
+        """Notes an entry in memory that lies in a long row. In temporaries of a block its steps lie side by side."""
+        if self.blocked and i in self.weaver.makers and i not in self.weaver.wanted:
+            return
         for k, at in enumerate(index):
             if at is self.counter and value(product(shape[k + 1 :]), self.weaver.sizes) > TOGETHER:
                 self.apart += 1
@@ -218,10 +261,10 @@ class _Trial:
         key = (i, *map(id, index))
         if key not in self.made:
             self.made[key] = Value(kind)
-            self.access(index, self.weaver.tape.instrs[i].type.shape)
+            self.access(i, index, self.weaver.tape.instrs[i].type.shape)
         return self.made[key]
 
     def input(self, key: Any, index: Index) -> Value:
         instr = next(i for i in self.weaver.tape.instrs if i.op == "input" and i.attrs[0] == key)
-        self.access(index, instr.type.shape)
+        self.access(-1, index, instr.type.shape)
         return Value(KINDS[instr.type.dtype])
