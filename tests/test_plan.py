@@ -87,8 +87,8 @@ def test_a_function_of_a_row_is_called_side_by_side_with_others():
 
 
 def test_short_axes_run_side_by_side_over_blocks():
-    text = "x : [N, 3]\nm : [3, 3]\ny = sum(exp(x @ m)**2)\n"
-    (step,) = kernels(planned(text, "y", ["x", "m"], N=5000))
+    text = "X : [N, 30]\ny : [N]\nw : [30]\nloss = mean(softplus(-y*(X@w)))\n"
+    (step,) = kernels(planned(text, "loss", ["w"], N=5000))
     assert any(s.kind == "temp" and s.shape[-1] == 64 for s in step.sources)
     assert not any(s.kind == "temp" and "N" in str(s.shape) for s in step.sources)
 

@@ -13,6 +13,7 @@ from gradlang.plan.affine import positions_of
 from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
+from gradlang.plan.packing import packed
 from gradlang.plan.pointwise import HEAVY, KINDS
 from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
@@ -322,7 +323,12 @@ class _KernelMaker:
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
         outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
-        Survey(self.tape, planner.sizes, outside)(roots)
+        survey = Survey(self.tape, planner.sizes, outside)
+        survey(roots)
+        copies = packed(self.tape, roots, planner.sizes)
+        if copies:
+            roots = [*copies, *roots]
+            survey(roots)
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
         Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)

@@ -32,6 +32,7 @@ PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "
     "logical_or": "or",
     "logical_not": "not",
 }
+LINEAR = frozenset({"add", "sub", "neg"})
 WHOLE = {
     **{op: "i" + op for op in ("add", "sub", "mul", "neg", "abs")},
     "maximum": "imax",
@@ -133,6 +134,9 @@ def divided(name: str) -> Write:
 
 def choice(code: Code, args: Sequence[Value]) -> Value:
     c, a, b = args
+    none = code.none()
+    if (a is none and b.const == 0.0) or (b is none and a.const == 0.0):
+        return none
     if a.type != b.type:
         kind = "f" if "f" in (a.type, b.type) else "i"
         a, b = ((real if kind == "f" else whole)(code, x) for x in (a, b))
@@ -142,6 +146,8 @@ def choice(code: Code, args: Sequence[Value]) -> Value:
 def product(code: Code, args: Sequence[Value]) -> Value:
     """g * p, and 0 where g is, whatever p is."""
     g, p = args
+    if g is code.none():
+        return g
     zero = code.real(0.0)
     return code.select(code.op("eq", g, zero), zero, code.op("mul", g, p))
 
@@ -167,8 +173,18 @@ SPECIAL: dict[str, Write] = {
 }
 
 
+def rest(code: Code, op: str, args: Sequence[Value]) -> Value:
+    """A linear op of which an argument is not there."""
+    none = code.none()
+    if args[0] is none:
+        return args[-1] if op != "sub" or args[-1] is none else code.op("neg", real(code, args[1]))
+    return real(code, args[0])
+
+
 def pointwise(code: Code, op: str, args: Sequence[Value], kind: str) -> Value:
     """A pointwise op over values; `kind` is that of the result."""
+    if op in LINEAR and code.none() in args:
+        return rest(code, op, args)
     if op in SPECIAL:
         return SPECIAL[op](code, args)
     if op in CALLS:
