@@ -276,6 +276,12 @@ def plan_c(program: Program, goal: Goal, language: Language, origin: str, hook: 
     return planned(program, goal, wanted, language, origin, hook, written=True, native=True, loops=True)
 
 
+def plan_js(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
+    """A job of numbers alone in the ops of Python floats, and others in those of the loop form."""
+    wanted = goal_tape(program, goal, language.table)
+    return planned(program, goal, wanted, language, origin, hook, written=True, native=True, floats=True)
+
+
 def planned(
     program: Program,
     goal: Goal,
@@ -286,7 +292,10 @@ def planned(
     written: bool = False,
     native: bool = False,
     loops: bool = False,
+    floats: bool = False,
 ) -> Job:
+    """`native` jobs are in the ops of the loop form, with `floats` all but those of numbers alone; with `loops` no job counts
+    as one of numbers."""
     tape, returns, extra = wanted
     leaves = program.callable_leaves()
     params = (
@@ -294,7 +303,8 @@ def planned(
         *(Param(leaf.name, "", leaf.type, default_of(program, leaf, written)) for leaf in leaves),
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
-    spelled = loops_spell if native else scalar_backend.spelled if scalar else array_backend.spelled
+    by_loops = native and not (scalar and floats)
+    spelled = loops_spell if by_loops else scalar_backend.spelled if scalar else array_backend.spelled
     with sources_of(program):
         tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")

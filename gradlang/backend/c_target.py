@@ -14,7 +14,7 @@ from gradlang.backend.c_names import LIBM
 from gradlang.backend.c_ops import literal
 from gradlang.backend.c_test import Golden, main_text
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.loop_program import FunctionBody, LoopProgram
+from gradlang.backend.loop_program import FunctionBody, LoopProgram, rows, side_by_side
 from gradlang.backend.units import needed, with_routines
 from gradlang.check.errors_ops import not_in_c
 from gradlang.diagnostics import Diagnostic
@@ -248,22 +248,8 @@ def word(name: str, text: str) -> bool:
 
 def table(name: str, kind: str, type: str, entries: object, width: Width) -> str:
     """A constant array."""
-    flat: list[str] = []
-    stack = [entries]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(reversed(item))
-        else:
-            assert isinstance(item, (int, float))
-            flat.append(literal(type, item, width))
-    lines, line = [], "    "
-    for text in flat or ["0"]:
-        if len(line) + len(text) > 116:
-            lines.append(line.rstrip())
-            line = "    "
-        line += text + ", "
-    body = "\n".join([*lines, line.rstrip().rstrip(",")])
+    flat = [literal(type, item, width) for item in side_by_side(entries)]
+    body = rows(flat or ["0"])
     return f"static const {kind} {name}[{max(len(flat), 1)}] = {{\n{body}\n}};"
 
 

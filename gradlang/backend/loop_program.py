@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gradlang.backend.artifact import Job
 from gradlang.backend.c import Body, Scope
@@ -20,6 +20,7 @@ from gradlang.source import Sources
 from gradlang.types import Dim, Shape, Size
 
 HINT = 64  # entries of an axis of unknown size, for the order of loops
+LONGEST = 116  # characters of a line of numbers
 
 
 class FunctionBody(Body):
@@ -106,13 +107,7 @@ class LoopProgram(ABC):
 
     # -------------------------------------------------------------- dimensions
     def dim(self, dim: Dim) -> str:
-        if isinstance(dim, int):
-            return self.literal(dim)
-        text = ""
-        for names, factor in dim.terms:
-            body = " * ".join(([] if abs(factor) == 1 and names else [str(abs(factor))]) + [self.size[n] for n in names])
-            text += (" - " if factor < 0 else " + ") + body if text else ("-" if factor < 0 else "") + body
-        return text
+        return self.literal(dim) if isinstance(dim, int) else size_text(dim, self.size)
 
     def count(self, shape: Shape) -> str:
         parts = [f"({t})" if " " in (t := self.dim(d)) else t for d in shape if d != 1]
@@ -159,3 +154,37 @@ class LoopProgram(ABC):
         for step in self.steps:
             rest = step.sources[len(self.kernel.buffers) :]
             yield from zip((*self.kernel.sizes, *self.kernel.numbers), rest, strict=True)
+
+
+def size_text(dim: Size, names: Mapping[str, str]) -> str:
+    """A dimension over the identifiers of the sizes."""
+    text = ""
+    for monomial, factor in dim.terms:
+        body = " * ".join(([] if abs(factor) == 1 and monomial else [str(abs(factor))]) + [names[n] for n in monomial])
+        text += (" - " if factor < 0 else " + ") + body if text else ("-" if factor < 0 else "") + body
+    return text
+
+
+def side_by_side(entries: object) -> list[float | int | bool]:
+    """The numbers in nested tuples, in order."""
+    flat: list[float | int | bool] = []
+    stack = [entries]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(reversed(item))
+        else:
+            assert isinstance(item, (int, float))
+            flat.append(item)
+    return flat
+
+
+def rows(texts: Iterable[str]) -> str:
+    """Numbers between commas, on lines that are not too long."""
+    lines, line = [], "    "
+    for text in texts:
+        if len(line) + len(text) > LONGEST:
+            lines.append(line.rstrip())
+            line = "    "
+        line += text + ", "
+    return "\n".join([*lines, line.rstrip().rstrip(",")])
