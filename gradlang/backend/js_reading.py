@@ -45,7 +45,8 @@ function read(inputs) {
         const count = full.reduce((a, b) => a * b, 1);
         if (!own && shape.length === 0) return full.length === 0 ? data[0] : new data.constructor(count).fill(data[0]);
         if (shape.length !== full.length || shape.some((n, axis) => n !== full[axis])) {
-            const told = sizes.map((name, s) => `${name} = ${known[s]}`);
+            const inside = (name) => input.shape.some((n) => String(n).split(/[-+* ]+/).includes(name));
+            const told = sizes.map((name, s) => (inside(name) ? `${name} = ${known[s]}` : "")).filter((text) => text);
             throw misfit(input, shape, told.length > 0 ? ` (${told.join(", ")})` : "");
         }
         return full.length === 0 ? data[0] : data;
