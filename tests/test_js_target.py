@@ -267,12 +267,14 @@ x : [N]
 i = (n*3 - 7) // 2
 j = n % 4
 f = sum(x*(n//-2) if c[0] else x) + sum(1/n for n in range(1, 3))
-d = x/(n*0)
+input k : int
+d = x/(n*k)
 big = x > 2
+both = n*k
 """
     model = gl.loads(text)
     rng = np.random.default_rng(4)
-    given = {"n": rng.integers(-9, 9, 7), "c": rng.integers(0, 2, 7).astype(bool), "x": rng.normal(size=7)}
+    given = {"n": rng.integers(-9, 9, 7), "c": rng.integers(0, 2, 7).astype(bool), "x": rng.normal(size=7), "k": 3}
     for name in model.program.outputs:
         close(tmp_path, model, name, given)
     (zeros,) = results(tmp_path, module(model, "d"), f"model.d({js({**given, 'n': -np.arange(7)})}).data")
@@ -354,6 +356,10 @@ def test_arguments_and_results(tmp_path):
     assert results(tmp_path, module(model, "z"), call) == [[1.0, 2.0]]
     call = "(() => { model.k({x: [[1, 2]]}).data[0] = 9; return model.k({x: [[1, 2]]}).data; })()"
     assert results(tmp_path, module(model, "k"), call) == [[3.0, 4.0]]
+    text = module(gl.loads("input a : [N] = 0.5\ninput b : [N]\ny = a*b\n"), "y")
+    found = results(tmp_path, text, "model.y({b: [1, 2]}).data", "model.y({a: [1, 2]})", "model.y({a: 1, b: [2]})")
+    assert found[0] == [0.5, 1.0]
+    assert found[1:] == ["Error: a value is missing for `b`", "Error: `a` must be [N], but a single number is given"]
     (there,) = results(tmp_path, module(model, "t"), "model.t(model.t({x: model.t({x: [[1, 2], [3, 4]]})}) && {x: [[1, 2]]})")
     assert there == {"data": [1.0, 2.0], "shape": [2.0, 1.0]}
 

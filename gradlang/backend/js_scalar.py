@@ -9,7 +9,7 @@ from __future__ import annotations
 from gradlang.backend.js_words import HELPERS, MATH, NEEDS, RESERVED, WRITTEN, real
 from gradlang.backend.names import Names
 from gradlang.backend.python import spelled as python_spells
-from gradlang.backend.text import ATOM, COMPARE, INFIX, OR, SUM, TERNARY, UNARY, TapePrinter, Text
+from gradlang.backend.text import ATOM, INFIX, OR, TERNARY, UNARY, TapePrinter, Text
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
@@ -18,7 +18,7 @@ from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
 from gradlang.types import SCALAR
 
-SIGNS = {"logical_or": "||", "logical_and": "&&"}
+SIGNS = {"logical_or": "||", "logical_and": "&&", "equal": "===", "not_equal": "!=="}
 PLAIN = frozenset(INFIX) - {"floordiv", "mod", "matmul"}
 
 
@@ -46,10 +46,6 @@ class JsPrinter(TapePrinter):
 
     def expression(self, i: int, instr: Instr) -> Text:
         op, args = instr.op, instr.args
-        if op in ("equal", "not_equal"):
-            kinds = {self.tape.instrs[a].type.dtype for a in args}
-            sign = ("==" if op == "equal" else "!=") + ("=" if len(kinds) == 1 else "")  # true == 1, as in Python
-            return f"{self.at(args[0], SUM)} {sign} {self.at(args[1], SUM)}", COMPARE
         if op in PLAIN:
             return self.infix(op, args[0], args[1])
         if op == "neg":
