@@ -147,6 +147,8 @@ def test_a_wrong_number_is_noticed(tmp_path):
     text = module(gl.load(FOLDER / "02_shopping.grad"), "price").replace("= tax * m", "= tax + m")
     ((fault,),) = results(tmp_path, text, "model.check()")
     assert fault == "price_and_gradients: d_price_d_orange: entry 0 is 4.1, but should be 3.3000000000000003"
+    text = module(gl.load(FOLDER / "02_shopping.grad"), "price").replace("goods * tax", "goods * tax * (1 + 1e-11)")
+    assert len(results(tmp_path, text, "model.check()")[0]) == 2
     text = module(gl.loads(WINDOW), "f").replace("Math.cos(", "Math.sin(")
     assert "d_f_d_x: entry" in results(tmp_path, text, "model.check()")[0][0]
 
@@ -277,15 +279,15 @@ both = n*k
     given = {"n": rng.integers(-9, 9, 7), "c": rng.integers(0, 2, 7).astype(bool), "x": rng.normal(size=7), "k": 3}
     for name in model.program.outputs:
         close(tmp_path, model, name, given)
-    (zeros,) = results(tmp_path, module(model, "d"), f"model.d({js({**given, 'n': -np.arange(7)})}).data")
-    assert all(math.isinf(z) and (z > 0) == (x > 0) for z, x in zip(zeros, given["x"], strict=True))
-    calls = [f"model.j({{n: {n}, c: [true], x: [1]}}).data" for n in ("Int32Array.of(-5)", "BigInt64Array.of(-5n)", "[-5]")]
-    calls += [
-        "model.j({n: [-5.5], c: [1], x: [1]})",
-        "model.j({n: [-5], c: [2], x: [1]})",
-        "model.j({n: ['5'], c: [1], x: [1]})",
-    ]
-    found = results(tmp_path, module(model, "j"), *calls)
+    given |= {"n": -np.arange(7), "k": 0}  # a product of whole numbers is never -0
+    (far,) = results(tmp_path, module(model, "d"), f"model.d({js(given)}).data")
+    assert all(math.isinf(z) and (z > 0) == (x > 0) for z, x in zip(far, given["x"], strict=True))
+    (zeros,) = results(tmp_path, module(model, "both"), f"model.both({js(given)}).data")
+    assert all(math.copysign(1, z) == 1 for z in zeros)
+    forms = ["Int32Array.of(-5), c: [true]", "BigInt64Array.of(-5n), c: [1]", "[-5], c: [0]"]
+    forms += ["[-5.5], c: [1]", "[-5], c: [2]", "['5'], c: [1]"]
+    found = results(tmp_path, module(model, "j"), *(f"model.j({{x: [1], k: 0, n: {f}}})" for f in forms))
+    found[:3] = [f["data"] for f in found[:3]]
     assert found[:3] == [[3.0]] * 3
     assert found[3:] == [
         "Error: `n` must be whole numbers",
@@ -360,8 +362,10 @@ def test_arguments_and_results(tmp_path):
     found = results(tmp_path, text, "model.y({b: [1, 2]}).data", "model.y({a: [1, 2]})", "model.y({a: 1, b: [2]})")
     assert found[0] == [0.5, 1.0]
     assert found[1:] == ["Error: a value is missing for `b`", "Error: `a` must be [N], but a single number is given"]
-    (there,) = results(tmp_path, module(model, "t"), "model.t(model.t({x: model.t({x: [[1, 2], [3, 4]]})}) && {x: [[1, 2]]})")
-    assert there == {"data": [1.0, 2.0], "shape": [2.0, 1.0]}
+    text = module(gl.loads("input a : [N] = 0.5\ny = a*2\n"), "y")
+    assert results(tmp_path, text, "model.y()") == ["Error: the size `N` is not known: no array that is given has it"]
+    (there,) = results(tmp_path, module(model, "t"), "model.t({x: model.t({x: [[1, 2], [3, 4]]})})")
+    assert there == {"data": [1.0, 2.0, 3.0, 4.0], "shape": [2.0, 2.0]}
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -459,6 +463,12 @@ def test_names_of_every_kind(kind, tmp_path):
         more = (100 - 1 - NAMES.index("__proto__")) * (2 + NAMES.index("__proto__"))
         more += (7 - 1 - NAMES.index("constructor")) * (2 + NAMES.index("constructor"))
         assert changed["value"] - found["value"] == pytest.approx(more)
+
+
+@node
+def test_names_of_the_module_itself(tmp_path):
+    text = "input gl_factor : [2, 2]\ninput gl_c1 : [2]\ny = sum(solve(gl_factor, gl_c1 + [1, 2]))\n"
+    close(tmp_path, gl.loads(text), "y", {"gl_factor": np.array([[2.0, 1], [1, 3]]), "gl_c1": np.array([1.0, 2])})
 
 
 @node
