@@ -6,7 +6,8 @@ TAKEN = """/** The inputs in order: what they are, their values and whether thes
 function taken(inputs) {
     if (typeof inputs !== "object" || inputs === null) throw new Error("the inputs are given by name, as an object");
     const names = meta.inputs.map((input) => input.name);
-    const unknown = Object.keys(inputs).find((name) => !names.includes(name));
+    const every = new Set(names);
+    const unknown = Object.keys(inputs).find((name) => !every.has(name));
     if (unknown !== undefined) {
         const known = names.length > 0 ? `inputs are ${names.join(", ")}` : "this program has no inputs";
         throw new Error(`there is no input named \\`${unknown}\\`: ${known}`);

@@ -15,8 +15,8 @@ KEYWORDS = frozenset(
 )
 # Globals that the generated code uses, and its own names.
 USED = frozenset(
-    """Array ArrayBuffer Error Float32Array Float64Array Int32Array Math Number Object Uint8Array meta check inputs outside read
-    taken described listed converted measured misfit isList places shaped sizes drawn differs""".split()
+    """Array ArrayBuffer Error Float32Array Float64Array Int32Array Math Number Object Set String Uint8Array meta check inputs
+    outside read taken described listed converted measured misfit isList places shaped sizes drawn differs""".split()
 )
 MATH = frozenset(
     """abs sqrt cbrt floor ceil exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh
