@@ -280,6 +280,12 @@ def plan_c(program: Program, goal: Goal, language: Language, origin: str, hook: 
     return planned(program, goal, wanted, language, origin, hook, written=True, native=True, loops=True)
 
 
+def plan_js(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
+    """A job of numbers alone in the ops of Python floats, and others in those of the loop form."""
+    wanted = goal_tape(program, goal, language.table)
+    return planned(program, goal, wanted, language, origin, hook, written=True, native=True, floats=True)
+
+
 def planned(
     program: Program,
     goal: Goal,
@@ -290,7 +296,10 @@ def planned(
     written: bool = False,
     native: bool = False,
     loops: bool = False,
+    floats: bool = False,
 ) -> Job:
+    """`native` jobs are in the ops of the loop form, with `floats` all but those of numbers alone; with `loops` no job counts
+    as one of numbers."""
     tape, returns, extra = wanted
     leaves = program.callable_leaves()
     params = (
@@ -299,7 +308,7 @@ def planned(
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelling(scalar, native), hook, goal.checkpoint)
+        tape, _ = optimized(tape, language, spelling(scalar, native and not (scalar and floats)), hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

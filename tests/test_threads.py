@@ -19,6 +19,7 @@ from test_native_programs import leaves, same
 
 import gradlang as gl
 from gradlang.plan import parts as cutting
+from gradlang.runtime import sizes
 from gradlang.runtime.native import available, program
 from gradlang.runtime.native import parts as running
 
@@ -120,7 +121,7 @@ def in_any_order(model: gl.Model, make: Callable[[gl.Model], Any], args: tuple[A
     for way in (range, lambda count: reversed(range(count))):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(program, "run_parts", lambda threads, run, count, way=way: [run(k) for k in way(count)])
-            patch.setattr(program.Version, "room", spoiled)
+            patch.setattr(program, "rooms", spoiled)
             found.append(make(pickle.loads(pickle.dumps(model)))(*args))
     assert identical(*found)
     with pytest.MonkeyPatch.context() as patch:
@@ -129,8 +130,17 @@ def in_any_order(model: gl.Model, make: Callable[[gl.Model], Any], args: tuple[A
         same(found[0], whole(*args))
 
 
-def spoiled(version: program.Version) -> tuple[Any, ...]:
-    return tuple(np.full(shape, np.nan if kind.kind == "f" else 1, kind) for shape, kind in version.rooms)
+def spoiled(*given: Any) -> Callable[[], tuple[Any, ...]]:
+    """Memory that holds nothing of use."""
+    make = sizes.rooms(*given)
+
+    def made() -> tuple[Any, ...]:
+        found = make()
+        for array in found:
+            array[...] = np.nan if array.dtype.kind == "f" else 1
+        return found
+
+    return made
 
 
 @native

@@ -121,7 +121,8 @@ def _diff(to: argparse.ArgumentParser) -> None:
 
 def _compile(to: argparse.ArgumentParser) -> None:
     _program(to)
-    to.add_argument("--target", choices=["numpy", "c", "grad"], default="numpy")
+    target = "Python (default), a C11 function, a JavaScript module, or the language itself"
+    to.add_argument("--target", choices=["numpy", "c", "js", "grad"], default="numpy", help=target)
     to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
