@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradlang import pipeline
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
+from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
@@ -55,7 +56,7 @@ def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
 
 
-class Model:
+class Model(Fitting):
     """A program: its inputs, parameters and outputs, and the functions that are compiled from it.
 
     A model is called like a function, with inputs as keywords or one dict, and gives the output, or a dict of outputs if
@@ -282,9 +283,11 @@ class Model:
         rank = self.program.nodes[values[(goal.of if goal.kind == "jacobian" else goal.wrt)[0]]].type.rank
         return SparseMatrix(self.compile(changed(goal, offsets=offsets), backend), offsets, rank)
 
-    def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
-        """Not in this version: raises InputError."""
-        raise _later("Model.scipy", "`value_and_grad` gives a value and a dict of gradients")
+    def births(self, values: Mapping[str, Any]) -> list[Diagnostic]:
+        """Notes on where, for inputs with these values, a nan or an infinity comes from."""
+        from gradlang.view.birth import births
+
+        return births(self, values)
 
     def layer(self, of: str | None = None) -> Layer:
         """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
@@ -303,10 +306,6 @@ class Model:
     def __repr__(self) -> str:
         leaves = ", ".join(n for n, leaf in self.program.leaves.items() if leaf.role != "const")
         return f"<gradlang model: {', '.join(self.program.outputs)} of {leaves}>"
-
-
-def _later(what: str, help: str) -> InputError:
-    return InputError([Diagnostic("G601", f"`{what}` is not supported yet", help=help)])
 
 
 def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 0) -> Model:

@@ -17,9 +17,16 @@ from gradlang.diagnostics import GradlangError, InternalError, as_json, render_a
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    from gradlang.cli import compiling, running, tables
+    from gradlang.cli import compiling, fitting, running, tables
 
-    return {"run": running.run, "check": running.check, "compile": compiling.compile_, "ops": tables.ops, "fmt": compiling.fmt}
+    return {
+        "run": running.run,
+        "check": running.check,
+        "fit": fitting.fit,
+        "compile": compiling.compile_,
+        "ops": tables.ops,
+        "fmt": compiling.fmt,
+    }
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

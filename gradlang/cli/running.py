@@ -14,9 +14,10 @@ from gradlang.api import Model, proven
 from gradlang.check import errors
 from gradlang.check.program import unreached
 from gradlang.cli.show import json_value, table, value_text
-from gradlang.diagnostics import Diagnostic, InputError, render_all
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
 from gradlang.runtime.bind import outside
-from gradlang.runtime.files import Folder, read_all, read_text
+from gradlang.runtime.data import read_all
+from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 
 
@@ -28,14 +29,31 @@ def open_model(args: argparse.Namespace) -> Model:
     if not program.language.plain and (note := proven(program)) is not None:
         print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
     return Model(
-        program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0), getattr(args, "backend", "auto"), calls=1
+        program, getattr(args, "dtype", "float64"), getattr(args, "seed", None) or 0, getattr(args, "backend", "auto"), calls=1
     )
 
 
-def given(args: argparse.Namespace) -> dict[str, Any]:
-    """The inputs of a command line: files first, then `name=value`."""
-    values: dict[str, Any] = read_all(args.data)
+def given(args: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """The inputs of a command line: parameters and data of files first, then `name=value`."""
+    values = parameters(args, model)
+    values |= read_all(args.data, ranks(model))
     values.update(assignments(args.values, "an input"))
+    return values
+
+
+def ranks(model: Model) -> dict[str, int]:
+    """How many axes the inputs have."""
+    return {leaf.name: leaf.type.rank for leaf in model.program.callable_leaves()}
+
+
+def parameters(args: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """The values of the files of parameters. Raises InputError for a name that is none of the program's."""
+    values = read_all(args.params, ranks(model))
+    known = [leaf.name for leaf in model.program.callable_leaves() if leaf.differentiable]
+    for name in values:
+        if name not in known:
+            help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise InputError([Diagnostic("G502", f"there is no parameter named `{name}`", help=help)])
     return values
 
 
@@ -53,7 +71,7 @@ def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     model = open_model(args)
-    values = given(args)
+    values = given(args, model)
     upstream = assignments(args.upstream, "an upstream derivative")
     for name in upstream:
         if name not in model.program.outputs:
@@ -182,7 +200,7 @@ def check(args: argparse.Namespace) -> int:
     from gradlang.prove.report import check_model
 
     model = open_model(args)
-    made = check_model(model, given(args))
+    made = check_model(model, given(args, model))
     if args.json:
         print(json.dumps(made.as_json(), ensure_ascii=False))
     else:

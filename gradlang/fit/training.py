@@ -1,0 +1,212 @@
+"""The loop of a fit: epochs of batches, one step of the optimiser each. Its state can be kept and continued at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlang.diagnostics import Diagnostic
+from gradlang.fit import errors
+from gradlang.fit.batches import Rows
+from gradlang.fit.interrupts import Interrupts
+from gradlang.fit.optimizers import Optimizer
+from gradlang.fit.problem import Problem, Work
+from gradlang.fit.state import Row, State
+from gradlang.record import record
+
+Array = NDArray[Any]
+Validation = Callable[[Mapping[str, Any]], Row]
+SHOW_EVERY = 0.1  # seconds between two reports inside an epoch
+SAVE_EVERY = 10.0  # seconds between two states that are kept on the way
+
+
+@record
+class Lengths:
+    """How long a fit lasts: a number of epochs or of steps; and the rows of a batch (None: all data)."""
+
+    epochs: int | None
+    steps: int | None
+    batch: int | None
+
+
+class Watcher:
+    """Is told how a fit goes on. Here warnings become those of Python, and nothing else happens."""
+
+    def begin(self, lengths: Lengths, batches: int, found: Sequence[Diagnostic]) -> None:
+        """At the start: how long it will be, batches in an epoch, and what the program is warned of."""
+        for diagnostic in found:
+            warnings.warn(diagnostic.message, stacklevel=6)
+
+    def progress(self, state: State, mean: Row, rate: float) -> None:
+        """About ten times a second: the state, mean values of the epoch so far, and steps per second."""
+
+    def epoch(self, row: Row) -> None:
+        """At the end of each epoch: the row of the history."""
+
+    def keep(self, state: State, last: bool) -> None:
+        """From time to time, and at the end: a state that is worth keeping. It must not be changed."""
+
+
+class Training:
+    """A fit by a first-order optimiser, from a state on."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: Optimizer,
+        state: State,
+        lengths: Lengths,
+        rows: Rows | None,
+        valid: Validation | None,
+        watcher: Watcher,
+    ) -> None:
+        self.problem, self.optimizer, self.state, self.lengths = problem, optimizer, state, lengths
+        self.rows, self.valid, self.watcher = rows, valid, watcher
+        self.views = problem.layout.views(state.vector)
+        self.slope = np.empty_like(state.vector)
+        self.slopes = problem.layout.views(self.slope)
+        self.works: dict[int, Work] = {}
+        self.rest: list[Row] = []
+        self.last = time.perf_counter()
+        self.saved = self.last
+        optimizer.slots, optimizer.count = state.slots, state.step
+
+    # -------------------------------------------------------------- one step
+    def work(self, count: int) -> Work:
+        found = self.works.get(count)
+        if found is None:
+            found = Work(self.problem, self.problem.gradient, self.views, self.rows, count, self.slopes)
+            self.works[count] = found
+        return found
+
+    def step(self, which: Array | None) -> None:
+        count = 1 if which is None else len(which)
+        value = self.work(count)(which)
+        state, slope = self.state, self.slope
+        loss = value[self.problem.objective] if type(value) is dict else value
+        size = float(slope @ slope)
+        if not (math.isfinite(loss) and (math.isfinite(size) or bool(np.isfinite(slope).all()))):
+            self.fail(loss, count)
+        if self.problem.sign < 0:
+            np.negative(slope, out=slope)
+        self.optimizer.step(state.vector, slope)
+        if self.problem.bounds is not None:
+            np.clip(state.vector, *self.problem.bounds, out=state.vector)
+        sums = state.sums
+        if type(value) is dict:
+            for name, v in value.items():
+                sums[name] = sums.get(name, 0.0) + v * count
+        else:
+            sums[self.problem.objective] = sums.get(self.problem.objective, 0.0) + value * count
+        state.rows += count
+        state.step += 1
+        state.at += 1
+
+    def fail(self, loss: float, count: int) -> None:
+        """Raises Diverged, with the state at the beginning of the epoch."""
+        bad = [n for n, s in self.slopes.items() if not np.all(np.isfinite(s))]
+        what = f"`{self.problem.objective}` is {loss}"
+        notes: list[Diagnostic] = []
+        if math.isfinite(loss):
+            what = f"the gradient by {errors.listed(bad)} is not finite, though `{self.problem.objective}` is {loss:g},"
+        else:
+            values = {n: np.array(v) for n, v in self.work(count).values.items()}
+            notes = self.problem.model.births(values)
+        self.watcher.keep(self.good, True)
+        kept = f"the parameters are those after epoch {self.good.epoch}" if self.good.epoch else "no epoch was finished"
+        error = errors.diverged(what, self.state.step + 1, kept, notes, self.problem.model.program)
+        self.state = self.good
+        raise error
+
+    # -------------------------------------------------------------- epochs
+    def run(self) -> str:
+        """Goes on until the end, and says why it ended: `done` or `interrupted`. Raises Diverged."""
+        self.watcher.begin(self.lengths, self.batches(), self.problem.warnings)
+        with Interrupts() as stopped, np.errstate(all="ignore"):
+            self.good = self.state.copy()
+            while not self.finished():
+                self.epoch(stopped)
+                if stopped:
+                    return self.end("interrupted")
+                if self.state.at == 0:
+                    self.good = self.state.copy()
+                    if time.perf_counter() - self.saved > SAVE_EVERY:
+                        self.watcher.keep(self.good, False)
+                        self.saved = time.perf_counter()
+        return self.end("done")
+
+    def end(self, why: str) -> str:
+        self.watcher.keep(self.state, True)
+        if self.state.at:  # in the middle of an epoch
+            self.rest = [{"epoch": self.state.epoch + 1, **self.row()}]
+            self.watcher.epoch(self.rest[0])
+        return why
+
+    def finished(self) -> bool:
+        epochs, steps = self.lengths.epochs, self.lengths.steps
+        return (epochs is not None and self.state.epoch >= epochs) or (steps is not None and self.state.step >= steps)
+
+    def batches(self) -> int:
+        """Batches in an epoch."""
+        if self.rows is None or self.lengths.batch is None:
+            return 1
+        return -(-self.rows.count // self.lengths.batch)
+
+    def epoch(self, stopped: Interrupts) -> None:
+        """One epoch, or what is left of it."""
+        state, batch, many = self.state, self.lengths.batch, self.batches()
+        order = None if self.rows is None else self.rows.order(self.problem.seed, state.epoch)
+        start, began = state.step, time.perf_counter()
+        while state.at < many and not stopped and (self.lengths.steps is None or state.step < self.lengths.steps):
+            which = order if order is None or batch is None else order[state.at * batch : (state.at + 1) * batch]
+            self.step(which)
+            now = time.perf_counter()
+            if now - self.last > SHOW_EVERY:
+                self.last = now
+                self.watcher.progress(state, self.mean(), (state.step - start) / max(now - began, 1e-9))
+        if state.at == many:
+            row: Row = {"epoch": state.epoch + 1, **self.row()}
+            state.history[state.epoch :] = [row]
+            state.epoch, state.at, state.sums, state.rows = state.epoch + 1, 0, {}, 0
+            self.watcher.epoch(row)
+
+    def mean(self) -> Row:
+        return {n: s / max(self.state.rows, 1) for n, s in self.state.sums.items()}
+
+    def row(self) -> Row:
+        """A row of the history: means over the rows of the epoch so far, and of the validation data."""
+        found = {"step": self.state.step, **self.mean()}
+        if self.valid is not None:
+            found |= {f"valid_{n}": v for n, v in self.valid(self.views).items()}
+        return found
+
+    def history(self) -> list[Row]:
+        """The rows of all epochs, and of the one that the fit ended in, if it ended in the middle."""
+        return [*self.state.done, *self.rest]
+
+
+def validation(problem: Problem, fixed: Mapping[str, Any], rows: Rows, batch: int) -> Validation:
+    """Mean values over rows that are not learned from, in pieces of the length of a batch, with the values `fixed`."""
+    works: dict[int, Work] = {}
+    vector = np.empty_like(problem.start)
+    views = problem.layout.views(vector)
+
+    def mean(params: Mapping[str, Any]) -> Row:
+        for name, view in views.items():
+            view[...] = params[name]
+        sums: Row = {}
+        for piece in rows.pieces(batch):
+            count = piece.stop - piece.start
+            if count not in works:
+                works[count] = Work(problem, problem.value, {**views, **fixed}, rows, count)
+            for name, v in problem.named(works[count](np.arange(piece.start, piece.stop))).items():
+                sums[name] = sums.get(name, 0.0) + v * count
+        return {n: s / rows.count for n, s in sums.items()}
+
+    return mean
