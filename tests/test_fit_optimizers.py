@@ -21,7 +21,7 @@ def ours(name: str, options: dict[str, float]) -> list[list[float]]:
     optimizer = Optimizer(name, options, reference.SIZE, "float64")
     p, out = np.array(reference.start()), []
     for step in range(reference.STEPS):
-        optimizer.step(p, np.array(reference.gradient(step)))
+        optimizer.step(p, [(0, np.array(reference.gradient(step)))])
         out.append(p.tolist())
     return out
 
@@ -58,8 +58,8 @@ def test_pieces_change_nothing(name: str, decay: float) -> None:
         Optimizer(name, {"weight_decay": decay}, 10, "float64"),
     )
     for g in gradients:
-        long.step(whole, g.copy())
-        short.step(part, g[PIECE - 5 : PIECE + 5].copy())
+        long.step(whole, [(0, g[:100].copy()), (100, g[100:].copy())])
+        short.step(part, [(0, g[PIECE - 5 : PIECE + 5].copy())])
     assert np.array_equal(whole[PIECE - 5 : PIECE + 5], part)
 
 
@@ -67,7 +67,7 @@ def test_pieces_change_nothing(name: str, decay: float) -> None:
 def test_single_precision_stays(name: str) -> None:
     optimizer = Optimizer(name, {}, 3, "float32")
     p = np.ones(3, "float32")
-    optimizer.step(p, np.ones(3, "float32"))
+    optimizer.step(p, [(0, np.ones(3, "float32"))])
     assert p.dtype == np.float32 and all(s.dtype == np.float32 for s in optimizer.slots)
     assert np.all(p < 1)
 

@@ -126,6 +126,7 @@ SETTINGS = {
     "beta1": "how much of the mean gradient adam keeps (default: 0.9)",
     "beta2": "how much of the mean square adam keeps (default: 0.999)",
     "eps": "what is added to the denominator (default: 1e-8; adagrad 1e-10)",
+    "tol": "when methods of scipy stop (default: theirs)",
     "weight_decay": "adds this times the parameters to the gradient (default: 0; adamw 1e-2, apart from it)",
 }
 

@@ -109,8 +109,8 @@ def finish(args: argparse.Namespace, made: Fit, files: dict[str, str]) -> None:
     if made.stopped == "interrupted" and made.state is not None:
         go_on = f": go on with `--resume {files['state']}`" if "state" in files else ""
         print(f"interrupted in epoch {made.state.epoch + 1}, after {made.state.step} steps{go_on}")
-    elif made.stopped not in ("done", "diverged"):
-        print(made.stopped)
+    elif made.message and not args.quiet:
+        print(made.message)
     if written and not args.quiet:
         print(", ".join(f"{WHAT[k]}: {v}" for k, v in written.items()))
 
@@ -124,6 +124,7 @@ def as_json(made: Fit, files: dict[str, str]) -> dict[str, Any]:
         "schema": 1,
         "objective": made.objective,
         "stopped": made.stopped,
+        "message": made.message,
         "epochs": last.get("epoch", 0),
         "steps": last.get("step", 0),
         "last": {n: json_value(v) for n, v in last.items()},

@@ -175,6 +175,19 @@ def no_scipy(what: str) -> InputError:
     return fault("G547", f"{what} needs scipy, which is not installed", "`pip install gradlang[opt]`")
 
 
+def no_ranges(name: str, parameter: str, others: Sequence[str]) -> InputError:
+    return fault("G547", f"{name} does not keep to ranges, but `{parameter}` has one", f"{', '.join(others)} do")
+
+
+def missing(names: Sequence[str]) -> InputError:
+    return fault("G501", f"values are missing for {listed(names)}", "a vector holds all parameters that are fitted")
+
+
+def wrong_vector(shape: tuple[int, ...], size: int) -> InputError:
+    shown = f"an array [{', '.join(map(str, shape))}]" if shape else "a number"
+    return fault("G503", f"the parameters are a vector [{size}], but {shown} is given", "`pack` makes it of values by name")
+
+
 def whole_data_only(name: str, what: str) -> InputError:
     return fault("G547", f"{name} takes all data at every step: it has no {what}", "for batches there are adam, sgd, ...")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradlang.fit.result import Fit
+    from gradlang.fit.scipy_form import Scipy
     from gradlang.fit.state import State
     from gradlang.fit.training import Watcher
 
@@ -58,3 +59,21 @@ class Fitting:
 
         wishes = run.Wishes(of, wrt, optimizer, batch, epochs, steps, seed, hold_out, backend, options)
         return run.fit(self, data, wishes, valid, params, resume, watcher or training.Watcher())
+
+    def scipy(
+        self: Any,
+        of: str | None = None,
+        wrt: str | Iterable[str] | None = None,
+        data: Mapping[str, Any] = NONE,
+        *,
+        params: Mapping[str, Any] = NONE,
+        seed: int | None = None,
+        backend: str = "auto",
+    ) -> Scipy:
+        """The objective of the program (or `of`) as functions of one vector [n] of all parameters (or of the leaves `wrt`), for
+        `scipy.optimize`: an object with `fun`, `jac`, `fun_and_jac`, `hess`, `hessp`, `x0`, `bounds`, `unpack` and `pack`.
+
+        `data` are the values of other inputs, `params` values to start from. Raises InputError if they do not fit."""
+        from gradlang.fit.scipy_form import scipy_form
+
+        return scipy_form(self, of, wrt, data, params, seed, backend)

@@ -7,7 +7,7 @@ in pieces that stay in the cache; what is computed does not depend on the pieces
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -181,23 +181,21 @@ class Optimizer:
         self.count = 0
         self.scratch = np.empty(min(size, PIECE), dtype)
 
-    def step(self, p: Vector, g: Vector) -> None:
-        """One step down the gradient `g`, whose memory is used up. Both are vectors [size]."""
+    def step(self, p: Vector, parts: Iterable[tuple[int, Vector]]) -> None:
+        """One step of a vector p [size] down a gradient, which comes in parts, each with the place where it begins. The memory of
+        the gradient is used up."""
         self.count += 1
-        options, update, w = self.options, self.rule.update, self.scratch
+        options, update = self.options, self.rule.update
         decay = 0.0 if self.rule.apart else options["weight_decay"]
-        size = p.shape[0]
-        if size <= PIECE:
-            if decay:
-                decayed(p, g, w, decay)
-            update(p, g, self.slots, w, options, self.count)
-            return
-        for start in range(0, size, PIECE):
-            here = slice(start, min(start + PIECE, size))
-            q, h = p[here], g[here]
-            if decay:
-                decayed(q, h, w[: len(q)], decay)
-            update(q, h, [s[here] for s in self.slots], w[: len(q)], options, self.count)
+        for begin, gradient in parts:
+            size = gradient.shape[0]
+            for start in range(0, size, PIECE):
+                stop = min(start + PIECE, size)
+                here = slice(begin + start, begin + stop)
+                q, g, w = p[here], gradient[start:stop], self.scratch[: stop - start]
+                if decay:
+                    decayed(q, g, w, decay)
+                update(q, g, [s[here] for s in self.slots], w, options, self.count)
 
 
 def decayed(p: Vector, g: Vector, w: Vector, decay: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradlang.runtime.bind import Binder
 
 Array = NDArray[Any]
+LARGE = 4096  # entries of a parameter from which on its gradient is not copied
 
 
 class Layout:
@@ -30,6 +31,18 @@ class Layout:
             self.places[name] = slice(start, start + math.prod(shape))
             start += math.prod(shape)
         self.size = start
+
+    def runs(self) -> Iterator[slice]:
+        """Parts of the vector: each large parameter alone, neighbours that are smaller together."""
+        start = 0
+        for place in self.places.values():
+            if place.stop - place.start >= LARGE:
+                if start < place.start:
+                    yield slice(start, place.start)
+                yield place
+                start = place.stop
+        if start < self.size or not self.size:
+            yield slice(start, self.size)
 
     def views(self, vector: Array) -> dict[str, Array]:
         """The parameters as views of a vector [size], which share its memory."""
@@ -58,7 +71,7 @@ class Layout:
         return low, high
 
 
-def objective(program: Program, of: str | None) -> tuple[str, float]:
+def objective(program: Program, of: str | None, vectors: bool = False) -> tuple[str, float]:
     """What is made small, and 1, or -1 for what is made large. Raises InputError if nothing says so."""
     asked = next((a for a in program.asked if a.kind in ("minimize", "maximize")), None)
     if of is None:
@@ -69,7 +82,7 @@ def objective(program: Program, of: str | None) -> tuple[str, float]:
     if of not in program.values:
         raise errors.no_value(of, [n for n in program.values if n not in program.leaves])
     type = program.nodes[program.values[of]].type
-    if type.shape or type.dtype != "real":
+    if (type.shape and not vectors) or type.dtype != "real":
         raise errors.not_scalar(of, type)
     largest = asked is not None and asked.name == of and asked.kind == "maximize"
     return of, -1.0 if largest else 1.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.fit.batches import Gather, Rows
-from gradlang.fit.parameters import Layout, fitted, idle, metrics, objective, starts
+from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, starts
 from gradlang.pipeline import Goal
 from gradlang.runtime.bind import Binder
 
@@ -34,10 +34,12 @@ class Problem:
         params: Mapping[str, Any],
         seed: int,
         backend: str,
+        vectors: bool = False,
     ) -> None:
+        """With `vectors` the objective may be an array: residuals."""
         program = model.program
         self.model, self.given, self.params, self.seed, self.backend = model, dict(given), dict(params), seed, backend
-        self.objective, self.sign = objective(program, of)
+        self.objective, self.sign = objective(program, of, vectors)
         self.names = fitted(program, wrt, given)
         self.metrics = metrics(program, self.objective)
         self.warnings = idle(program, self.names, self.objective)
@@ -77,7 +79,10 @@ class Problem:
 
 class Work:
     """Calls of one compiled function for batches of one length. Arguments are arrays that stay where they are: a batch is
-    copied into them, and parameters are views of one vector. With `slopes` the function gives a gradient, which goes there."""
+    copied into them, and parameters are views of one vector.
+
+    With `slope`, a vector [size], the function gives a gradient too: afterwards `parts` are vectors that make it up, each with
+    the place where it begins. Most lie in `slope`; a large array that the function made is taken as it is."""
 
     def __init__(
         self,
@@ -86,30 +91,32 @@ class Work:
         views: Mapping[str, Array],
         rows: Rows | None,
         count: int,
-        slopes: Any = None,
+        slope: Array | None = None,
     ) -> None:
-        binder = compiled.binder
+        types = compiled.binder.types
         kinds = {"real": problem.model.dtype, "int": "int64", "bool": "bool"}
         self.compiled, self.values = compiled, {**problem.fixed, **views}
         self.gather: Callable[[Array], None] | None = None
         if rows is not None:
-            memory = Gather(rows, count, {n: kinds[binder.types[n].dtype] for n in rows.arrays})
+            memory = Gather(rows, count, {n: kinds[types[n].dtype] for n in rows.arrays})
             self.values |= memory.arrays
             self.gather = memory.fill
-        self.args: list[Any] = [self.values[n] for n in binder.types]
-        self.numbers = [
-            (k, self.values[n])
-            for k, n in enumerate(binder.types)
-            if not binder.types[n].shape and binder.types[n].dtype == "real"
-        ]
-        self.slopes: list[Array] | None = None if slopes is None else [slopes[n] for n in problem.names]
+        self.args: list[Any] = [self.values[n] for n in types]
+        self.numbers = [(k, self.values[n]) for k, n in enumerate(types) if not types[n].shape and types[n].dtype == "real"]
         self.plain = compiled.job.scalar
-        native = not self.plain and compiled.native is not None
-        self.more: dict[str, Any] = {"out": self.slopes} if native and slopes is not None else {}
         self.checked = False
+        self.slope, self.more = slope, dict[str, Any]()
+        if slope is not None:
+            self.slopes = list(problem.layout.views(slope).values())
+            self.starts = [problem.layout.places[n].start for n in problem.names]
+            self.runs = list(problem.layout.runs())
+            self.kept = [(r.start, slope[r]) for r in self.runs]
+            self.parts: list[tuple[int, Array]] = self.kept
+            if not self.plain and compiled.native is not None:
+                self.more["out"] = self.slopes
 
     def __call__(self, which: Array | None) -> Any:
-        """The value at the rows `which`; the gradient is then in the arrays for it."""
+        """The value at the rows `which`."""
         if self.gather is not None and which is not None:
             self.gather(which)
         if not self.checked:
@@ -118,14 +125,24 @@ class Work:
         args = self.args
         for k, number in self.numbers:
             args[k] = float(number) if self.plain else number[()]
-        if self.plain:
-            found = self.compiled.raw(*args)
-        else:
-            found = self.compiled.run(args, self.more)
-        if self.slopes is None:
+        if self.slope is not None:
+            self.parts = self.kept  # the memory of the last gradient is free for this one
+        found = self.compiled.raw(*args) if self.plain else self.compiled.run(args, self.more)
+        if self.slope is None:
             return found
         value, gradient = found
-        for array, made in zip(self.slopes, gradient.values(), strict=True):
-            if made is not array:
-                array[...] = made
+        self.collect(gradient.values())
         return value
+
+    def collect(self, gradient: Iterable[Any]) -> None:
+        """Puts a gradient into the vector for it; what is large stays where it is."""
+        large: dict[int, Array] = {}
+        for k, (array, made) in enumerate(zip(self.slopes, gradient, strict=True)):
+            if made is array:
+                continue
+            if array.size >= LARGE and made.flags.c_contiguous:
+                large[self.starts[k]] = made.reshape(-1)
+            else:
+                array[...] = made
+        if large:
+            self.parts = [(r.start, large[r.start] if r.start in large else self.slope[r]) for r in self.runs]  # type: ignore[index]

@@ -20,13 +20,15 @@ class Fit:
     - `history`: a dict per epoch: `epoch`, `step`, the mean of the objective and of every metric over the rows of the epoch,
       as they were met, and with `valid_` in front those of the validation data at its end.
     - `state`: the whole state, for `resume=`; `state.save(path)` keeps it. None for methods of scipy.
-    - `stopped`: `done`, `interrupted` (Ctrl-C), `diverged`, or for methods of scipy what they say.
+    - `stopped`: `done`, `interrupted` (Ctrl-C) or `diverged`; `message`: what a method of scipy says.
     - `value`: the objective in the last row of the history."""
 
-    def __init__(self, problem: Problem, state: State | None, history: list[Row], stopped: str, vector: Any = None) -> None:
+    def __init__(
+        self, problem: Problem, state: State | None, history: list[Row], stopped: str, vector: Any = None, message: str = ""
+    ) -> None:
         self.objective, self.names = problem.objective, problem.names
-        self.state, self.history, self.stopped = state, history, stopped
-        made = problem.layout.unpack(state.vector if state is not None else vector)
+        self.state, self.history, self.stopped, self.message = state, history, stopped, message
+        made = problem.layout.unpack(state.vector if state is not None else vector.astype(problem.model.dtype))
         self.params: dict[str, Any] = {n: a if a.ndim else float(a) for n, a in made.items()}
 
     @property

@@ -57,7 +57,6 @@ def fit(
     old = read_state(resume) if isinstance(resume, (str, Path)) else resume
     setup = Setup(model, data, wishes, valid, params, old)
     if setup.optimizer in METHODS:
-        setup.alone()
         return minimized(setup.problem, setup.optimizer, wishes.options, wishes.steps, setup.validation(), watcher)
     return setup.train(watcher)
 
@@ -82,6 +81,8 @@ class Setup:
         self.optimizer = said.get("optimizer", "adam") if wishes.optimizer is None else wishes.optimizer
         if self.optimizer not in (*RULES, *METHODS):
             raise errors.no_optimizer(self.optimizer, [*RULES, *METHODS])
+        if self.optimizer in METHODS:
+            self.alone()
         self.hold_out = said.get("hold_out", 0.0) if wishes.hold_out is None else wishes.hold_out
         if isinstance(self.hold_out, bool) or not isinstance(self.hold_out, (int, float)) or not 0 <= self.hold_out < 1:
             raise errors.bad_share(self.hold_out)
@@ -165,10 +166,11 @@ class Setup:
         state.run, state.history = {**run, "options": optimizer.options}, list(old.done)
         return state
 
+    def made(self) -> Optimizer:
+        return Optimizer(self.optimizer, self.wishes.options, self.problem.layout.size, self.model.dtype)
+
     def train(self, watcher: Watcher) -> Fit:
-        lengths = self.lengths()
-        problem = self.problem
-        optimizer = Optimizer(self.optimizer, self.wishes.options, problem.layout.size, self.model.dtype)
+        problem, lengths, optimizer = self.problem, self.lengths(), self.made()
         training = Training(problem, optimizer, self.state(optimizer), lengths, self.rows, self.validation(), watcher)
         try:
             ended = training.run()

@@ -70,7 +70,6 @@ class Training:
         self.rows, self.valid, self.watcher = rows, valid, watcher
         self.views = problem.layout.views(state.vector)
         self.slope = np.empty_like(state.vector)
-        self.slopes = problem.layout.views(self.slope)
         self.works: dict[int, Work] = {}
         self.rest: list[Row] = []
         self.last = time.perf_counter()
@@ -81,21 +80,22 @@ class Training:
     def work(self, count: int) -> Work:
         found = self.works.get(count)
         if found is None:
-            found = Work(self.problem, self.problem.gradient, self.views, self.rows, count, self.slopes)
+            found = Work(self.problem, self.problem.gradient, self.views, self.rows, count, self.slope)
             self.works[count] = found
         return found
 
     def step(self, which: Array | None) -> None:
         count = 1 if which is None else len(which)
-        value = self.work(count)(which)
-        state, slope = self.state, self.slope
+        work = self.work(count)
+        value = work(which)
+        state, parts = self.state, work.parts
         loss = value[self.problem.objective] if type(value) is dict else value
-        size = float(slope @ slope)
-        if not (math.isfinite(loss) and (math.isfinite(size) or bool(np.isfinite(slope).all()))):
-            self.fail(loss, count)
+        if not (math.isfinite(loss) and all(finite(g) for _, g in parts)):
+            self.fail(loss, work)
         if self.problem.sign < 0:
-            np.negative(slope, out=slope)
-        self.optimizer.step(state.vector, slope)
+            for _, g in parts:
+                np.negative(g, out=g)
+        self.optimizer.step(state.vector, parts)
         if self.problem.bounds is not None:
             np.clip(state.vector, *self.problem.bounds, out=state.vector)
         sums = state.sums
@@ -108,15 +108,16 @@ class Training:
         state.step += 1
         state.at += 1
 
-    def fail(self, loss: float, count: int) -> None:
+    def fail(self, loss: float, work: Work) -> None:
         """Raises Diverged, with the state at the beginning of the epoch."""
-        bad = [n for n, s in self.slopes.items() if not np.all(np.isfinite(s))]
+        whole = np.concatenate([g for _, g in work.parts])
+        bad = [n for n, s in self.problem.layout.views(whole).items() if not np.all(np.isfinite(s))]
         what = f"`{self.problem.objective}` is {loss}"
         notes: list[Diagnostic] = []
         if math.isfinite(loss):
             what = f"the gradient by {errors.listed(bad)} is not finite, though `{self.problem.objective}` is {loss:g},"
         else:
-            values = {n: np.array(v) for n, v in self.work(count).values.items()}
+            values = {n: np.array(v) for n, v in work.values.items()}
             notes = self.problem.model.births(values)
         self.watcher.keep(self.good, True)
         kept = f"the parameters are those after epoch {self.good.epoch}" if self.good.epoch else "no epoch was finished"
@@ -189,6 +190,11 @@ class Training:
     def history(self) -> list[Row]:
         """The rows of all epochs, and of the one that the fit ended in, if it ended in the middle."""
         return [*self.state.done, *self.rest]
+
+
+def finite(g: Array) -> bool:
+    """Whether a vector is finite: its square tells in most cases, but may overflow."""
+    return math.isfinite(g @ g) or bool(np.isfinite(g).all())
 
 
 def validation(problem: Problem, fixed: Mapping[str, Any], rows: Rows, batch: int) -> Validation:
