@@ -51,7 +51,7 @@ def fit(args: argparse.Namespace) -> int:
         )
     except Diverged as error:
         terminal.clear()
-        if error.result.history:
+        if error.result.state is not None and error.result.state.step:
             finish(args, error.result, files)
         raise
     terminal.clear()

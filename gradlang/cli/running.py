@@ -12,7 +12,8 @@ from typing import Any
 from gradlang import pipeline
 from gradlang.api import Model, proven
 from gradlang.check import errors
-from gradlang.check.program import unreached
+from gradlang.check.program import Program, unreached
+from gradlang.check.requests import OBJECTIVES
 from gradlang.cli.show import json_value, table, value_text
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
 from gradlang.runtime.bind import outside
@@ -141,7 +142,7 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
         for asked in program.asked:
             if asked.kind not in ("output", *MATRICES):
                 row = out.setdefault(asked.name, [])
-                row += [n for n in chosen or asked.wrt or program.differentiable() if n not in row]
+                row += [n for n in chosen or asked.wrt or moved(program, asked.kind) if n not in row]
     else:
         for name in program.outputs:
             type = program.nodes[program.values[name]].type
@@ -150,6 +151,13 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
     for name in upstream:
         out.setdefault(name, list(chosen or program.differentiable()))
     return [(y, xs) for y, xs in out.items() if xs]
+
+
+def moved(program: Program, kind: str) -> list[str]:
+    """What a gradient is taken by if nothing is named: of an objective by the parameters, if there are some."""
+    names = program.differentiable()
+    parameters = [n for n in names if program.leaves[n].role == "param"]
+    return parameters if kind in OBJECTIVES and parameters else names
 
 
 def show(

@@ -136,10 +136,18 @@ class Diverged(InputError):
     result: Any = None
 
 
-def diverged(what: str, step: int, kept: str, notes: Sequence[Diagnostic], program: Program) -> Diverged:
+def diverged(what: str, step: int, kept: int | None, notes: Sequence[Diagnostic], program: Program) -> Diverged:
+    """`kept` is the step whose state is kept."""
+    said = (
+        f"the parameters are those after step {kept}"
+        if kept
+        else "no step was made"
+        if step == 1
+        else "the parameters are the first ones"
+    )
     hint = "a smaller learning rate often helps (`--lr`)" if not notes else ""
     text = f"{what} at step {step}: the fit ends"
-    return Diverged([Diagnostic("G545", text, notes=(kept,), help=hint), *notes], program.sources)
+    return Diverged([Diagnostic("G545", text, notes=(said,), help=hint), *notes], program.sources)
 
 
 # ------------------------------------------------------------------ states

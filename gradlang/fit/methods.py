@@ -144,6 +144,6 @@ def begin(run: Minimizing) -> None:
     if not math.isfinite(value):
         notes = problem.model.births({**problem.fixed, **run.form.unpack(run.form.x0)})
         what = f"`{problem.objective}` is {value}"
-        error = errors.diverged(what, 1, "no step was made", notes, problem.model.program)
+        error = errors.diverged(what, 1, None, notes, problem.model.program)
         error.result = Fit(problem, None, [], "diverged", run.form.x0)
         raise error

@@ -182,8 +182,8 @@ class Optimizer:
         self.scratch = np.empty(min(size, PIECE), dtype)
 
     def step(self, p: Vector, parts: Iterable[tuple[int, Vector]]) -> None:
-        """One step of a vector p [size] down a gradient, which comes in parts, each with the place where it begins. The memory of
-        the gradient is used up."""
+        """One step of a vector p [size] down a gradient, which comes in parts, each with the place where it begins. The memory
+        of the gradient is used up."""
         self.count += 1
         options, update = self.options, self.rule.update
         decay = 0.0 if self.rule.apart else options["weight_decay"]

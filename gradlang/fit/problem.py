@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradlang.fit.batches import Gather, Rows
 from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, starts
 from gradlang.pipeline import Goal
-from gradlang.runtime.bind import Binder
+from gradlang.runtime.bind import Binder, outside
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -42,9 +42,11 @@ class Problem:
         self.objective, self.sign = objective(program, of, vectors)
         self.names = fitted(program, wrt, given)
         self.metrics = metrics(program, self.objective)
-        self.warnings = idle(program, self.names, self.objective)
+        self.warnings = [*idle(program, self.names, self.objective), *outside(program, {**given, **params})]
         self.binder = Binder(program, tuple(program.callable_leaves()), (), model.dtype, seed)
         self.known(given)
+        if any(leaf.required and leaf.name not in {**given, **params} for leaf in self.binder.leaves):
+            self.binder.bind({**given, **params})  # says which are missing
 
     def known(self, given: Mapping[str, Any]) -> None:
         for name in given:

@@ -145,10 +145,10 @@ class Setup:
             "size": None if rows is None else rows.size,
             "batch": self.batch,
             "hold_out": float(self.hold_out),
+            "dtype": self.model.dtype,
+            "names": {n: list(s) for n, s in problem.layout.shapes.items()},
             "program": hashlib.sha256(source.encode()).hexdigest()[:16],
             "data": fingerprint({**problem.given, **(rows.arrays if rows is not None else {})}),
-            "names": {n: list(s) for n, s in problem.layout.shapes.items()},
-            "dtype": self.model.dtype,
         }
 
     def state(self, optimizer: Optimizer) -> State:

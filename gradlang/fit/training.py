@@ -72,6 +72,8 @@ class Training:
         self.slope = np.empty_like(state.vector)
         self.works: dict[int, Work] = {}
         self.rest: list[Row] = []
+        self.good: State | None = None  # the last one from which a step was made
+        self.candidate: State | None = None  # the one from which a step is to be made
         self.last = time.perf_counter()
         self.saved = self.last
         optimizer.slots, optimizer.count = state.slots, state.step
@@ -95,6 +97,8 @@ class Training:
         if self.problem.sign < 0:
             for _, g in parts:
                 np.negative(g, out=g)
+        if self.candidate is not None:
+            self.good, self.candidate = self.candidate, None
         self.optimizer.step(state.vector, parts)
         if self.problem.bounds is not None:
             np.clip(state.vector, *self.problem.bounds, out=state.vector)
@@ -109,7 +113,7 @@ class Training:
         state.at += 1
 
     def fail(self, loss: float, work: Work) -> None:
-        """Raises Diverged, with the state at the beginning of the epoch."""
+        """Raises Diverged. The state is then the last one at the beginning of an epoch at which the value was finite."""
         whole = np.concatenate([g for _, g in work.parts])
         bad = [n for n, s in self.problem.layout.views(whole).items() if not np.all(np.isfinite(s))]
         what = f"`{self.problem.objective}` is {loss}"
@@ -119,10 +123,12 @@ class Training:
         else:
             values = {n: np.array(v) for n, v in work.values.items()}
             notes = self.problem.model.births(values)
-        self.watcher.keep(self.good, True)
-        kept = f"the parameters are those after epoch {self.good.epoch}" if self.good.epoch else "no epoch was finished"
+        kept = None if self.good is None else self.good.step
         error = errors.diverged(what, self.state.step + 1, kept, notes, self.problem.model.program)
-        self.state = self.good
+        if self.good is not None:
+            self.state = self.good
+            if kept:
+                self.watcher.keep(self.state, True)
         raise error
 
     # -------------------------------------------------------------- epochs
@@ -130,16 +136,14 @@ class Training:
         """Goes on until the end, and says why it ended: `done` or `interrupted`. Raises Diverged."""
         self.watcher.begin(self.lengths, self.batches(), self.problem.warnings)
         with Interrupts() as stopped, np.errstate(all="ignore"):
-            self.good = self.state.copy()
             while not self.finished():
+                self.candidate = self.state.copy()
                 self.epoch(stopped)
                 if stopped:
                     return self.end("interrupted")
-                if self.state.at == 0:
-                    self.good = self.state.copy()
-                    if time.perf_counter() - self.saved > SAVE_EVERY:
-                        self.watcher.keep(self.good, False)
-                        self.saved = time.perf_counter()
+                if time.perf_counter() - self.saved > SAVE_EVERY:
+                    self.watcher.keep(self.state, False)
+                    self.saved = time.perf_counter()
         return self.end("done")
 
     def end(self, why: str) -> str:

@@ -75,7 +75,9 @@ def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
         return {name: arrays[name]} if name else arrays
     if plain.endswith(".npy"):
         with opened(path) as file:
-            return {named(name, path): np.lib.format.read_array(file, allow_pickle=False)}
+            # NumPy would read a packed file past Python, as it is on the disk
+            whole = io.BytesIO(file.read()) if path.endswith(".gz") else file
+            return {named(name, path): np.lib.format.read_array(whole, allow_pickle=False)}
     table, colon, columns = path.rpartition(":")
     if plain.endswith(".csv") or (colon and table.removesuffix(".gz").endswith(".csv")):
         found_columns = read_csv(path if plain.endswith(".csv") else table)
@@ -186,7 +188,10 @@ def read_idx(file: io.BufferedReader) -> Array:
     import numpy as np
 
     head = file.read(4)
-    lengths = struct.unpack(f">{head[3]}I", file.read(4 * head[3]).ljust(4 * head[3], b"\0"))
+    rest = file.read(4 * head[3])
+    if len(rest) != 4 * head[3]:
+        raise ValueError("its head is cut off")
+    lengths = struct.unpack(f">{head[3]}I", rest)
     kind = np.dtype(IDX[head[2]])
     wanted = kind.itemsize
     for n in lengths:
