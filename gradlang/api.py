@@ -16,13 +16,14 @@ from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, LARGE, Compiled, Native, compiled
+from gradlang.runtime.call import GIVEN, LARGE, NOTHING, Compiled, Native, compiled
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    from gradlang.prove.numerical import Numerical
     from gradlang.prove.report import Report
     from gradlang.runtime.sparse import SparseMatrix
 
@@ -294,11 +295,27 @@ class Model(Fitting):
         name = self._one(of)
         return Layer(self.function(name), self.vjp(name))
 
-    def check(self) -> Report:
-        """The report of `gradlang check`."""
+    def check(self, given: Mapping[str, Any] = NOTHING) -> Report:
+        """The report of `gradlang check`, at the values given and made-up ones for the others."""
         from gradlang.prove.report import check_model
 
-        return check_model(self)
+        return check_model(self, given)
+
+    def gradient_check(self, given: Mapping[str, Any] = NOTHING, of: str | None = None, rows: int | None = 3) -> Numerical:
+        """The gradient check of "Deep Learning from Scratch", on the first `rows` of the data (None: all): for each parameter
+        the mean absolute difference of central differences and backpropagation, and a relative error in higher precision.
+
+        Raises InputError if the program has no objective or parameters, or the values do not fit it."""
+        from gradlang.fit.batches import first_rows
+        from gradlang.fit.parameters import objective
+        from gradlang.prove.numerical import numerical
+
+        name = objective(self.program, of)[0]
+        names = [n for n, leaf in self.params.items() if leaf.dtype == "real"]
+        if not names:
+            raise InputError([Diagnostic("G541", "this program has no parameters", help="a gradient check compares theirs")])
+        cut, where = (given, "") if rows is None else first_rows(self.program, given, names, rows)
+        return numerical(self, name, tuple(names), cut, where)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Model, (self.program, self.dtype, self.seed, self.backend, self.calls)

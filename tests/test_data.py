@@ -190,12 +190,12 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path: Path, monkeypatch: pytest.Mo
             with pytest.raises(gl.InputError, match=r"cannot write .*No space left"):
                 save(path, b"new")
         assert path.read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["p.npz"]
+        assert [p.name for p in tmp_path.iterdir()] == ["p.npz"]
     with monkeypatch.context() as m:
         m.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save(path, b"new")
-    assert os.listdir(tmp_path) == ["p.npz"] and path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["p.npz"] and path.read_bytes() == b"old"
     save(path, b"new")
     assert path.read_bytes() == b"new"
 

@@ -204,13 +204,22 @@ def finite(value: Any) -> bool:
     return bool(np.all(np.isfinite(value)))
 
 
+def numerically(model: Model, values: dict[str, Any]) -> bool:
+    """Whether the gradient check of the book has all that it needs: an objective, parameters, and data."""
+    leaves = model.program.callable_leaves()
+    return model.objective is not None and bool(model.params) and not any(v.required and v.name not in values for v in leaves)
+
+
 def check(args: argparse.Namespace) -> int:
     from gradlang.prove.report import check_model
 
     model = open_model(args)
-    made = check_model(model, given(args, model))
+    values = given(args, model)
+    made = check_model(model, values)
+    table = model.gradient_check(values) if numerically(model, values) else None
     if args.json:
-        print(json.dumps(made.as_json(), ensure_ascii=False))
+        more = {} if table is None else {"numerical": table.as_json()}
+        print(json.dumps({**made.as_json(), **more}, ensure_ascii=False))
     else:
-        print(made.text(Path(args.file).name))
+        print(("" if table is None else table.text() + "\n") + made.text(Path(args.file).name))
     return 0 if made.ok else 1

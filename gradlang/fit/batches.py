@@ -7,18 +7,17 @@ permutation that depends on the seed and the number of the epoch alone, so a run
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.check.program import Program
+from gradlang.diagnostics import InputError
 from gradlang.fit import errors
+from gradlang.runtime.bind import Binder
 from gradlang.types import Dim, Size
-
-if TYPE_CHECKING:
-    from gradlang.runtime.bind import Binder
 
 Array = NDArray[Any]
 Batch = int | str | Mapping[str, int] | None
@@ -104,6 +103,18 @@ def rows_of(
     if not arrays[found[size][0]].shape[0]:
         raise errors.nothing_there(f"in `{found[size][0]}`")
     return Rows(size, arrays)
+
+
+def first_rows(program: Program, given: Mapping[str, Any], fitted: Sequence[str], count: int) -> tuple[dict[str, Any], str]:
+    """The values with the first few rows of the data only, and how to say so; all values if no size is plainly that of rows."""
+    binder = Binder(program, tuple(program.callable_leaves()))
+    try:
+        rows = rows_of(program, binder, given, tuple(fitted), None, True)
+    except InputError:
+        rows = None
+    if rows is None or rows.count <= count:
+        return dict(given), ""
+    return {**given, **{n: a[:count] for n, a in rows.arrays.items()}}, f" on the first {count} rows"
 
 
 def plain(dim: Dim) -> str | None:

@@ -74,10 +74,9 @@ def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
             )
         return {name: arrays[name]} if name else arrays
     if plain.endswith(".npy"):
-        with opened(path) as file:
-            # NumPy would read a packed file past Python, as it is on the disk
-            whole = io.BytesIO(file.read()) if path.endswith(".gz") else file
-            return {named(name, path): np.lib.format.read_array(whole, allow_pickle=False)}
+        packed = path.endswith(".gz")  # which NumPy would read past Python, as it is on the disk
+        whole: Any = io.BytesIO(gzip.decompress(Path(path).read_bytes())) if packed else path
+        return {named(name, path): np.load(whole, allow_pickle=False)}
     table, colon, columns = path.rpartition(":")
     if plain.endswith(".csv") or (colon and table.removesuffix(".gz").endswith(".csv")):
         found_columns = read_csv(path if plain.endswith(".csv") else table)
