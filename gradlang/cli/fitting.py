@@ -14,6 +14,7 @@ from gradlang.runtime.saving import check_place, save
 
 if TYPE_CHECKING:
     from gradlang.api import Model
+    from gradlang.cli.progress import Terminal
     from gradlang.fit.result import Fit
 
 LINES = 20  # epochs that are printed of a long fit
@@ -52,10 +53,10 @@ def fit(args: argparse.Namespace) -> int:
     except Diverged as error:
         terminal.clear()
         if error.result.state is not None and error.result.state.step:
-            finish(args, error.result, files)
+            finish(args, model, error.result, files, terminal)
         raise
     terminal.clear()
-    finish(args, made, files)
+    finish(args, model, made, files, terminal)
     return STOPPED if made.stopped == "interrupted" else 0
 
 
@@ -90,7 +91,7 @@ def sources(args: argparse.Namespace, model: Model) -> list[str]:
     return [*(source.path for source in model.program.sources.files), *data]
 
 
-def finish(args: argparse.Namespace, made: Fit, files: dict[str, str]) -> None:
+def finish(args: argparse.Namespace, model: Model, made: Fit, files: dict[str, str], terminal: Terminal) -> None:
     """Writes the files of a fit and says what there is."""
     from gradlang.fit.history import log_text
 
@@ -105,7 +106,11 @@ def finish(args: argparse.Namespace, made: Fit, files: dict[str, str]) -> None:
         print(json.dumps(as_json(made, written), ensure_ascii=False, allow_nan=False))
         return
     if "params" not in files:
-        print(("" if args.quiet else "\n") + table([(n, value_text(v, None), "") for n, v in made.params.items()]))
+        labels = {n: leaf.label or "" for n, leaf in model.program.leaves.items()}
+        rows = table([(n, value_text(v, None), labels[n]) for n, v in made.params.items()])
+        print(("" if args.quiet else "\n") + rows)
+    if not terminal.count and made.state is not None and made.stopped == "done":
+        print(f"nothing is left to do: the state is that after {made.state.epoch} epochs, {made.state.step} steps")
     if made.stopped == "interrupted" and made.state is not None:
         go_on = f": go on with `--resume {files['state']}`" if "state" in files else ""
         print(f"interrupted in epoch {made.state.epoch + 1}, after {made.state.step} steps{go_on}")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gradlang.fit.state import Row, State
 
 LINES = 20  # epochs that are printed of a long fit
-COLUMN = 8  # characters of a number at least
 
 
 class Terminal(Watcher):
@@ -29,6 +28,7 @@ class Terminal(Watcher):
         self.widths: dict[str, int] = {}
         self.shown = False  # whether a line that changes stands there
         self.missed: Row | None = None  # the last row, if it was not printed
+        self.count = 0  # of epochs
 
     def begin(self, lengths: Lengths, batches: int, found: Sequence[Diagnostic]) -> None:
         self.lengths, self.batches = lengths, batches
@@ -59,6 +59,7 @@ class Terminal(Watcher):
 
     def epoch(self, row: Row) -> None:
         self.missed = row
+        self.count += 1
         count = int(row["epoch"])
         if not self.silent and (count == 1 or count % self.every == 0 or count == self.total):
             if self.shown:
@@ -74,7 +75,9 @@ class Terminal(Watcher):
         cells = {"epoch" if self.batches > 1 else "step": str(int(row["epoch" if self.batches > 1 else "step"]))}
         cells |= {n: number_text(v, self.digits) for n, v in row.items() if n not in ("step", "epoch")}
         if not self.widths:
-            self.widths = {n: max(text_width(n), COLUMN if n not in ("epoch", "step") else len(str(self.total))) for n in cells}
+            self.widths = {
+                n: max(text_width(n), len(str(self.total)) if n in ("epoch", "step") else self.digits + 5) for n in cells
+            }
             print("  ".join(" " * (w - text_width(n)) + n for n, w in self.widths.items()))
         print("  ".join(cells[n].rjust(w) for n, w in self.widths.items()), flush=True)
 

@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 640, 230  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 68, 16, 34, 40
 MOST = 600  # points of a line that are drawn
 LOG = 50.0  # from this ratio of the largest to the least value on, the axis is logarithmic
+FAR = (1e-300, 1e300)  # from the least to the largest value that is drawn where it lies
 INK, GRID = "#333333", "#dddddd"
 COLORS = {False: "#1f5fa8", True: "#c2570c"}
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
@@ -77,9 +78,14 @@ def chart(history: Sequence[Row], title: str) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]
     for k, name in enumerate(values):
-        lines = {f"valid_{name}" == n: [r.get(n, math.nan) for r in history] for n in (name, f"valid_{name}") if n in names}
+        lines = {n != name: [drawable(r.get(n, math.nan)) for r in history] for n in (name, f"valid_{name}") if n in names}
         out += panel(name, by, xs, lines, k * HEIGHT)
     return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def drawable(value: float) -> float:
+    """A value whose differences and powers of ten are numbers."""
+    return math.copysign(min(max(abs(value), FAR[0]), FAR[1]), value) if value and math.isfinite(value) else value
 
 
 def described(history: Sequence[Row], values: Sequence[str], by: str) -> str:

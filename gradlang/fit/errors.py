@@ -151,6 +151,10 @@ def diverged(what: str, step: int, kept: int | None, notes: Sequence[Diagnostic]
 
 
 # ------------------------------------------------------------------ states
+def no_file(path: str, reason: str) -> InputError:
+    return fault("G520", f"cannot read {path}: {reason}", "`gradlang fit -o params.npz` writes a state to params.state.npz")
+
+
 def no_state(path: str, reason: str) -> InputError:
     return fault(
         "G546", f"{path} is no state of a fit: {reason}", "`gradlang fit -o params.npz` writes one to params.state.npz"
@@ -202,7 +206,9 @@ def whole_data_only(name: str, what: str) -> InputError:
 
 # ------------------------------------------------------------------ files
 def unknown_log(path: str, kinds: Sequence[str]) -> InputError:
-    return fault("G548", f"the kind of {path} is not known", f"a learning curve is a {', '.join(kinds)} file")
+    return fault(
+        "G548", f"the kind of {path} is not known", f"a learning curve is a {', '.join(kinds[:-1])} or {kinds[-1]} file"
+    )
 
 
 def not_npz(path: str) -> InputError:

@@ -84,7 +84,7 @@ def read_state(path: str | Path) -> State:
         with np.load(path, allow_pickle=False) as found:
             arrays = {k: found[k] for k in found.files}
     except OSError as error:
-        raise errors.no_state(str(path), error.strerror or str(error)) from None
+        raise errors.no_file(str(path), error.strerror or str(error)) from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise errors.no_state(str(path), str(error) or "it is cut off") from None
     if "fit" not in arrays or "vector" not in arrays:
