@@ -39,7 +39,7 @@ class Goal:
 
     `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
     their bands come instead, and the number of columns. With `checkpoint` recurrences keep their states at some steps only,
-    where these are not needed all at once."""
+    where these are not needed all at once. `also` are values that come with that of a gradient, in a dict."""
 
     kind: str
     of: tuple[str, ...]
@@ -48,6 +48,7 @@ class Goal:
     alone: bool = False
     offsets: tuple[int, ...] | None = None
     checkpoint: bool = False
+    also: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -96,10 +97,10 @@ def unique(name: str, taken: set[str]) -> str:
 def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
     """The tape, how results are handed back, and the arguments that the goal adds (cotangents, vectors)."""
     b = Builder(table)
-    nodes = [program.values[n] for n in (*goal.of, *goal.wrt)]
+    named = (*goal.of, *goal.wrt, *goal.also)
     marked = frozenset(program.values[n] for n in goal.wrt)
-    made = write(program, nodes, b, marked)
-    at = {n: made[program.values[n]] for n in (*goal.of, *goal.wrt)}
+    made = write(program, [program.values[n] for n in named], b, marked)
+    at = {n: made[program.values[n]] for n in named}
     taken: set[str] = set(program.values)
     if goal.kind == "value":
         one = len(goal.of) == 1
@@ -139,7 +140,9 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
         for x in goal.wrt:
             slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
             derived("jvp", (slope, *vectors), x)
-    return b.tape(outputs), Returns("pair", (y, Returns("dict", tuple(pairs)))), tuple(extra)
+    outputs += [(n, at[n]) for n in goal.also]
+    first = Returns("dict", tuple((n, n) for n in (y, *goal.also))) if goal.also else y
+    return b.tape(outputs), Returns("pair", (first, Returns("dict", tuple(pairs)))), tuple(extra)
 
 
 def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
