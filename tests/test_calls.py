@@ -373,3 +373,28 @@ def test_arrays_of_the_last_call_are_looked_at_again_if_one_is_another(backend: 
     assert f(x=x[::2], a=1.0, out=room[:2])[1].tolist() == [0, 4]
     again = pickle.loads(pickle.dumps(f))
     assert again(x=x, a=1.0, out=room)[1] is room
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_call_like_the_last_one_is_not_checked_again(backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = gl.loads("input x : [N]\ninput a : []\nz = sum(x/a)", dtype=dtype).function("z", backend=backend)
+    bind = type(f.binder).bind
+    checks = []
+    monkeypatch.setattr(type(f.binder), "bind", lambda self, given: checks.append(given) or bind(self, given))
+    x = np.arange(3.0).astype(dtype)
+    for a, checked in (
+        *[(2.0, True), (4.0, False), (0.0, False), (1e300, False)],  # no error of Python's floats, no other width
+        *[(2, True), (2.0, False), (np.float64(2), True), (np.ones(()), True)],
+    ):
+        checks.clear()
+        with np.errstate(all="ignore"):
+            assert f(x=x, a=a) == np.sum(x / x.dtype.type(a), dtype=dtype) or not 0 < a < 1e30
+        assert bool(checks) == checked, a
+    for _ in range(2):  # other classes of numbers have descriptions of their own
+        f(x=x, a=x.dtype.type(2))
+    checks.clear()
+    assert f(x=x, a=x.dtype.type(4)) == 0.75
+    assert not checks
+    with pytest.raises(gl.InputError, match="G503"):
+        f(x=x, a=x)

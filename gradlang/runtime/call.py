@@ -15,6 +15,7 @@ from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
 from gradlang.runtime.planned import PlannedProgram
+from gradlang.types import SCALAR, Type
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
@@ -116,23 +117,28 @@ class Compiled:
             raise fail("G517", text, self.binder.program) from None
 
     def seen_before(self, values: Any) -> list[Any] | None:
-        """The arguments, if they are arrays of the kinds and shapes of the last call that was checked."""
+        """The arguments, if they are floats, and arrays of the kinds and shapes, of the last call that was checked."""
         if self.known is None or len(values) != len(self.known):
             return None
         args = []
         for name, type_, dtype, shape in self.known:
             value: Any = values.get(name)
-            if type(value) is not type_ or value.dtype is not dtype or value.shape != shape:
+            if type(value) is not type_:
+                return None
+            if type_ is float:
+                args.append(dtype.type(value))
+                continue
+            if value.dtype is not dtype or value.shape != shape:
                 return None
             args.append(value)
         return args
 
     def bound(self, values: Mapping[str, Any]) -> list[Any]:
         args, _ = self.binder.bind(values)
-        arrays: list[Any] = [values.get(n) for n in self.binder.types]
-        plain = all(a is b and type(a).__name__ == "ndarray" and a.ndim for a, b in zip(args, arrays, strict=True))
-        if plain and len(values) == len(arrays):
-            self.known = [(n, type(a), a.dtype, a.shape) for n, a in zip(self.binder.types, args, strict=True)]
+        given: list[Any] = [values.get(n) for n in self.binder.types]
+        every = list(zip(self.binder.types.items(), given, args, strict=True))
+        if len(values) == len(given) and all(simple(b, a, t) for (_, t), b, a in every):
+            self.known = [(n, type(b), a.dtype, a.shape) for (n, _), b, a in every]
         return [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
 
     def scalars(self, values: Mapping[str, Any]) -> Sequence[float]:
@@ -173,6 +179,13 @@ class Compiled:
     def __repr__(self) -> str:
         names = ", ".join(p.name for p in self.job.params)
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
+
+
+def simple(given: Any, array: Any, wanted: Type) -> bool:
+    """Whether what was given for an argument, of which the binder made `array`, is described by its class, kind and shape."""
+    if wanted == SCALAR:
+        return type(given) is float or type(given).__name__ == array.dtype.name
+    return given is array and type(given).__name__ == "ndarray" and bool(given.ndim)
 
 
 def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
