@@ -16,6 +16,7 @@ from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.picks import nothing
 from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
+from gradlang.plan.signs import never_positive
 from gradlang.types import Dim, Shape, mul
 
 Index = tuple[Value, ...]
@@ -160,6 +161,8 @@ class Reader:
         if far is not None:
             large = self.code.op("abs", real(self.code, args[0]))
             self.frame.fault(self.code.op("gt", large, self.code.real(far)))
+        if instr.op == "exp" and never_positive(self.tape, instr.args[0]):
+            return self.code.call("exp_less", real(self.code, args[0]))
         return pointwise(self.code, instr.op, args, KINDS[instr.type.dtype])
 
     def position(self, place: Place, index: Index) -> Value:
