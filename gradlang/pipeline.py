@@ -202,9 +202,10 @@ def optimized(
     spelled: Callable[[Op], bool],
     hook: Hook | None = None,
     segments: bool = False,
+    keep: bool = False,
 ) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
-    made = passes(language.table, language.rules, spelled, segments=segments)
+    made = passes(language.table, language.rules, spelled, segments=segments, keep=keep)
     if hook:
         hook("goal", tape)
     changed = True
@@ -296,7 +297,7 @@ def planned(
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     spelled = loops_spell if native else scalar_backend.spelled if scalar else array_backend.spelled
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint)
+        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint, keep=native and not goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

@@ -85,9 +85,14 @@ def merge_equal(tape: Tape, table: OpTable) -> Tape:
 
 
 def passes(
-    table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False, segments: bool = False
+    table: OpTable,
+    rules: tuple[Rule, ...],
+    spelled: Callable[[Op], bool],
+    fast: bool = False,
+    segments: bool = False,
+    keep: bool = False,
 ) -> Passes:
-    """The passes; with `segments` recurrences keep their states at some steps only."""
+    """The passes; with `segments` recurrences keep their states at some steps only, with `keep` all that adjoints need."""
     templates = Templates(table)
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
@@ -103,7 +108,7 @@ def passes(
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
-                deep(lambda t: differentiate(t, table, templates)),
+                deep(lambda t: differentiate(t, table, templates, keep)),
             ),
             Pass("unmark", "values that were kept apart for a derivative may merge again", deep(lambda t: unmark(t, table))),
             simple,
