@@ -48,6 +48,7 @@ class Root:
     reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
+    near: int | None = None  # the loop whose steps move least in memory
     dear: bool = False  # it calls functions
 
 
