@@ -208,10 +208,11 @@ def optimized(
     spelled: Callable[[Op], bool],
     hook: Hook | None = None,
     segments: bool = False,
+    keep: bool = False,
 ) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
     own = hook is None and not has_bodies(tape)
-    made = passes(language.table, language.rules, spelled, segments=segments, own=own)
+    made = passes(language.table, language.rules, spelled, segments=segments, own=own, keep=keep)
     if hook:
         hook("goal", tape)
     changed = True
@@ -311,7 +312,8 @@ def planned(
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelling(scalar, native and not (scalar and floats)), hook, goal.checkpoint)
+        spelled, keep = spelling(scalar, native and not (scalar and floats)), native and not goal.checkpoint
+        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint, keep)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

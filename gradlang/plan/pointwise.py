@@ -12,10 +12,9 @@ KINDS = {"real": "f", "int": "i", "bool": "b"}
 Write = Callable[[Code, Sequence[Value]], Value]
 
 CALLS = frozenset(
-    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh hypot cbrt pow "
-    "erf erfc".split()
-)  # functions of `gradlang/loops`, which have the name of the op. Sigmoid and its like are formulas: with their derivative
-# they share one exp
+    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh tanh_slope asinh acosh atanh hypot "
+    "cbrt pow erf erfc softplus log_sigmoid".split()
+)  # functions of `gradlang/loops`, which have the name of the op. Sigmoid is a formula: with its derivative it shares one exp
 PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "abs": "abs", "sqrt": "sqrt"} | {
     "floor": "floor",
     "ceil": "ceil",

@@ -50,6 +50,7 @@ class Root:
     inputs: dict[Any, list[tuple[int | None, ...]]] = field(default_factory=dict)  # the same of inputs
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
+    near: int | None = None  # the loop whose steps move least in memory
     dear: bool = False  # it calls functions
     work: int = 0  # operations of an entry
 

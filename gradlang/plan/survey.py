@@ -71,6 +71,7 @@ class _Look:
         """The loops, those that move furthest outside. One long loop among short ones goes outside in any case: where values
         lie that no one else reads is still open."""
         order = sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k))
+        self.root.near = order[-1] if order else None
         extents = [value(a.extent, self.survey.sizes) for a in self.root.axes]
         long = [k for k in order if extents[k] >= LONG]
         if len(long) == 1 and max((n for k, n in enumerate(extents) if k != long[0]), default=0) <= SLENDER:
