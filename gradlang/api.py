@@ -22,10 +22,12 @@ from gradlang.types import Shape
 if TYPE_CHECKING:
     import networkx as nx
 
+    from gradlang.backend.artifact import Job
     from gradlang.prove.report import Report
     from gradlang.runtime.sparse import SparseMatrix
 
 
+Names = str | Iterable[str] | None
 CALLS = 1000  # within which machine code has to pay
 UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
 
@@ -62,16 +64,23 @@ class Model:
     there are several. Parameters that are not given are made by their initialisers from `seed`."""
 
     def __init__(
-        self, program: Program, dtype: str = "float64", seed: int = 0, backend: str = "auto", calls: int = CALLS
+        self,
+        program: Program,
+        dtype: str = "float64",
+        seed: int = 0,
+        backend: str = "auto",
+        calls: int = CALLS,
+        threads: int = 1,
     ) -> None:
         """`backend` is what `auto` stands for in the calls of this model; `calls`, within how many calls of a function
-        machine code has to pay to be made."""
+        machine code has to pay to be made; `threads`, on how many threads machine code runs where a function is not told."""
         if dtype not in ("float64", "float32"):
             raise InputError([Diagnostic("G508", f"`{dtype}` is no number type", help="float64 or float32")])
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError([Diagnostic("G508", f"a seed is a whole number from 0 on, not {seed!r}")])
         self.program, self.dtype, self.seed, self.backend, self.calls = program, dtype, seed, backend, calls
-        self._compiled: dict[tuple[Goal, str], Compiled] = {}
+        self.threads = _threads(threads)
+        self._compiled: dict[tuple[Goal, str, int], Compiled] = {}
 
     # -------------------------------------------------------------- what it is
     def _info(self, leaf: Leaf) -> Info:
@@ -112,7 +121,7 @@ class Model:
         return dag_of(self.program)
 
     # -------------------------------------------------------------- functions
-    def _names(self, names: str | Iterable[str] | None, what: str, known: Iterable[str]) -> tuple[str, ...]:
+    def _names(self, names: Names, what: str, known: Iterable[str]) -> tuple[str, ...]:
         known = list(known)
         if names is not None and not isinstance(names, (str, Iterable)):
             raise InputError([Diagnostic("G509", f"a {what} is named by a text or a list of texts, not {names!r}")])
@@ -145,7 +154,7 @@ class Model:
             return self.program.outputs[0]
         return self._names(of, "definition", self.program.values)[0]
 
-    def _wrt(self, wrt: str | Iterable[str] | None, of: str) -> tuple[str, ...]:
+    def _wrt(self, wrt: Names, of: str) -> tuple[str, ...]:
         if wrt is None:
             return tuple(self.program.differentiable())
         names = self._names(wrt, "value", self.program.values)
@@ -157,12 +166,13 @@ class Model:
                 raise InputError([Diagnostic("G402", f"there is no derivative with respect to `{n}`: it is {why}")])
         return names
 
-    def compile(self, goal: Goal, backend: str = "auto") -> Compiled:
+    def compile(self, goal: Goal, backend: str = "auto", threads: int | None = None) -> Compiled:
         """The compiled function of a goal; compiled once."""
         if backend not in ("auto", "numpy", "native"):
             raise InputError([Diagnostic("G511", f"there is no backend `{backend}`", help="auto, numpy or native")])
         backend = self.backend if backend == "auto" else backend
-        found = self._compiled.get((goal, backend))
+        threads = self.threads if threads is None else _threads(threads)
+        found = self._compiled.get((goal, backend, threads))
         if found is None:
             origin = Path(self.program.sources.files[0].path).name if self.program.sources.files else "a graph"
             with pipeline.uncollected():
@@ -171,13 +181,24 @@ class Model:
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
-            # numbers are machine code on request: to make it takes longer than a thousand calls of Python
-            unwanted = (backend != "native" or len(job.tape) > LARGE) if job.scalar else backend == "numpy"
-            native = None if unwanted else self._native(goal, origin, backend)
-            found = self._compiled[goal, backend] = compiled(job, binder, native)
+            unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
+            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+                unwanted = backend != "native" or find_spec("llvmlite") is None
+            native = None if unwanted else self._native(goal, origin, backend, threads)
+            found = self._compiled[goal, backend, threads] = compiled(job, binder, native)
         return found
 
-    def _native(self, goal: Goal, origin: str, backend: str) -> Native | None:
+    def _floats(self, job: Job, backend: str) -> bool:
+        """Whether a program of numbers is not to become machine code by LLVM, which takes longer than a thousand calls gain."""
+        if backend == "numpy" or len(job.tape) > LARGE:
+            return True
+        if backend == "native":
+            return False
+        from gradlang.plan.cost import floats_pay
+
+        return not floats_pay(job.tape, self.calls)
+
+    def _native(self, goal: Goal, origin: str, backend: str, threads: int) -> Native | None:
         """How machine code is made of a goal, or None if there is no compiler and `auto` does without."""
         reason = "llvmlite is not installed" if find_spec("llvmlite") is None else None
         if reason is None and backend == "native":
@@ -186,7 +207,7 @@ class Model:
             reason = available()
         if reason is None:
             job = partial(pipeline.plan, self.program, goal, self.program.language, origin, native=True)
-            return Native(job, self.calls if backend == "auto" else None)
+            return Native(job, self.calls if backend == "auto" else None, threads)
         if backend == "native":
             missing = find_spec("llvmlite") is None
             help = ("install it (`pip install gradlang[native]`), or " if missing else "") + 'use backend="numpy"'
@@ -196,27 +217,35 @@ class Model:
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         return self.function()(given, **values)
 
-    def function(self, of: str | Iterable[str] | None = None, backend: str = "auto", checkpoint: bool = False) -> Compiled:
-        """The value of a definition, or a dict of several; without an argument, of all outputs. For `checkpoint` see
-        `value_and_grad`."""
+    def function(
+        self, of: Names = None, backend: str = "auto", checkpoint: bool = False, threads: int | None = None
+    ) -> Compiled:
+        """The value of a definition, or a dict of several; without an argument, of all outputs. For `checkpoint` and
+        `threads` see `value_and_grad`."""
         names = self.program.outputs if of is None else self._names(of, "definition", self.program.values)
-        return self.compile(Goal("value", tuple(names), (), self.dtype, checkpoint=checkpoint), backend)
+        return self.compile(Goal("value", tuple(names), (), self.dtype, checkpoint=checkpoint), backend, threads)
 
     def value_and_grad(
         self,
         of: str | None = None,
-        wrt: str | Iterable[str] | None = None,
+        wrt: Names = None,
         backend: str = "auto",
         checkpoint: bool = False,
+        threads: int | None = None,
     ) -> Compiled:
         """A function that gives the scalar `of` and a dict of its gradients, in the order of `wrt` (default: every
         differentiable leaf), each shaped like its leaf.
 
         With `checkpoint` a recurrence of n steps, of which sums and single entries are used, keeps about sqrt(n) states
-        instead of n and computes the others twice; all other recurrences are as without."""
+        instead of n and computes the others twice; all other recurrences are as without.
+
+        With more than one of `threads` (default: those of the model) machine code runs long loops in parts on so many threads.
+        How a loop is cut depends on sizes alone: the result has the same bits for any number of threads but 1, with which
+        sums are added up in another order. What is no machine code, and what takes less than a tenth of a millisecond, runs
+        as with one."""
         name = self._one(of)
         self._scalar(name)
-        return self.compile(Goal("grad", (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend)
+        return self.compile(Goal("grad", (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend, threads)
 
     def _scalar(self, name: str) -> None:
         type = self.program.nodes[self.program.values[name]].type
@@ -228,51 +257,54 @@ class Model:
     def vjp(
         self,
         of: str | None = None,
-        wrt: str | Iterable[str] | None = None,
+        wrt: Names = None,
         backend: str = "auto",
         checkpoint: bool = False,
+        threads: int | None = None,
     ) -> Product:
-        """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several. For `checkpoint` see
-        `value_and_grad`."""
-        return Product(self._goal("vjp", of, wrt, backend, checkpoint), wrt if isinstance(wrt, str) else None, 1)
+        """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several. For `checkpoint` and
+        `threads` see `value_and_grad`."""
+        return Product(self._goal("vjp", of, wrt, backend, threads, checkpoint), wrt if isinstance(wrt, str) else None, 1)
 
-    def jvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Product:
+    def jvp(self, of: str | None = None, wrt: Names = None, backend: str = "auto", threads: int | None = None) -> Product:
         """g(v, **inputs) -> (value, the Jacobian times v); v is an array for one name, a dict for several."""
-        made = self._goal("jvp", of, wrt, backend)
+        made = self._goal("jvp", of, wrt, backend, threads)
         return Product(made, None, len(made.binder.extra))
 
-    def hvp(self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto") -> Product:
+    def hvp(self, of: str | None = None, wrt: Names = None, backend: str = "auto", threads: int | None = None) -> Product:
         """g(v, **inputs) -> (value, the Hessian times v)."""
         self._scalar(self._one(of))
-        made = self._goal("hvp", of, wrt, backend)
+        made = self._goal("hvp", of, wrt, backend, threads)
         return Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
 
     def _goal(
-        self, kind: str, of: str | None, wrt: str | Iterable[str] | None, backend: str, checkpoint: bool = False
+        self, kind: str, of: str | None, wrt: Names, backend: str, threads: int | None, checkpoint: bool = False
     ) -> Compiled:
         name = self._one(of)
-        return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend)
+        return self.compile(Goal(kind, (name,), self._wrt(wrt, name), self.dtype, checkpoint=checkpoint), backend, threads)
 
     def jacobian(
-        self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto", sparse: bool = False
+        self, of: str | None = None, wrt: Names = None, backend: str = "auto", sparse: bool = False, threads: int | None = None
     ) -> Compiled | SparseMatrix:
         """A function that gives the Jacobian of `of`, with the axes of `of` first: an array for one name, a dict of them
         for a list of names (default: every differentiable leaf). With `sparse` a scipy.sparse CSR matrix, by one name."""
         name = self._one(of)
-        return self._matrix(Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend, sparse)
+        goal = Goal("jacobian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str))
+        return self._matrix(goal, backend, sparse, threads)
 
     def hessian(
-        self, of: str | None = None, wrt: str | Iterable[str] | None = None, backend: str = "auto", sparse: bool = False
+        self, of: str | None = None, wrt: Names = None, backend: str = "auto", sparse: bool = False, threads: int | None = None
     ) -> Compiled | SparseMatrix:
         """A function that gives the second derivatives of the scalar `of`: an array, of the shape of `wrt` twice, for one
         name, a dict of dicts of them for a list of names. With `sparse` a scipy.sparse CSR matrix, by one name."""
         name = self._one(of)
         self._scalar(name)
-        return self._matrix(Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str)), backend, sparse)
+        goal = Goal("hessian", (name,), self._wrt(wrt, name), self.dtype, isinstance(wrt, str))
+        return self._matrix(goal, backend, sparse, threads)
 
-    def _matrix(self, goal: Goal, backend: str, sparse: bool) -> Compiled | SparseMatrix:
+    def _matrix(self, goal: Goal, backend: str, sparse: bool, threads: int | None) -> Compiled | SparseMatrix:
         if not sparse:
-            return self.compile(goal, backend)
+            return self.compile(goal, backend, threads)
         from gradlang.runtime.sparse import SparseMatrix
 
         if not goal.alone:
@@ -280,9 +312,9 @@ class Model:
         offsets = pipeline.offsets_of(self.program, goal, self.program.language)
         values = self.program.values
         rank = self.program.nodes[values[(goal.of if goal.kind == "jacobian" else goal.wrt)[0]]].type.rank
-        return SparseMatrix(self.compile(changed(goal, offsets=offsets), backend), offsets, rank)
+        return SparseMatrix(self.compile(changed(goal, offsets=offsets), backend, threads), offsets, rank)
 
-    def scipy(self, of: str | None = None, wrt: str | Iterable[str] | None = None) -> Compiled:
+    def scipy(self, of: str | None = None, wrt: Names = None) -> Compiled:
         """Not in this version: raises InputError."""
         raise _later("Model.scipy", "`value_and_grad` gives a value and a dict of gradients")
 
@@ -298,11 +330,17 @@ class Model:
         return check_model(self)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Model, (self.program, self.dtype, self.seed, self.backend, self.calls)
+        return Model, (self.program, self.dtype, self.seed, self.backend, self.calls, self.threads)
 
     def __repr__(self) -> str:
         leaves = ", ".join(n for n, leaf in self.program.leaves.items() if leaf.role != "const")
         return f"<gradlang model: {', '.join(self.program.outputs)} of {leaves}>"
+
+
+def _threads(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise InputError([Diagnostic("G508", f"`threads` is a whole number from 1 on, not {given!r}")])
+    return given
 
 
 def _later(what: str, help: str) -> InputError:

@@ -17,7 +17,7 @@ from gradlang.check.modules import Finder, Nowhere, gather
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ir.build import write
-from gradlang.ir.tape import Builder, Tape
+from gradlang.ir.tape import Builder, Tape, has_bodies
 from gradlang.ir.verify import verify
 from gradlang.ops.language import Language as Language
 from gradlang.ops.language import standard as standard
@@ -30,6 +30,7 @@ from gradlang.transform.structure import band
 from gradlang.types import INT, Size, Type
 
 Hook = Callable[[str, Tape], None]
+MANY = 50_000  # objects that a reading or a compilation leaves behind
 
 
 @record
@@ -51,13 +52,17 @@ class Goal:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would walk again and again over a growing program that is all alive."""
+    """Without the garbage collector, which would walk again and again over a growing program that is all alive. It would
+    also do so once at the end: what was made counts as old instead, which is what it would find."""
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if running:
+            if gc.get_count()[0] > MANY and not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -202,7 +207,8 @@ def optimized(
     segments: bool = False,
 ) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
-    made = passes(language.table, language.rules, spelled, segments=segments)
+    own = hook is None and not has_bodies(tape)
+    made = passes(language.table, language.rules, spelled, segments=segments, own=own)
     if hook:
         hook("goal", tape)
     changed = True
@@ -274,6 +280,12 @@ def plan_c(program: Program, goal: Goal, language: Language, origin: str, hook: 
     return planned(program, goal, wanted, language, origin, hook, written=True, native=True, loops=True)
 
 
+def plan_js(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
+    """A job of numbers alone in the ops of Python floats, and others in those of the loop form."""
+    wanted = goal_tape(program, goal, language.table)
+    return planned(program, goal, wanted, language, origin, hook, written=True, native=True, floats=True)
+
+
 def planned(
     program: Program,
     goal: Goal,
@@ -284,7 +296,10 @@ def planned(
     written: bool = False,
     native: bool = False,
     loops: bool = False,
+    floats: bool = False,
 ) -> Job:
+    """`native` jobs are in the ops of the loop form, with `floats` all but those of numbers alone; with `loops` no job counts
+    as one of numbers."""
     tape, returns, extra = wanted
     leaves = program.callable_leaves()
     params = (
@@ -293,7 +308,7 @@ def planned(
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelling(scalar, native), hook, goal.checkpoint)
+        tape, _ = optimized(tape, language, spelling(scalar, native and not (scalar and floats)), hook, goal.checkpoint)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

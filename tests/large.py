@@ -14,12 +14,11 @@ from gradlang import pipeline
 from gradlang.backend.artifact import Job
 from gradlang.ir.evaluate import evaluate
 from gradlang.ops.table import builtin
-from gradlang.plan import x86
 from gradlang.runtime import native
 from gradlang.runtime.groups import Groups, primitive, sorted_for_numpy
 from gradlang.runtime.steps import Steps
 from gradlang.runtime.tapes import tapes
-from gradlang.runtime.x86 import machine, possible
+from gradlang.runtime.x86 import machine, possible, vectors
 
 TABLE = builtin()
 UNARY = (
@@ -86,17 +85,20 @@ def over_numpy(job: Job) -> Groups:
 needs_x86 = pytest.mark.skipif(not possible(), reason="machine code is written for x86-64 under Linux")
 
 
-def as_machine_code(job: Job) -> Any:
-    return machine(x86.machine_code(job.tape, [p.name for p in job.params]))
+def as_machine_code(job: Job, own: bool = False) -> Any:
+    """With the functions of the C library, or with `own` ones where the machine can run these."""
+    return machine(job.tape, [p.name for p in job.params], own)
 
 
-WAYS = ("steps", "groups", *(["machine"] if possible() else []), *(["tape"] if native.available() is None else []))
+needs_vectors = pytest.mark.skipif(not (possible() and vectors()), reason="our own functions are written for AVX2")
+ON_MACHINES = (["machine"] if possible() else []) + (["vectors"] if possible() and vectors() else [])
+WAYS = ("steps", "groups", *ON_MACHINES, *(["tape"] if native.available() is None else []))
 
 
 def way(kind: str, job: Job) -> Any:
     """The job run in one way, which gives the list of its outputs."""
-    if kind == "machine":
-        return as_machine_code(job)
+    if kind in ("machine", "vectors"):
+        return as_machine_code(job, own=kind == "vectors")
     if kind == "tape":
         return tapes(job, TABLE)
     return over_numpy(job) if kind == "groups" else Steps(job.tape, job.params, TABLE)

@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradlang.backend.units import drive, statements
+from gradlang.backend.units import drive
 from gradlang.loops.ir import Declare, For, If, Let, Load, Read, Run, Store, Update
+from gradlang.loops.walk import statements
 
 MASK = {"f64": (1 << 64) - 1, "f32": (1 << 32) - 1}
 

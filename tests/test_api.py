@@ -343,6 +343,14 @@ def test_threads_compile_one_model() -> None:
 
 
 # ------------------------------------------------------------------ precision and seeds
+def test_a_gradient_that_is_zero_has_the_type_of_the_program() -> None:
+    text = "x : [K]\nz : [M]\ninput p : int[]\ny = where(0.3 != where(M > 0.2, -1.5, -1.5), sum(z), x[p])"
+    for back in ("x[p]", "x[::-1][p]"):
+        model = gl.loads(text.replace("x[p]", back), dtype="float32")
+        slope = model.value_and_grad(wrt="x", backend="numpy")(x=[1, 2], z=[3], p=0)[1]["x"]
+        assert slope.tolist() == [0, 0] and slope.dtype == np.float32
+
+
 def test_single_precision() -> None:
     model = gl.loads(NET, dtype="float32")
     loss, grads = model.value_and_grad("loss")(**DATA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import math
 import pickle
@@ -81,6 +82,26 @@ def test_machine_code_leaves_errors_to_python(args: Any, values: Any) -> None:
 
 
 @needs_native
+def test_auto_makes_machine_code_of_numbers_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gl.loads(SHOPPING)
+    assert model.value_and_grad().backend == "python"
+    model = gl.Model(model.program, calls=10**7)
+    assert model.value_and_grad().backend == "native"
+    assert model.value_and_grad(backend="numpy").backend == "python"
+
+    def fails(self: object, text: str, level: int) -> bytes:
+        raise native.NativeError("LLVM does not accept the text: no room")
+
+    monkeypatch.setenv("GRADLANG_CACHE", "off")
+    monkeypatch.setattr("gradlang.runtime.native.engine.Engine.compile", fails)
+    native.program.note.cache_clear()
+    with pytest.warns(RuntimeWarning, match="Python floats run instead .*no room"):
+        f = gl.Model(model.program, calls=10**7).value_and_grad()
+    assert f.backend == "python"
+    assert f(apple=120.0)[0] == pytest.approx(759.0)
+
+
+@needs_native
 def test_what_must_be_given() -> None:
     slow, fast = pair("input x, y\nk = 2*3\nparam w : [] = normal(0, 1)\nz = w*x*y + k")
     assert bits(fast(x=1.0, y=2.0)) == bits(slow(x=1.0, y=2.0))
@@ -126,6 +147,14 @@ def test_arguments_beyond_the_limits_are_those_of_python() -> None:
 
 
 @needs_native
+@pytest.mark.parametrize("a", [1e23, -1e300, 5.0, math.inf, math.nan])
+@pytest.mark.parametrize("b", [0.7, -3.0, 0.0, math.inf])
+def test_remainders_of_large_quotients_are_those_of_python(a: float, b: float) -> None:
+    model = gl.loads("input a, b\nr = a % b\nq = a // b")
+    found, wanted = (model.function(backend=k)(a=a, b=b) for k in ("native", "numpy"))
+    assert repr(found) == repr(wanted)
+
+
 def test_results_of_every_form() -> None:
     model = gl.loads("input x, y\na = x*y\nb = x > y\noutput a, b")
     f, g = model.function(backend="native"), model.function()
@@ -180,7 +209,7 @@ def test_nothing_leaks_and_code_outlives_its_model() -> None:
 def test_dicts_of_every_size(count: int, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With dicts that are copied, and where this Python's dicts are not known."""
     if not known:
-        monkeypatch.setattr("gradlang.runtime.native.calls.copied", lambda labels, kept: [0] * (2 + len(labels)))
+        monkeypatch.setattr("gradlang.runtime.native.keywords.copied", lambda labels, kept: [0] * (2 + len(labels)))
     names = [f"x{k}" for k in range(count)]
     slow, fast = pair("".join(f"input {n}\n" for n in names) + "z = " + " + ".join(f"exp({n})" for n in names))
     values = {n: k / 10 for k, n in enumerate(names)}
@@ -196,6 +225,113 @@ def test_dicts_of_every_size(count: int, known: bool, monkeypatch: pytest.Monkey
     gc.collect()
     assert sys.getrefcount(values["x0"]) <= before + 1
     assert fast(**values)[1] == first
+
+
+def parts(result: Any) -> list[Any]:
+    """A result and all that is in it."""
+    found = [result]
+    for part in found:
+        found += part.values() if isinstance(part, dict) else part if isinstance(part, tuple) else ()
+    return found
+
+
+@needs_native
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("what", ["value_and_grad", "hessian", "function"])
+def test_what_the_caller_holds_does_not_change(what: str, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are used again once they are free: whatever part of them is held, or changed, stays as it is."""
+    if not told:
+        monkeypatch.setattr("gradlang.runtime.native.keywords.changes_are_told", lambda: False)
+    model = gl.loads("input x, y, z\na = x*y*z + y*y\nb = x - z\noutput a, b" if what == "function" else CUBE)
+    slow, fast = getattr(model, what)(), getattr(model, what)(backend="native")
+    assert fast.backend == "native"
+    draw = random.Random(1)
+    held: list[tuple[Any, Any]] = []
+    again = 0
+    last = next(k for k in fast.func.__self__.library.kept if type(k) is list)
+    for k in range(3000):
+        values = {n: draw.choice([draw.uniform(-2, 2), math.nan, -0.0]) for n in "xyz"}
+        before = [id(r) for r in last]
+        result = fast(**values)
+        again += id(result) in before
+        assert bits(result) == bits(slow(**values)), k
+        if draw.random() < 0.5:
+            part = draw.choice(parts(result))
+            held.append((part, bits(part)))
+            del part
+        if draw.random() < 0.2:
+            spoil(draw, result)
+        elif draw.random() < 0.3:
+            held.append((result, bits(result)))
+        if draw.random() < 0.3:
+            del result  # otherwise it is held during the next call
+        held = [pair for pair in held if draw.random() < 0.9 and not any(type(p) is str for p in parts(pair[0]))]
+        assert all(bits(part) == wanted for part, wanted in held), k
+    assert again > 300 if told else last == [None, None]
+    gc.collect()
+
+
+CUBE = "input x, y, z\nprice = x*y*z + x**3*y"
+
+
+def spoil(draw: random.Random, result: Any) -> None:
+    """Changes a dict of a result."""
+    d: dict[str, Any] = draw.choice([p for p in parts(result) if isinstance(p, dict)])
+    key = next(iter(d))
+    changes = [
+        lambda: d.update({key: "other"}),
+        lambda: d.update(more="other"),
+        lambda: d.update({key: d.pop(key), "more": "other"}),
+        lambda: d.pop(key),
+        lambda: (d.clear(), d.update(one="other")),
+        lambda: d.popitem(),
+    ]
+    draw.choice(changes)()
+    d["spoilt"] = "yes"
+
+
+@needs_native
+def test_letting_a_result_go_may_call_the_function() -> None:
+    _, fast = pair(SHOPPING)
+    found: list[Any] = []
+
+    class Calls:
+        def __del__(self) -> None:
+            found.append(fast(apple=7.0))
+            found.append(fast(apple=8.0))
+
+    made = []
+    for k in range(50):
+        result = fast(apple=float(k))
+        result[1]["calls"] = Calls()
+        del result
+        made.append(fast(apple=100.0 + k))
+    assert [bits(r) for r in made] == [bits(fast(apple=100.0 + k)) for k in range(50)]
+    assert len(found) >= 90
+    assert {bits(r)[0] for r in found} == {bits(fast(apple=a))[0] for a in (7.0, 8.0)}
+
+
+@needs_native
+def test_calls_without_a_way_past_partial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradlang.runtime.native.keywords.vectorcall_offset", lambda: 0)
+    slow, fast = pair(SHOPPING)
+    for values in ({"apple": 120.0}, {"apple": 3, "tax": 2.0}, {}):
+        assert bits(fast(**values)) == bits(slow(**values))
+    with pytest.raises(gl.InputError, match="aple"):
+        fast(aple=1.0)
+
+
+@needs_native
+def test_a_function_whose_state_is_set_anew() -> None:
+    """It is a partial function: from then on it calls as those do."""
+    slow, fast = pair(SHOPPING)
+    direct = native.keywords.vectorcall_of(fast)
+    assert direct != native.keywords.vectorcall_of(functools.partial(len)) or not native.keywords.vectorcall_offset()
+    fast.__setstate__(fast.__reduce__()[2])
+    assert native.keywords.vectorcall_of(fast) != direct or not native.keywords.vectorcall_offset()
+    assert bits(fast(apple=2.0)) == bits(slow(apple=2.0))
+    half = functools.partial(fast, apple=2.0)
+    assert bits(half(n=3.0)) == bits(slow(apple=2.0, n=3.0))
 
 
 @needs_native
@@ -373,3 +509,60 @@ def test_arrays_of_the_last_call_are_looked_at_again_if_one_is_another(backend: 
     assert f(x=x[::2], a=1.0, out=room[:2])[1].tolist() == [0, 4]
     again = pickle.loads(pickle.dumps(f))
     assert again(x=x, a=1.0, out=room)[1] is room
+
+
+# ------------------------------------------------------------------ calls like the one before
+SEEN = """input X : [N, 3]
+input k = 2.5
+input s : []
+param W : [3, 2] = normal(0, 1)
+loss = sum(tanh(X@W)*k)*s
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls_in_any_order_are_bound_as_if_each_were_the_first(backend: str, dtype: str) -> None:
+    """Other shapes, kinds and defaults than before: nothing of one call stays for another one."""
+    model = gl.loads(SEEN, dtype=dtype)
+    f = model.value_and_grad(backend=backend)
+    draw, r = random.Random(1), np.random.default_rng(1)
+    for k in range(60):
+        n = draw.choice([1, 4, 4, 4])
+        X = r.normal(size=(n, 3)).astype(draw.choice([dtype, dtype, "float64", "float32"]))
+        values: dict[str, Any] = {
+            "X": draw.choice([X, X, X.tolist()]),
+            "s": draw.choice([2.0, 2, np.float32(3), np.array(4.0)]),
+        }
+        if draw.random() < 0.3:
+            values["k"] = draw.choice([1.5, np.float64(1.5), 3])
+        if draw.random() < 0.5:
+            values["W"] = r.normal(size=(3, 2)).astype(dtype)
+        way = draw.choice(["dict", "names", "out"])
+        fresh = pickle.loads(pickle.dumps(f))(values)
+        if way == "out":
+            out = {name: np.empty(a.shape if np.ndim(a) else (), dtype) for name, a in fresh[1].items()}
+            found = f(values, out=out)
+        else:
+            found = f(values) if way == "dict" else f(**values)
+        assert found[0] == fresh[0], k
+        for name, slope in fresh[1].items():
+            np.testing.assert_array_equal(found[1][name], slope)
+        if draw.random() < 0.2:
+            for wrong in (
+                {**values, "Y": 1.0},
+                {n: v for n, v in values.items() if n != "s"},
+                {**values, "X": np.ones((2, 2))},
+            ):
+                with pytest.raises(gl.InputError):
+                    f(wrong)
+                with pytest.raises(gl.InputError):
+                    f(**wrong)
+
+
+def test_a_large_default_is_not_kept() -> None:
+    f = gl.loads("input x : [N]\nparam p : [N] = normal(0, 1)\nz = sum(x*p)").value_and_grad()
+    f(x=np.ones(10))
+    assert f.seen is not None
+    f(x=np.ones(200_000))
+    assert f.seen is None

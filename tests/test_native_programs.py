@@ -216,6 +216,24 @@ def test_arrays_without_entries(text: str) -> None:
         assert native.backend == ("native" if n or "N-1" not in text else "numpy")  # what has -1 entries is NumPy's
 
 
+ENTRIES = ["A[0, 0]", "A[-1, 0]", "sum(A[0])", "sum(A[i, 0]*A[0, i] for i in range(3))", "sum(max(A, axis=0))"]
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES, "sum(softmax(A, axis=1))", "sum((A @ A.T)[p])"])
+def test_the_first_entry_of_nothing_is_the_error_of_numpy(entry: str) -> None:
+    model = gl.loads(f"A : [N, M]\ninput p : int[2] = [0, 0]\ny = 2*{entry}")
+    native = model.value_and_grad(backend="native")
+    for shape in ((0, 3), (3, 3), (0, 0), (3, 0)):
+        try:
+            wanted = model.value_and_grad(backend="numpy")(A=np.ones(shape))
+        except gl.InputError as error:
+            with pytest.raises(gl.InputError) as found:
+                native(A=np.ones(shape))
+            assert str(found.value) == str(error)
+            continue
+        same(native(A=np.ones(shape)), wanted)
+
+
 def test_versions_of_many_sizes_come_and_go() -> None:
     f = gl.loads("x : [N]\ny = sum(x*x)").function(backend="native")
     for n in range(1, 2 * MOST):
@@ -371,6 +389,18 @@ def test_large_arguments_of_sin_are_for_numpy(dtype: str, large: float) -> None:
 
 
 # ------------------------------------------------------------------ goals
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_quotients_are_for_numpy(dtype: str) -> None:
+    """A remainder is smaller than its divisor however large the quotient is."""
+    top = float(np.finfo(dtype).max) / 2
+    x = np.array([1.5, -top, top, np.inf, -np.inf, np.nan, 1e30, 3.0])
+    b = np.array([0.7, 0.7, -0.3, 0.7, 0.0, 0.7, np.inf, 0.0])
+    for text in ("y = x % b", "y = x // b", "y = sum((x % 0.7)**2 for i in range(1))", "y = sum(x[i] % 0.7 for i in range(3))"):
+        both(f"x, b : [N]\n{text}", {"x": x, "b": b}, "function", dtype=dtype)
+    remainder = gl.loads("x, b : [N]\ny = x % b", dtype=dtype).function(backend="native")
+    assert np.all(np.abs(remainder(x=x[:3], b=b[:3])) <= 0.7)
+
+
 def test_goals() -> None:
     text = "x : [N]\ninput a\ny = sum(x)**2 * sum(sin(a*x))\nz = [x[i]**2*x[i+1]*a for i in range(N-1)]"
     given = {"x": X, "a": 0.3}
@@ -471,8 +501,19 @@ def test_code_that_cannot_be_made_is_no_error(monkeypatch: pytest.MonkeyPatch) -
     model = gl.loads(LOOP)
     with pytest.warns(RuntimeWarning, match="no room"):
         same(model.value_and_grad()(x=X), model.value_and_grad(backend="numpy")(x=X))
-    with pytest.raises(NativeError):
+    with pytest.raises(gl.InputError, match=r"G511.*no room") as error:
         model.value_and_grad(backend="native")(x=X)
+    assert 'backend="numpy"' in error.value.diagnostics[0].help
+
+
+def test_numbers_whose_code_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: object, text: str, level: int) -> bytes:
+        raise NativeError("LLVM does not accept the text: no room")
+
+    monkeypatch.setenv("GRADLANG_CACHE", "off")
+    monkeypatch.setattr("gradlang.runtime.native.engine.Engine.compile", fails)
+    with pytest.raises(gl.InputError, match=r"G511.*no room"):
+        gl.loads("x = 2\ny = x*x").value_and_grad(backend="native")
 
 
 def test_the_terminal_shows_the_refusal_in_one_line(
@@ -494,3 +535,50 @@ def test_native_by_name_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert gl.loads(LOOP).value_and_grad(backend="numpy")(x=X)[0] == pytest.approx(gl.loads(LOOP).function()(x=X))
+
+
+PRODUCTS = """input X : [N, D]
+input W : [D, H]
+input c : [H]
+z = relu(X@W + c)
+loss = sum(z*z*0.5)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(300, 110, 20), (300, 256, 20), (40, 110, 30), (30, 20, 70)])
+def test_products_into_memory_and_turned_over(shape: tuple[int, int, int], dtype: str) -> None:
+    """The gradient of a weight matrix, whichever way its product is made; exact zeros win over what is not finite."""
+    n, d, h = shape
+    model = gl.loads(PRODUCTS, dtype=dtype)
+    f, g = (model.value_and_grad(wrt=["W", "c"], backend=b) for b in ("native", "numpy"))
+    r = np.random.default_rng(1)
+    X, W, c = (r.normal(size=s).astype(dtype) for s in ((n, d), (d, h), h))
+    tolerance = {"rtol": 1e-11, "atol": 1e-10} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-3}
+
+    def agree(X: Any) -> dict[str, Any]:
+        (value, slopes), (wanted, others) = f(X=X, W=W, c=c), g(X=X, W=W, c=c)
+        np.testing.assert_allclose(value, wanted, **tolerance)
+        for name, slope in others.items():
+            assert slopes[name].flags.carray
+            np.testing.assert_allclose(slopes[name], slope, **tolerance)
+        out = {name: np.empty_like(slope) for name, slope in others.items()}
+        f(X=X, W=W, c=c, out=out)
+        for name, slope in slopes.items():
+            np.testing.assert_array_equal(out[name], slope)
+        return dict(slopes)
+
+    agree(X)
+    assert f.backend == "native"
+    turned = "_turned" in f.raw.last.driver.source  # type: ignore[attr-defined]
+    assert turned == (dtype == "float64" and shape == (300, 110, 20))
+    W[3] = 1.0
+    dark = X.copy()
+    dark[:, 3] = -np.inf  # no unit is lit in any row
+    slopes = agree(dark)
+    assert not slopes["c"].any() and not slopes["W"].any()
+    dark[n // 2] = X[0]
+    slopes = agree(dark)
+    assert np.isfinite(slopes["W"]).all() and slopes["c"].any()
+    dark[n // 2, 5] = np.inf * np.sign(W[5, 2])
+    assert not np.isfinite(agree(dark)["W"]).all()

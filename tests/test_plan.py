@@ -11,7 +11,7 @@ from gradlang import pipeline
 from gradlang.cli import main
 from gradlang.loops.ir import For, If, Let, Load, Statement
 from gradlang.pipeline import Goal
-from gradlang.plan.cost import pays
+from gradlang.plan.cost import floats_pay, pays
 from gradlang.plan.plan import Library, Loops, Plan, plan
 
 ELEMENTWISE = """x : [N]
@@ -87,8 +87,8 @@ def test_a_function_of_a_row_is_called_side_by_side_with_others():
 
 
 def test_short_axes_run_side_by_side_over_blocks():
-    text = "x : [N, 3]\nm : [3, 3]\ny = sum(exp(x @ m)**2)\n"
-    (step,) = kernels(planned(text, "y", ["x", "m"], N=5000))
+    text = "X : [N, 30]\ny : [N]\nw : [30]\nloss = mean(softplus(-y*(X@w)))\n"
+    (step,) = kernels(planned(text, "loss", ["w"], N=5000))
     assert any(s.kind == "temp" and s.shape[-1] == 64 for s in step.sources)
     assert not any(s.kind == "temp" and "N" in str(s.shape) for s in step.sources)
 
@@ -124,6 +124,16 @@ def test_what_pays():
     model = gl.loads(ELEMENTWISE)
     tape = pipeline.plan(model.program, Goal("grad", ("f",), ("x",)), model.program.language, "a test", native=True).tape
     assert pays(tape, {"N": 1_000_000}, 1000) and not pays(tape, {"N": 3}, 1)
+
+
+def test_what_pays_for_numbers():
+    """What it depends on is the program and the number of calls alone."""
+    model = gl.loads("x = 1\ny = 2\nz = x*y*exp(x*y)")
+    tape = model.value_and_grad().job.tape
+    assert floats_pay(tape, 1_000_000) and not floats_pay(tape, 1000)
+    long = gl.loads("x = 1\n" + "".join(f"a{k} = {f'a{k - 1}' if k else 'x'}*x + {k}\n" for k in range(300)) + "z = a299*x")
+    tape = long.value_and_grad("z").job.tape
+    assert floats_pay(tape, 100_000) and not floats_pay(tape, 1000)
 
 
 @pytest.mark.parametrize("text", [ELEMENTWISE, LOGISTIC, RECURRENT, NETWORK])

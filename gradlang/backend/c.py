@@ -79,8 +79,34 @@ class Body:
         self.lines.append(self.indent + text)
 
     def at(self, value: Value) -> str:
-        return literal(value.type, value.const, self.width) if value.const is not None else self.names[value]
+        return self.literal(value.type, value.const) if value.const is not None else self.names[value]
 
+    # -------------------------------------------------------------- the words of the language
+    def literal(self, type: str, known: float | int | bool) -> str:
+        return literal(type, known, self.width)
+
+    def constant(self, type: str, name: str, text: str) -> str:
+        return f"const {self.types[type]} {name} = {text};"
+
+    def variable(self, type: str, name: str, text: str) -> str:
+        return f"{self.types[type]} {name} = {text};"
+
+    def room(self, name: str, buffer: Buffer) -> str:
+        """A local array."""
+        return f"{stored(buffer, self.types)} {name}[{buffer.local}];"
+
+    def loaded(self, kind: str, entry: str) -> str:
+        return f"{entry} != 0" if kind == "b" else entry
+
+    def kept(self, buffer: Buffer, value: Value) -> str:
+        """A value as it is stored."""
+        return {"s": "(int32_t)", "b": "(unsigned char)"}.get(buffer.kind, "") + self.at(value)
+
+    def part(self, buffer: Buffer, index: Value) -> str:
+        """An array from an entry on, for another kernel."""
+        return f"&{self.entry(buffer, index)}"
+
+    # -------------------------------------------------------------- statements
     def run(self, body: Sequence[Statement], results: Sequence[Value] = ()) -> None:
         self.live = live(body, results)
         drive(body, self.statement)
@@ -88,7 +114,7 @@ class Body:
     def bind(self, value: Value, text: str) -> None:
         if value in self.live[0]:
             name = self.names[value] = self.scope.name(value.hint or STEMS[value.type])
-            self.line(f"const {self.types[value.type]} {name} = {text};")
+            self.line(self.constant(value.type, name, text))
 
     def statement(self, s: Statement) -> Opened | None:
         match s:
@@ -97,17 +123,15 @@ class Body:
                     self.bind(s.value, self.let(s))
             case Load():
                 if s.value in self.live[0]:
-                    entry = self.entry(s.buffer, s.index)
-                    self.bind(s.value, f"{entry} != 0" if s.buffer.kind == "b" else entry)
+                    self.bind(s.value, self.loaded(s.buffer.kind, self.entry(s.buffer, s.index)))
                 if s.buffer.kind in "is":
                     self.free.add(s.value)
             case Store():
-                stored = {"s": "(int32_t)", "b": "(unsigned char)"}.get(s.buffer.kind, "")
-                self.line(f"{self.entry(s.buffer, s.index)} = {stored}{self.at(s.value)};")
+                self.line(f"{self.entry(s.buffer, s.index)} = {self.kept(s.buffer, s.value)};")
             case Declare():
                 if s.cell in self.live[1]:
                     name = self.cells[s.cell] = self.scope.name(s.cell.hint or "sum")
-                    self.line(f"{self.types[s.cell.type]} {name} = {self.at(s.start)};")
+                    self.line(self.variable(s.cell.type, name, self.at(s.start)))
             case Read():
                 if s.cell.type == "i":
                     self.free.add(s.value)
@@ -116,7 +140,7 @@ class Body:
                 if s.cell in self.live[1]:
                     self.update(s)
             case Run():
-                given = [f"&{self.entry(b, at)}" for b, at in s.buffers] + [self.at(n) for n in s.sizes]
+                given = [self.part(b, at) for b, at in s.buffers] + [self.at(n) for n in s.sizes]
                 self.line(f"{s.kernel.name}({', '.join(given)});")
             case For():
                 return self.loop(s)
@@ -131,7 +155,7 @@ class Body:
 
     def loop(self, s: For) -> Opened:
         counter = self.names[s.counter] = self.scope.name(s.counter.hint or "i")
-        self.line(f"for (int64_t {counter} = {self.at(s.start)}; {counter} < {self.at(s.stop)}; {counter}++) {{")
+        self.line(f"for ({self.variable('i', counter, self.at(s.start))} {counter} < {self.at(s.stop)}; {counter}++) {{")
         self.indent += "    "
         yield from s.body
         self.indent = self.indent[:-4]
@@ -154,7 +178,7 @@ class Body:
         self.used.add(buffer)
         if buffer not in self.buffers:
             name = self.buffers[buffer] = self.scope.name(buffer.name)
-            self.locals.append(f"    {stored(buffer, self.types)} {name}[{buffer.local}];")
+            self.locals.append("    " + self.room(name, buffer))
         return self.buffers[buffer]
 
     def let(self, s: Let) -> str:

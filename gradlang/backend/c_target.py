@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from gradlang._version import __version__
 from gradlang.backend.artifact import Job
@@ -14,20 +14,18 @@ from gradlang.backend.c_names import LIBM
 from gradlang.backend.c_ops import literal
 from gradlang.backend.c_test import Golden, main_text
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.units import needed, prune, statements, with_routines
+from gradlang.backend.loop_program import FunctionBody, LoopProgram, rows, side_by_side
+from gradlang.backend.units import needed, with_routines
 from gradlang.check.errors_ops import not_in_c
-from gradlang.diagnostics import SourceError
+from gradlang.diagnostics import Diagnostic
 from gradlang.ir.tape import Instr
 from gradlang.loops.functions import LIMITS, NAMES, function
-from gradlang.loops.ir import Buffer, Code, For, Function, Kernel, Run, Value
+from gradlang.loops.ir import Buffer, Code, Function, Value
 from gradlang.ops.table import OpTable
-from gradlang.plan.empty import every_dim, needs_entries
-from gradlang.plan.plan import Library, Loops, Plan, Source, plan
-from gradlang.plan.pointwise import CALLS, KINDS
+from gradlang.plan.pointwise import KINDS
 from gradlang.source import Sources
-from gradlang.types import Dim, Shape, Size, Type, product
+from gradlang.types import Shape, Type, product
 
-HINT = 64  # entries of an axis of unknown size, for the order of loops
 SMALL = 256  # entries of an array on the stack
 STACK = 2048  # entries of all of them
 INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>"
@@ -60,71 +58,24 @@ class CFile:
     interface: Interface
 
 
-class FunctionBody(Body):
-    """The body of the function: results that are numbers lie behind pointers."""
-
-    def __init__(self, width: Width, helpers: dict[str, None], scope: Scope, libm: Collection[str]) -> None:
-        super().__init__(width, helpers, scope, libm)
-        self.numbers: dict[Buffer, list[str]] = {}  # by position
-
-    def entry(self, buffer: Buffer, index: Value) -> str:
-        if buffer in self.numbers:
-            assert index.const is not None
-            self.used.add(buffer)
-            return self.numbers[buffer][int(index.const)]
-        return super().entry(buffer, index)
-
-
-@dataclass(eq=False)
-class Writer:
-    job: Job
-    table: OpTable
-    sources: Sources
-    notes: Mapping[str, str]
-    golden: Golden | None = None
-    helpers: dict[str, None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        tape = self.job.tape
-        self.width: Width = "f64" if self.job.dtype == "float64" else "f32"
-        params = {n for p in self.job.params for d in p.type.shape if isinstance(d, Size) for n in d.names()}
-        names = {n for d in every_dim(tape) if isinstance(d, Size) for n in d.names()} | params
-        self.plan: Plan = plan(tape, self.table, dict.fromkeys(sorted(names), HINT), (), library=False, width="any")
-        self.refuse([i for s in self.plan.steps if isinstance(s, Library) for i in s.instrs])
-        self.steps = [s for s in self.plan.steps if isinstance(s, Loops)]
-        assert len(self.steps) <= 1, "without library calls everything is made at once"
-        kernel = self.steps[0].kernel if self.steps else Kernel("", (), (), [])
-        self.kernel = kernel
-        temps = [b for step in self.steps for b, s in zip(kernel.buffers, step.sources, strict=False) if s.kind == "temp"]
-        self.temps = prune(kernel.body, temps)
-        self.loops = any(isinstance(s, For | Run) for s in statements(kernel.body))
+class Writer(LoopProgram):
+    def __init__(self, job: Job, table: OpTable, sources: Sources, notes: Mapping[str, str], golden: Golden | None) -> None:
+        super().__init__(job, table, sources)
+        self.golden = golden
+        self.helpers: dict[str, None] = {}
         self.libm = set(LIBM) if not self.loops else {n for n in LIBM if n not in NAMES or n in LIMITS}
-        plain = not names and not self.temps and not any(s.kind == "flag" for step in self.steps for s in step.sources)
-        self.face, self.names = interface(self.job, self.notes, plain and not self.loops)
+        self.face, self.names = interface(job, notes, self.plain and not self.loops)
         self.argument = {(a.result, a.name): a for a in self.face.arguments if a.type is not None}
         self.size = {a.name: a.identifier for a in self.face.arguments if a.type is None}
 
-    def refuse(self, instrs: Sequence[int]) -> None:
-        """Raises SourceError if something cannot be done in loops."""
-        tape = self.job.tape
-        known = LIBM.union(NAMES)
-        instrs = [*instrs, *(i for i, n in enumerate(tape.instrs) if n.op in CALLS and n.op not in known)]
-        if instrs:
-            raise SourceError([not_in_c(tape.instrs[i].op, tape.instrs[i].span) for i in instrs[:1]], self.sources)
+    def known(self) -> Collection[str]:
+        return LIBM.union(NAMES)
 
-    # -------------------------------------------------------------- dimensions
-    def dim(self, dim: Dim) -> str:
-        if isinstance(dim, int):
-            return literal("i", dim, self.width)
-        text = ""
-        for names, factor in dim.terms:
-            body = " * ".join(([] if abs(factor) == 1 and names else [str(abs(factor))]) + [self.size[n] for n in names])
-            text += (" - " if factor < 0 else " + ") + body if text else ("-" if factor < 0 else "") + body
-        return text
+    def unsupported(self, instr: Instr) -> Diagnostic:
+        return not_in_c(instr.op, instr.span)
 
-    def count(self, shape: Shape) -> str:
-        parts = [f"({t})" if " " in (t := self.dim(d)) else t for d in shape if d != 1]
-        return " * ".join(parts) or "1"
+    def literal(self, dim: int) -> str:
+        return literal("i", dim, self.width)
 
     # -------------------------------------------------------------- the function
     def write(self) -> CFile:
@@ -161,63 +112,45 @@ class Writer:
     def checks(self) -> list[str]:
         if self.face.plain:
             return []
-        tape = self.job.tape
-        bad = [f"{s} < 0" for s in self.size.values()]
-        negative = [d for d in every_dim(tape) if isinstance(d, Size) and any(c < 0 for _, c in d.terms)]
-        bad += sorted({f"{self.dim(d)} < 0" for d in negative})
-        for number, shape in needs_entries(tape):
-            if isinstance(number, int) and number > 0:
-                continue
-            open_dims = [d for d in shape if not isinstance(d, int)]
-            parts = [f"{self.count((number,))} == 0", *(f"{self.dim(d)} != 0" for d in open_dims)]
-            bad.append(parts[0] if len(parts) == 1 else f"({' && '.join(parts)})")
-        every = list(dict.fromkeys(bad))
+        every = list(dict.fromkeys([*(f"{s} < 0" for s in self.size.values()), *self.without_value()]))
         return [f"    if ({' || '.join(every)}) return GRADLANG_SIZES;"] if every else []
 
     def bind(self, body: FunctionBody) -> list[str]:
         """Gives the buffers, sizes and numbers of the kernel their names, and the lines that make the temporary arrays."""
         self.workspace: list[str] = []
         self.constants: list[str] = []
-        if not self.steps:
-            return []
-        (step,) = self.steps
-        kernel, sources = step.kernel, step.sources
-        lines: list[str] = []
-        pointers: list[str] = []
-        stack = STACK
-        for buffer, s in zip(kernel.buffers, sources, strict=False):
-            if s.kind == "input":
-                body.buffers[buffer] = self.argument[False, s.key].identifier
-            elif s.kind == "value" and self.job.tape.instrs[s.key].op == "array":
-                body.buffers[buffer] = self.constant(body, buffer, self.job.tape.instrs[s.key])
-            elif s.kind == "value":
-                name = next(n for n, i in self.job.tape.outputs if i == s.key)
-                body.buffers[buffer] = self.argument[True, name].identifier
-            elif s.kind == "scalars":
-                self.results(body, buffer, s)
-            elif s.kind == "flag":
-                body.buffers[buffer] = "gl_outside"
-                lines.append("    int64_t gl_outside[1] = {0};")
-            elif buffer in self.temps:
-                total = product(s.shape)
-                name = body.buffers[buffer] = body.scope.name("t")
-                kind = stored(buffer, body.types)
-                if isinstance(total, int) and total <= min(SMALL, stack):
-                    stack -= total
-                    lines.append(f"    {kind} {name}[{max(total, 1)}];")
-                    continue
-                dims = ", ".join(self.dim(d) for d in s.shape)
-                at = body.scope.name(f"at_{name}")
-                self.workspace.append(
-                    f"    const size_t {at} = gl_place(&gl_room, sizeof({kind}), {len(s.shape)}, (const int64_t[]){{{dims}}});"
-                )
-                pointers.append(f"    {kind} *restrict {name} = ({kind} *)(void *)(gl_base + {at});")
-        rest = sources[len(kernel.buffers) :]
-        for number, s in zip((*kernel.sizes, *kernel.numbers), rest, strict=True):
+        self.pointers: list[str] = []
+        self.stack = STACK
+        lines = self.places(body)
+        for number, s in self.numbers():
             body.names[number] = self.size[s.key] if s.kind == "size" else self.argument[False, s.key].identifier
             if s.kind != "size" and number.type == "i":
                 body.free.add(number)
-        return lines + self.room(pointers)
+        return lines + self.room(self.pointers)
+
+    def taken(self, body: Body, key: str) -> str:
+        return self.argument[False, key].identifier
+
+    def result(self, body: Body, name: str) -> str:
+        return self.argument[True, name].identifier
+
+    def flag(self) -> tuple[str, str]:
+        return "gl_outside", "int64_t gl_outside[1] = {0};"
+
+    def temporary(self, body: Body, buffer: Buffer, shape: Shape) -> tuple[str, str]:
+        total = product(shape)
+        name = body.scope.name("t")
+        kind = stored(buffer, body.types)
+        if isinstance(total, int) and total <= min(SMALL, self.stack):
+            self.stack -= total
+            return name, f"{kind} {name}[{max(total, 1)}];"
+        dims = ", ".join(self.dim(d) for d in shape)
+        at = body.scope.name(f"at_{name}")
+        self.workspace.append(
+            f"    const size_t {at} = gl_place(&gl_room, sizeof({kind}), {len(shape)}, (const int64_t[]){{{dims}}});"
+        )
+        self.pointers.append(f"    {kind} *restrict {name} = ({kind} *)(void *)(gl_base + {at});")
+        return name, ""
 
     def room(self, pointers: list[str]) -> list[str]:
         if not pointers:
@@ -232,17 +165,7 @@ class Writer:
             *pointers,
         ]
 
-    def results(self, body: FunctionBody, buffer: Buffer, s: Source) -> None:
-        """Where the results that are numbers go."""
-        own = {position: i for i, (kind, position) in self.plan.scalars.items() if kind == s.key}
-        names = []
-        for position in range(len(own)):
-            name = next(n for n, i in self.job.tape.outputs if i == own[position])
-            a = self.argument[True, name]
-            names.append(self.target(a))
-        body.numbers[buffer] = names
-
-    def constant(self, body: FunctionBody, buffer: Buffer, instr: Instr) -> str:
+    def constant(self, body: Body, buffer: Buffer, instr: Instr) -> str:
         name = f"gl_c{len(self.constants) + 1}"
         self.constants.append(table(name, stored(buffer, body.types), KINDS[instr.type.dtype], instr.attrs[0], self.width))
         return name
@@ -257,9 +180,9 @@ class Writer:
             elif instr.op == "input":
                 lines.append(self.copied(a, self.argument[False, instr.attrs[0]].identifier, instr.type, number=True))
             elif instr.op == "const":
-                lines.append(f"    {self.target(a)} = {literal(KINDS[instr.type.dtype], instr.attrs[0], self.width)};")
+                lines.append(f"    {self.pointed(a)} = {literal(KINDS[instr.type.dtype], instr.attrs[0], self.width)};")
             elif instr.op == "size":
-                lines.append(f"    {self.target(a)} = {self.dim(instr.attrs[0])};")
+                lines.append(f"    {self.pointed(a)} = {self.dim(instr.attrs[0])};")
             elif instr.op == "iota":
                 lines.append(f"    for (int64_t i = 0; i < {self.count(instr.type.shape)}; i++) {a.identifier}[i] = i;")
             elif instr.op == "array":
@@ -267,12 +190,15 @@ class Writer:
             made.setdefault(i, a)
         return [*lines, *([f"    return {self.face.value.identifier};"] if self.face.value else [])]
 
-    def target(self, a: Argument) -> str:
+    def target(self, name: str) -> str:
+        return self.pointed(self.argument[True, name])
+
+    def pointed(self, a: Argument) -> str:
         return a.identifier if a is self.face.value else f"*{a.identifier}"
 
     def copied(self, a: Argument, source: str, type: Type | None, number: bool = False) -> str:
         if type is None or not type.shape:
-            return f"    {self.target(a)} = {source if number else '*' + source};"
+            return f"    {self.pointed(a)} = {source if number else '*' + source};"
         count = self.count(type.shape)
         return f"    if ({count} > 0) memcpy({a.identifier}, {source}, (size_t)({count}) * sizeof *{a.identifier});"
 
@@ -285,8 +211,7 @@ class Writer:
         if self.face.plain:
             return []
         lines = ["    GRADLANG_FREE(gl_memory);"] if self.workspace else []
-        flagged = any(s.kind == "flag" for step in self.steps for s in step.sources)
-        return [*lines, "    return gl_outside[0] ? GRADLANG_OUTSIDE : 0;" if flagged else "    return 0;"]
+        return [*lines, "    return gl_outside[0] ? GRADLANG_OUTSIDE : 0;" if self.flagged else "    return 0;"]
 
     # -------------------------------------------------------------- the file
     def file(self, text: str) -> CFile:
@@ -323,22 +248,8 @@ def word(name: str, text: str) -> bool:
 
 def table(name: str, kind: str, type: str, entries: object, width: Width) -> str:
     """A constant array."""
-    flat: list[str] = []
-    stack = [entries]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(reversed(item))
-        else:
-            assert isinstance(item, (int, float))
-            flat.append(literal(type, item, width))
-    lines, line = [], "    "
-    for text in flat or ["0"]:
-        if len(line) + len(text) > 116:
-            lines.append(line.rstrip())
-            line = "    "
-        line += text + ", "
-    body = "\n".join([*lines, line.rstrip().rstrip(",")])
+    flat = [literal(type, item, width) for item in side_by_side(entries)]
+    body = rows(flat or ["0"])
     return f"static const {kind} {name}[{max(len(flat), 1)}] = {{\n{body}\n}};"
 
 

@@ -122,30 +122,50 @@ def wrapped(texts: Sequence[str]) -> str:
     return ("\n        ".join([*lines, line])).rstrip(", ")
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a result is compared with: some of its entries or all, and for those of some the sum of all."""
+
+    places: Sequence[int]
+    values: Sequence[float]
+    scale: float  # the largest size of an entry
+    count: int
+    total: float
+    size: float  # the sum of the sizes
+
+    @property
+    def whole(self) -> bool:
+        return len(self.places) == self.count
+
+
+def sample(wanted: Sequence[float]) -> Sample:
+    count = len(wanted)
+    chosen = range(count) if count <= SHOWN else sorted({k * (count - 1) // (SHOWN - 1) for k in range(SHOWN)})
+    finite = [abs(x) for x in map(float, wanted) if abs(x) < float("inf")]
+    values = [float(wanted[k]) for k in chosen]
+    return Sample(chosen, values, max(finite, default=0.0), count, float(sum(map(float, wanted))), float(sum(finite)))
+
+
 def compared(a: Argument, name: str, wanted: Sequence[float]) -> list[str]:
     """Comparisons of a result: of all entries or of some, and then of their sum."""
     if not wanted:
         return []
-    count = len(wanted)
-    chosen = range(count) if count <= SHOWN else sorted({k * (count - 1) // (SHOWN - 1) for k in range(SHOWN)})
-    finite = [abs(x) for x in map(float, wanted) if abs(x) < float("inf")]
-    scale = literal("f", max(finite, default=0.0), "f64")
-    places = wrapped([str(k) for k in chosen])
-    values = wrapped([literal("f", float(wanted[k]), "f64") for k in chosen])
+    s = sample(wanted)
+    scale = literal("f", s.scale, "f64")
+    places = wrapped([str(k) for k in s.places])
+    values = wrapped([literal("f", x, "f64") for x in s.values])
     text = a.name.encode("ascii", "replace").decode().replace("?", "_")
     lines = [
         "    {",
         f"        static const long long places[] = {{{places}}};",
         f"        static const double wanted[] = {{{values}}};",
-        f"        for (int k = 0; k < {len(chosen)}; k++)",
+        f"        for (int k = 0; k < {len(s.places)}; k++)",
         f'            wrong += gl_wrong("{text}", places[k], (double){name}[places[k]], wanted[k], {scale});',
     ]
-    if count > SHOWN:
-        total = sum(map(float, wanted))
-        size = literal("f", sum(finite), "f64")
+    if not s.whole:
         lines += [
             "        double total = 0.0;",
-            f"        for (long long k = 0; k < {count}; k++) total += (double){name}[k];",
-            f'        wrong += gl_wrong("{text}", -1, total, {literal("f", total, "f64")}, {size});',
+            f"        for (long long k = 0; k < {s.count}; k++) total += (double){name}[k];",
+            f'        wrong += gl_wrong("{text}", -1, total, {literal("f", s.total, "f64")}, {literal("f", s.size, "f64")});',
         ]
     return [*lines, "    }"]

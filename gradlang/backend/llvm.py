@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import Target, Unit, Width, symbol
-from gradlang.backend.units import Opened, drive, needed, statements, summed_products, with_routines
+from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
     Cell,
@@ -30,6 +30,7 @@ from gradlang.loops.ir import (
     Update,
     Value,
 )
+from gradlang.loops.walk import statements
 
 # Of running sums and products. With "nsz" LLVM would take common factors out of short sums, and these may overflow then.
 FLAGS = "reassoc contract"

@@ -232,12 +232,16 @@ class EntryText:
                 for k, part in enumerate(parts):
                     new = self.made(part, places)
                     self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
-                    status = self.python("PyTuple_SetItem", "i32", f"ptr {holder}", f"i64 {k}", f"ptr {new}")
-                    self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
+                    self.put(holder, parts, k, new)
                     waiting.append((new, part))
             elif isinstance(parts, dict):
                 waiting += self.fill(holder, parts, places)
         return whole
+
+    def put(self, holder: str, parts: tuple[Returns, ...], k: int, new: str) -> None:
+        """Puts a part of a tuple into it."""
+        status = self.python("PyTuple_SetItem", "i32", f"ptr {holder}", f"i64 {k}", f"ptr {new}")
+        self.unless(self.emit(f"icmp ne i32 {status}, 0"), "drop")
 
     def fill(
         self, holder: str, parts: dict[str, Returns], places: Sequence[tuple[Buffer, str, int]]

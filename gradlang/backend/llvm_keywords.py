@@ -2,7 +2,8 @@
 
 An entry has the C signature of METH_FASTCALL | METH_KEYWORDS. Its first argument is a function that takes over whatever machine
 code does not do: values that are no floats, names that are not known, arguments by position, arguments beyond the limit of
-a function. So the text holds no state, and its object code can be kept in a file.
+a function. It has a second signature, that of a vectorcall (PEP 590), in which that function stands in a table. All tables
+are filled by the loader, so that the object code can be kept in a file.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from gradlang.backend.llvm_entry import Entry, EntryText, Returns
 from gradlang.backend.llvm_ops import Unit
 from gradlang.backend.llvm_python import slot
+from gradlang.backend.llvm_results import FLOAT, Again, layout
 from gradlang.loops.ir import Buffer, Value
 
-FLOAT = 16  # where the number of a float object lies
+OFFSET = -(2**63)  # in a vectorcall's count of arguments: PY_VECTORCALL_ARGUMENTS_OFFSET
 KEYS = 32  # where a dict has the address of its entries
 
 
@@ -25,11 +27,16 @@ class Keywords(Entry):
 
     The names are `words`, one for each number of the kernel; `defaults` are the numbers for those that may be left out. The one
     buffer of the kernel, in `results`, holds what is returned and at its end a number that is not zero if the function that
-    takes over has to be asked instead. What is in `truths` is returned as True or False."""
+    takes over has to be asked instead. What is in `truths` is returned as True or False.
+
+    If code stands `elsewhere`, it is run instead of the kernel: these are the addresses of a function without arguments, which
+    gives a number that is not zero if the one that takes over has to be asked, of an array from which it reads its numbers,
+    and of one to which it writes the results."""
 
     words: tuple[str, ...] = ()
     defaults: tuple[float | None, ...] = ()
     truths: frozenset[int] = frozenset()
+    elsewhere: tuple[int, int, int] | None = None
 
     def tables(self) -> dict[str, list[str]]:
         return {**super().tables(), f"words.{self.name}": list(self.words)}
@@ -50,6 +57,25 @@ class Keywords(Entry):
     def dicts_symbol(self) -> str:
         return f"dicts.{self.name}"
 
+    def vector_symbol(self) -> str:
+        """The function with the signature of a vectorcall."""
+        return f"vector.{self.name}"
+
+    def ask_symbol(self) -> str:
+        """The place of the function that takes over in a vectorcall."""
+        return f"ask.{self.name}"
+
+    def again_symbol(self) -> str:
+        """The table of results that are used again; its first word is the address of a list of two, which holds them, or 0 to
+        have new objects for every call."""
+        return f"again.{self.name}"
+
+    def again(self) -> bool:
+        return layout(self.returns, self.truths) is not None
+
+    def elsewhere_symbol(self) -> str:
+        return f"elsewhere.{self.name}"
+
     def text(self, unit: Unit) -> str:
         return KeywordText(unit, self).run()
 
@@ -63,10 +89,14 @@ class KeywordText(EntryText):
         for part in entry.plain():
             self.starts[id(part)] = self.words
             self.words += 2 + len(part)
+        found = layout(entry.returns, entry.truths)
+        self.again = Again(self, found, entry.again_symbol()) if found is not None else None
+
+    def result_number(self, k: int) -> str:
+        return self.emit(f"load double, ptr {self.emit(f'getelementptr inbounds double, ptr %results, i64 {k}')}")
 
     def leaf(self, k: int, places: object) -> str:
-        at = self.emit(f"getelementptr inbounds double, ptr %results, i64 {k}")
-        value = self.emit(f"load double, ptr {at}")
+        value = self.result_number(k)
         if k not in self.own.truths:
             return self.python("PyFloat_FromDouble", "ptr", f"double {value}")
         true = self.emit(f"fcmp une double {value}, 0.0")
@@ -85,8 +115,18 @@ class KeywordText(EntryText):
         return copied, stepwise, met
 
     def made(self, part: Returns, places: Sequence[tuple[Buffer, str, int]]) -> str:
-        if id(part) not in self.starts:
-            return super().made(part, places)
+        name = super().made(part, places) if id(part) not in self.starts else self.new_dict(part)
+        if self.again is not None:
+            self.again.made(part, name)
+        return name
+
+    def put(self, holder: str, parts: tuple[Returns, ...], k: int, new: str) -> None:
+        items = self.emit(f"getelementptr inbounds i8, ptr {holder}, i64 {self.emit('load i64, ptr ' + slot('tuple.items'))}")
+        self.lines.append(f"  store ptr {new}, ptr {self.emit(f'getelementptr inbounds ptr, ptr {items}, i64 {k}')}")
+        if self.again is not None:
+            self.again.leaf(parts, k, new)
+
+    def new_dict(self, part: Returns) -> str:
         copied, stepwise, met = self.fork(part)
         self.lines.append(f"{copied}:")
         one = self.python("PyDict_Copy", "ptr", f"ptr {self.word('ptr', self.starts[id(part)])}")
@@ -111,6 +151,8 @@ class KeywordText(EntryText):
         for k, part in enumerate(parts.values()):
             new = super().made(part, places)
             self.unless(self.emit(f"icmp eq ptr {new}, null"), "drop")
+            if self.again is not None:
+                self.again.leaf(parts, k, new)
             at = self.emit(f"getelementptr inbounds i8, ptr {values}, i64 {self.word('i64', start + 2 + k)}")
             self.lines.append(f"  store ptr {new}, ptr {at}")
             fewer = self.emit(f"sub i32 {self.emit(f'load i32, ptr {hole}')}, 1")
@@ -119,8 +161,14 @@ class KeywordText(EntryText):
         return []
 
     def globals(self) -> list[str]:
-        table = f"@{self.own.dicts_symbol()} = global [{self.words} x i64] zeroinitializer"
-        return [*super().globals(), *([table] if self.words else [])]
+        tables = [f"@{self.own.ask_symbol()} = global ptr null"]
+        if self.words:
+            tables.append(f"@{self.own.dicts_symbol()} = global [{self.words} x i64] zeroinitializer")
+        if self.again is not None:
+            tables.append(self.again.table())
+        if self.own.elsewhere is not None:
+            tables.append(f"@{self.own.elsewhere_symbol()} = global [3 x ptr] zeroinitializer")
+        return [*super().globals(), *tables]
 
     def find(self) -> None:
         """Puts the objects of a call into the places of their names. The search for a name begins after the place of the one
@@ -129,11 +177,11 @@ class KeywordText(EntryText):
         self.unit.declared["declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"] = None
         self.lines += f"""\
   call void @llvm.memset.p0.i64(ptr %given, i8 0, i64 {8 * many}, i1 false)
-  %alone = icmp eq i64 %count, 1
-  br i1 %alone, label %named, label %several
-several:
-  %none = icmp slt i64 %count, 1
-  br i1 %none, label %miscounted, label %other
+  %float = load ptr, ptr {slot("float")}
+  %known = icmp ne ptr %float, null
+  %named.only = icmp eq i64 %count, 0
+  %ours = and i1 %known, %named.only
+  br i1 %ours, label %named, label %other
 named:
   %bare = icmp eq ptr %names, null
   br i1 %bare, label %read, label %walk
@@ -152,9 +200,23 @@ take:
   %item.at = getelementptr inbounds ptr, ptr %items, i64 %k
   %item = load ptr, ptr %item.at
   %k.next = add i64 %k, 1
-  %value.at = getelementptr inbounds ptr, ptr %args, i64 %k.next
+  %value.at = getelementptr inbounds ptr, ptr %args, i64 %k
   %value = load ptr, ptr %value.at
   br label %try
+{self.search()}
+found:
+  %after = phi i64 [ %turned, %try ], [ 0, %spell ]
+  %at = phi i64 [ %j, %try ], [ %s, %spell ]
+  %place = getelementptr inbounds ptr, ptr %given, i64 %at
+  store ptr %value, ptr %place
+  br label %next
+read:""".split("\n")
+
+    def search(self) -> str:
+        """The place of a name among the words; one that is none of the objects that Python keeps for names in code is compared
+        letter by letter."""
+        many = len(self.own.words)
+        return f"""\
 try:
   %j = phi i64 [ %guess, %take ], [ %turned, %miss ]
   %tries = phi i64 [ 0, %take ], [ %tries.next, %miss ]
@@ -168,14 +230,19 @@ try:
 miss:
   %tries.next = add i64 %tries, 1
   %nowhere = icmp eq i64 %tries.next, {many}
-  br i1 %nowhere, label %other, label %try
-found:
-  %after = phi i64 [ %turned, %try ]
-  %place = getelementptr inbounds ptr, ptr %given, i64 %j
-  store ptr %value, ptr %place
-  br label %next
-read:
-  %float = load ptr, ptr {slot("float")}""".split("\n")
+  br i1 %nowhere, label %spell, label %try
+spell:
+  %s = phi i64 [ 0, %miss ], [ %s.next, %differs ]
+  %spelt.at = getelementptr inbounds ptr, ptr @words.{self.own.name}, i64 %s
+  %spelt = load ptr, ptr %spelt.at
+  %compare = load ptr, ptr {slot("PyUnicode_Compare")}
+  %order = call i32 %compare(ptr %spelt, ptr %item)
+  %equal = icmp eq i32 %order, 0
+  %s.next = add i64 %s, 1
+  br i1 %equal, label %found, label %differs
+differs:
+  %s.last = icmp eq i64 %s.next, {many}
+  br i1 %s.last, label %other, label %spell"""
 
     def number(self, k: int, default: float | None) -> str:
         """The k-th number: of a float that is given, or the default."""
@@ -192,26 +259,70 @@ read:
         self.lines += [f"  br label %{got}", f"{absent}:", f"  br label %{got}", f"{got}:"]
         return self.emit(f"phi double [ {number}, %{have} ], [ {self.unit.literal(Value('f', default))}, %{absent} ]")
 
+    def call(self, numbers: list[str], count: int) -> None:
+        """Runs the kernel, or the code that stands elsewhere. Its results are copied at once: to make objects of them may run
+        code of others, that calls this function again."""
+        if self.own.elsewhere is None:
+            given = ", ".join(["ptr %results", *(f"double {n}" for n in numbers)])
+            self.lines.append(f"  call void @{self.own.kernel.name}({given})")
+            return
+        symbol = f"@{self.own.elsewhere_symbol()}"
+        at = [self.emit(f"getelementptr inbounds ptr, ptr {symbol}, i64 {k}") for k in range(3)]
+        code, inputs, outputs = [self.emit(f"load ptr, ptr {a}") for a in at]
+        for k, n in enumerate(numbers):
+            self.lines.append(f"  store double {n}, ptr {self.emit(f'getelementptr inbounds double, ptr {inputs}, i64 {k}')}")
+        beyond = self.emit(f"sitofp i32 {self.emit(f'call i32 {code}()')} to double")
+        self.unit.declared["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"] = None
+        last = self.emit(f"getelementptr inbounds double, ptr %results, i64 {count - 1}")
+        self.lines.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr %results, ptr {outputs}, i64 {8 * (count - 1)}, i1 false)")
+        self.lines.append(f"  store double {beyond}, ptr {last}")
+
     def run(self) -> str:
         own, (buffer, count) = self.own, next(iter(self.own.results.items()))
         self.find()
         numbers = [self.number(k, d) for k, d in enumerate(own.defaults)]
-        self.lines.append(f"  call void @{own.kernel.name}({', '.join(['ptr %results', *(f'double {n}' for n in numbers)])})")
+        self.call(numbers, count)
         asked = self.emit(f"load double, ptr {self.emit(f'getelementptr inbounds double, ptr %results, i64 {count - 1}')}")
         self.unless(self.emit(f"fcmp une double {asked}, 0.0"), "other")
-        places: list[tuple[Buffer, str, int]] = [(buffer, "%results", k) for k in range(count)]
-        self.lines.append(f"  ret ptr {self.result(places)}")
-        self.lines.append("other:")
-        self.lines.append("  %ask = load ptr, ptr %args\n  %rest = getelementptr inbounds ptr, ptr %args, i64 1")
-        # the place before the arguments is free for the function that is called: it holds the function itself
-        self.lines.append(f"  %fewer = sub i64 %count, 1\n  %counted = or i64 %fewer, {-(2**63)}")
-        asked = self.python("PyObject_Vectorcall", "ptr", "ptr %ask", "ptr %rest", "i64 %counted", "ptr %names")
-        self.lines += [f"  ret ptr {asked}", "miscounted:"]
-        self.error("TypeError", "@wrong.count", "i64 1", "i64 %count")
-        self.lines += ["  ret ptr null", *self.dropped()]
+        if self.again is not None:
+            self.again.reuse()
+        whole = self.result([(buffer, "%results", k) for k in range(count)])
+        if self.again is not None:
+            self.again.keep(whole)
+        self.lines += [f"  ret ptr {whole}", "other:"]
+        asked = self.python("PyObject_Vectorcall", "ptr", "ptr %ask", "ptr %args", "i64 %flags", "ptr %names")
+        self.lines += [f"  ret ptr {asked}", *self.dropped()]
         head = [
-            f"define ptr @{own.name}(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {{",
+            f"define internal ptr @{self.body}(ptr %ask, ptr %args, i64 %count, ptr %names, i64 %flags) nounwind {{",
             f"entry:\n  %whole = alloca ptr\n  %given = alloca [{len(own.words)} x ptr]",
             f"  %results = alloca [{count} x double]",
         ]
-        return "\n".join([*self.globals(), *head, *self.slots, *self.lines]) + "\n"
+        body = [*head, *self.slots, *self.lines]
+        return "\n".join([*self.globals(), *body, *self.by_method(), *self.by_vector()]) + "\n"
+
+    @property
+    def body(self) -> str:
+        return f"body.{self.own.name}"
+
+    def by_method(self) -> list[str]:
+        """The signature of METH_FASTCALL | METH_KEYWORDS. The place before the arguments that are handed on is free for the
+        function that is called: it holds the function itself."""
+        self.lines = []
+        self.unless(self.emit("icmp slt i64 %count, 1"), "miscounted")
+        self.lines += [
+            "  %ask = load ptr, ptr %args\n  %rest = getelementptr inbounds ptr, ptr %args, i64 1",
+            f"  %fewer = sub i64 %count, 1\n  %flags = or i64 %fewer, {OFFSET}",
+            f"  %made = tail call ptr @{self.body}(ptr %ask, ptr %rest, i64 %fewer, ptr %names, i64 %flags)",
+            "  ret ptr %made\nmiscounted:",
+        ]
+        self.error("TypeError", "@wrong.count", "i64 1", "i64 %count")
+        head = f"define ptr @{self.own.name}(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {{"
+        return [head, "entry:", *self.lines, "  ret ptr null\n}"]
+
+    def by_vector(self) -> list[str]:
+        return [
+            f"define ptr @{self.own.vector_symbol()}(ptr %callable, ptr %args, i64 %flags, ptr %names) nounwind {{",
+            f"  %ask = load ptr, ptr @{self.own.ask_symbol()}\n  %count = and i64 %flags, {~OFFSET}",
+            f"  %made = tail call ptr @{self.body}(ptr %ask, ptr %args, i64 %count, ptr %names, i64 %flags)",
+            "  ret ptr %made\n}",
+        ]

@@ -10,7 +10,7 @@ TABLE = (  # functions of the C API, objects, and numbers
     *("PyErr_Occurred", "PyErr_Format", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyNumber_AsSsize_t", "PyLong_FromSsize_t"),
     *("PyObject_IsTrue", "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyDict_New", "PyDict_SetItem"),
     *("PyObject_GetBuffer", "PyBuffer_Release", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef"),
-    *("PyObject_Vectorcall", "PyDict_Copy"),
+    *("PyObject_Vectorcall", "PyDict_Copy", "PyList_SetItem", "PyUnicode_Compare"),
     *("None", "TypeError", "ValueError", "OverflowError", "ndarray", "float64", "float32", "int64", "int32", "bool", "float"),
     "tuple.items",  # where the items of a tuple lie
 )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
-from gradlang.backend.llvm_entry import Entry
+from gradlang.backend.llvm_entry import RELEASE_AT, Entry
 from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
 from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
 from gradlang.backend.numpy_helpers import HELPERS
+from gradlang.backend.numpy_products import plain, product_lines, turned
 from gradlang.backend.python import structure
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.plan import Library, Loops, Plan, Source
 from gradlang.plan.reader import VIEWS
-from gradlang.record import record
+from gradlang.record import changed, record
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
 from gradlang.transform.passes import deep
@@ -25,8 +27,7 @@ from gradlang.types import Shape, product, value
 
 PLAIN = {"real": "float", "int": "int", "bool": "bool"}
 FRESH = {"matmul", "zmatmul", "einsum", "zeinsum"}  # what makes an array that is nobody else's
-OWN = {"empty", "again", "pool", "room", "out"}  # names of the driver itself
-QUIET = {"matmul"}  # what runs through BLAS tells nobody of infinities
+OWN = {"empty", "again", "pool", "room", "make_room", "out", "in_parts", "part"}  # names of the driver itself
 
 
 @record
@@ -46,9 +47,7 @@ class Writer:
     job: Job
     table: OpTable
     sizes: Mapping[str, int]
-    names: Names = field(
-        default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | {"empty", "again", "pool", "room", "out"})
-    )
+    names: Names = field(default_factory=lambda: Names(PYTHON_RESERVED | set(HELPERS) | OWN))
 
     def __post_init__(self) -> None:
         job = self.job
@@ -58,11 +57,13 @@ class Writer:
         self.lines: list[str] = []
         self.rooms: list[tuple[Shape, str]] = []
         self.borrowed: list[str] = []
+        self.quiet = True  # whether nothing is called that tells of infinities
         self.entries: list[Entry] = []
         self.helpers: set[str] = set()
         self.known: dict[int, str] = {}  # instruction -> text of its value
         self.views: dict[int, str] = {}  # of values whose axes lie in another order
         self.scalars: dict[str, str] = {}
+        self.temps: dict[str, str] = {}
         self.results: set[int] = {i for _, i in self.plan.tape.outputs}
         slopes = job.returns.parts[1] if job.returns.kind == "pair" else None
         named = slopes.parts if isinstance(slopes, Returns) else ()
@@ -115,7 +116,11 @@ class Writer:
             return self.array(s.key)
         if s.kind == "scalars":
             return self.scalar_room(s.key)
-        return self.borrow(s.key, s.shape, s.dtype)
+        if s.kind == "part":
+            return "part"
+        if s.key not in self.temps:
+            self.temps[s.key] = self.borrow(s.key, s.shape, s.dtype)
+        return self.temps[s.key]
 
     # -------------------------------------------------------------- steps
     def write(self) -> Driver:
@@ -126,7 +131,7 @@ class Writer:
         self.constants = {i: n for i, n in enumerate(tape.instrs) if n.op == "array"}
         for i in self.constants:
             self.known[i] = self.names.user(f"c{i}")
-        single = len(self.plan.steps) == 1 and isinstance(self.plan.steps[0], Loops)
+        single = len(self.plan.steps) == 1 and isinstance(self.plan.steps[0], Loops) and not self.plan.steps[0].parts
         for step in self.plan.steps:
             if isinstance(step, Loops):
                 self.loops(step, single)
@@ -159,18 +164,60 @@ class Writer:
         returns = tuple(range(len(results))) if results else None
         works = True
         self.entries.append(Entry(f"run_{kernel.name}", kernel, lengths, {}, packed, returns, works))
-        call = f"run_{kernel.name}({', '.join([*args, str(step.work)])})"
+        work = RELEASE_AT if step.parts else step.work  # a part shares the interpreter whatever it takes
+        call = f"run_{kernel.name}({', '.join([*args, str(work)])})"
+        if step.parts:
+            call = f"in_parts(lambda part: {call}, {step.parts})"
         self.lines.append(f"{', '.join(results)}{',' if len(results) == 1 else ''} = {call}" if results else call)
         if "flag" in results:
             self.lines += ["if flag:", "    return again"]
 
     def library(self, step: Library) -> None:
+        self.quiet = False
+        for products, group in groupby(step.instrs, lambda i: plain(self.plan.tape, i)):
+            if products:
+                for i in group:
+                    self.product(i)
+            else:
+                self.calls(list(group))
+
+    def product(self, i: int) -> None:
+        """A product of matrices, into its array."""
+        instr = self.plan.tape.instrs[i]
+        a, b = (self.operand(k) for k in instr.args)
+        name = self.array(i)
+        rows, columns = (value(d, self.sizes) for d in instr.type.shape)
+        summed = value(self.plan.tape.instrs[instr.args[0]].type.shape[1], self.sizes)
+        over = turned(rows, columns, summed, a, self.job.dtype)
+        room = self.borrow(f"{name}_turned", (columns, rows), "real") if over else None
+        lines, helpers = product_lines(name, a, b, instr.attrs, room)
+        self.lines += lines
+        self.helpers |= helpers
+
+    def operand(self, i: int) -> str:
+        """The text of a value that a library reads, which may be another one seen another way."""
+        tape, chain = self.plan.tape, [i]
+        while tape.instrs[chain[-1]].op in VIEWS:
+            chain.append(tape.instrs[chain[-1]].args[0])
+        base = tape.instrs[chain[-1]]
+        params: dict[Any, str] = {}
+        if base.op not in ("const", "size"):
+            params["value", chain[-1]] = self.text(chain[-1])
+            base = Instr("input", (), (("value", chain[-1]),), base.type, base.span)
+        instrs = [base]
+        for k in reversed(chain[:-1]):
+            instrs.append(changed(tape.instrs[k], args=(len(instrs) - 1,), name=None))
+        mini = Tape(tuple(instrs), ())
+        printer = NumpyPrinter(mini, self.names, self.table, params, {n: str(v) for n, v in self.sizes.items()}, self.helpers)
+        self.lines += [text for text, _ in printer.lines]
+        return printer.text[len(instrs) - 1][0]
+
+    def calls(self, group: Sequence[int]) -> None:
         """Library calls as the NumPy backend writes them, over the arrays that are there."""
         tape = self.plan.tape
         instrs: list[Instr] = []
         at: dict[int, int] = {}
         params: dict[Any, str] = {}
-        quiet = True
 
         def operand(i: int) -> int:
             chain = []
@@ -193,16 +240,15 @@ class Writer:
                 instrs.append(made)
             return at[i]
 
-        for i in step.instrs:
+        for i in group:
             instr = tape.instrs[i]
             args = []
             for a in instr.args:
                 operand(a)
                 args.append(at[a])
-            quiet = quiet and instr.op in QUIET
             at[i] = len(instrs)
             instrs.append(Instr(instr.op, tuple(args), instr.attrs, instr.type, instr.span))
-        kept = [i for i in step.instrs if tape.instrs[i].type.dtype != "bundle"]
+        kept = [i for i in group if tape.instrs[i].type.dtype != "bundle"]
         mini = Tape(tuple(instrs), tuple((f"v{i}", at[i]) for i in kept))
         templates = Templates(self.table)
         mini = deep(lambda t: expand(t, self.table, templates, spelled))(mini)
@@ -214,9 +260,6 @@ class Writer:
             name = self.names.user(f"v{i}")
             lines.append(f"{name} = np.ascontiguousarray({text})" if tape.instrs[i].type.shape else f"{name} = {text}")
             self.known[i] = name
-        if not quiet:
-            self.lines.append('with np.errstate(all="ignore"):')
-            lines = ["    " + line for line in lines]
         self.lines += lines
 
     def text(self, i: int) -> str:
@@ -260,6 +303,8 @@ class Writer:
             out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
         out += ["", "", f"def {self.entry}({', '.join([*self.params.values(), 'out=None'])}):"]
         body = list(self.lines)
+        if not self.quiet:
+            body = ['with np.errstate(all="ignore"):', *("    " + line for line in body)]
         if self.borrowed:
             # other threads may take the last room at any time
             take = ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]

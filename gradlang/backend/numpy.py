@@ -264,7 +264,7 @@ def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
     shape, starts, steps = instr.attrs
     lengths = p.tape.instrs[instr.args[0]].type.shape
     where = _ranges(p, starts, lengths, steps, shape)
-    return p.helper("place", p.at(instr.args[0]), p.shape(shape), f"np.s_[{where or '...'}]")
+    return p.helper("place", p.typed(instr.args[0]), p.shape(shape), f"np.s_[{where or '...'}]")
 
 
 def _take(p: NumpyPrinter, instr: Instr) -> Text:
@@ -279,7 +279,7 @@ def _take_along(p: NumpyPrinter, instr: Instr) -> Text:
 def _scatter(name: str) -> Callable[[NumpyPrinter, Instr], Text]:
     def text(p: NumpyPrinter, instr: Instr) -> Text:
         axis, n = instr.attrs
-        return p.helper(name, p.at(instr.args[0]), p.at(instr.args[1]), str(axis), dim_text(n, p.sizes))
+        return p.helper(name, p.typed(instr.args[0]), p.at(instr.args[1]), str(axis), dim_text(n, p.sizes))
 
     return text
 

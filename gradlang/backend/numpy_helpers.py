@@ -12,10 +12,11 @@ HELPERS: dict[str, str] = {
         raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
     return np.where(index < 0, index + n, index)
 ''',
+    # What is not finite in the other factor makes a whole row or column of the product so.
     "zmatmul": '''def zmatmul(a, b, zeros):
     """a @ b, where exact zeros of one factor (0: a, 1: b) win over infinities and nans of the other."""
     out = a @ b
-    if np.isfinite(np.vdot(out, out)):
+    if np.isfinite(out[..., :1, :] if zeros == 0 else out[..., :1]).all():
         return out
     g, p = (a, b) if zeros == 0 else (b, a)
     lost = ~np.isfinite(p)
@@ -23,6 +24,16 @@ HELPERS: dict[str, str] = {
     if zeros == 0:
         return np.where(there.astype(F) @ lost.astype(F) > 0.0, out, a @ clean)
     return np.where(lost.astype(F) @ there.astype(F) > 0.0, out, clean @ b)
+''',
+    "keep_zeros": '''def keep_zeros(a, b, zeros, out):
+    """Makes exact zeros of one factor (0: a, 1: b) of out = a @ b win over infinities and nans of the other."""
+    if np.isfinite(out[0] if zeros == 0 else out[:, 0]).all():
+        return
+    g, p = (a, b) if zeros == 0 else (b, a)
+    lost = ~np.isfinite(p)
+    there, clean = (g != 0.0).astype(F), np.where(lost, 0.0, p)
+    hit, new = (there @ lost.astype(F), a @ clean) if zeros == 0 else (lost.astype(F) @ there, clean @ b)
+    np.copyto(out, new, where=~(hit > 0.0))
 ''',
     "zeinsum": '''def zeinsum(spec, g, *others):
     """einsum, where exact zeros of the first array win over infinities and nans of the others."""

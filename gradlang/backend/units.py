@@ -22,6 +22,7 @@ from gradlang.loops.ir import (
     Update,
     Value,
 )
+from gradlang.loops.walk import operands, statements
 
 Opened = Iterator[Statement]
 
@@ -35,22 +36,6 @@ def drive(body: Sequence[Statement], one: Callable[[Statement], Opened | None]) 
             opened = one(statement)
             if opened is not None:
                 stack.append(opened)
-                break
-        else:
-            stack.pop()
-
-
-def statements(body: Sequence[Statement]) -> Iterator[Statement]:
-    """All statements, those of the blocks included."""
-    stack = [iter(body)]
-    while stack:
-        for statement in stack[-1]:
-            yield statement
-            if isinstance(statement, For):
-                stack.append(iter(statement.body))
-                break
-            if isinstance(statement, If):
-                stack.append(iter([*statement.then, *statement.otherwise]))
                 break
         else:
             stack.pop()
@@ -133,29 +118,6 @@ def live(body: Sequence[Statement], results: Sequence[Value] = ()) -> tuple[set[
         if read == cells:
             return values, cells
         cells = read
-
-
-def operands(s: Statement) -> tuple[Value, ...]:
-    """The values that a statement uses itself, not those that its blocks use."""
-    match s:
-        case Let():
-            return s.args
-        case Load():
-            return (s.index,)
-        case Store():
-            return (s.index, s.value)
-        case Declare():
-            return (s.start,)
-        case Update():
-            return (s.value,)
-        case For():
-            return (s.start, s.stop)
-        case If():
-            return (s.condition,)
-        case Run():
-            return (*(at for _, at in s.buffers), *s.sizes)
-        case Read():
-            return ()
 
 
 def prune(body: list[Statement], own: Collection[Buffer]) -> set[Buffer]:

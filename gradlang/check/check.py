@@ -152,8 +152,12 @@ class Checker:
         if found is None or not found.names or s.words[found.names[0]] in LITERAL_NAMES:
             return False
         name = s.words[found.target]
-        if self.claim(ast.Name(name, (s.at, s.at + len(name)))):
+        span = (s.at, s.at + len(name))
+        if name not in self.where:
+            self.where[name] = span
             self.defines[name] = s
+        else:
+            self.claim(ast.Name(name, span))
         return True
 
     def collect_define(self, s: ast.Define) -> None:

@@ -229,8 +229,13 @@ def rule_twice(name: str, span: Span, first: Span | None) -> Diagnostic:
     )
 
 
-def not_in_c(op: str, span: Span) -> Diagnostic:
+def not_in_js(op: str, span: Span) -> Diagnostic:
+    """What a JavaScript module cannot compute yet."""
+    return not_in_c(op, span, "JavaScript")
+
+
+def not_in_c(op: str, span: Span, language: str = "C") -> Diagnostic:
     """What a program in C cannot compute yet."""
     what = {"segments": "a recurrence with checkpoints", "item": "this recurrence"}.get(op, f"`{op}`")
     place = span if span != NOWHERE else None
-    return Diagnostic("G601", f"{what} is not supported in C yet", place, help="`--target numpy` has it")
+    return Diagnostic("G601", f"{what} is not supported in {language} yet", place, help="`--target numpy` has it")

@@ -7,6 +7,7 @@ between the words of the line. Every other line of the shape whose operands are 
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check import arrays, comprehension, derive
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from gradlang.check.check import Checker
 
 MOST = 4096  # templates of one file
-Place = tuple[int, int, int, int]  # a span: the edge before its start and how far on it is, the same for its end
+Place = tuple[
+    int, int, int, int
+]  # a span: the words of the line before its start and all other characters, the same for its end
 
 
 @record(eq=False)
@@ -42,6 +45,7 @@ class Replay:
 
     def __init__(self, checker: Checker) -> None:
         self.c = checker
+        self.full = checker.unit.full
         self.templates: dict[Any, tuple[Step, ...] | None] = {}
 
     def define(self, d: Written, most: int) -> bool:
@@ -49,14 +53,23 @@ class Replay:
         found = outline(d)
         if found is None:
             return False
-        words, values, ids = d.words, self.c.found, []
+        words, values = d.words, self.c.found
+        ids: list[int] = []
+        same: tuple[int, ...] | None = None
         for k in found.names:
             ref = values.get(words[k])
             if ref.__class__ is not Ref or ref.type is not SCALAR:
                 return False
+            if ref.id in ids:
+                same = ()
             ids.append(ref.id)
-        same = None if len(set(ids)) == len(ids) else tuple([ids.index(i) for i in ids])
-        key = (d.shape, same, *[words[k] for k in found.heads], *[words[k] for k in found.fixed])
+        if same is not None:
+            same = tuple([ids.index(i) for i in ids])
+        key: tuple[Any, ...] = (d.shape, same)
+        if found.heads:
+            key += tuple([words[k] for k in found.heads])
+        if found.fixed:
+            key += tuple([words[k] for k in found.fixed])
         try:
             template = self.templates[key]
         except KeyError:
@@ -67,14 +80,16 @@ class Replay:
             return False
         if template is None or len(self.c.program.nodes) + len(template) > most:
             return False
-        numbers = {k: float(words[k]) for k in found.free}
-        if 0.0 in numbers.values():  # a division by zero is an error of the text
-            return False
+        numbers: dict[int, float] = {}
+        if found.free:
+            numbers = {k: float(words[k]) for k in found.free}
+            if 0.0 in numbers.values():  # a division by zero is an error of the text
+                return False
         self.write(d, template, ids, numbers, words[found.target])
         return True
 
     def write(self, d: Written, template: tuple[Step, ...], ids: list[int], numbers: dict[int, float], name: str) -> None:
-        program, at = self.c.program, edges(d.words, d.shape.gaps, d.at)
+        program, at = self.c.program, [*accumulate(map(len, d.words), initial=d.at)]
         nodes = program.nodes
         for step in template:
             a, da, b, db = step.place
@@ -86,7 +101,7 @@ class Replay:
                 node = Node(step.op, tuple([ids[k] for k in step.args]), step.attrs, SCALAR, span)
             ids.append(len(nodes))
             nodes.append(node)
-        node.name = self.c.unit.full(name)
+        node.name = self.full(name)
         program.values[node.name] = ids[-1]
         self.c.found[name] = Ref(ids[-1], SCALAR)
 
@@ -104,12 +119,12 @@ class Replay:
         if c.program.values.get(c.unit.full(d.words[found.target])) != first + len(made) - 1:
             return None
         slots = {i: k for k, i in reversed(list(enumerate(ids)))} | {first + k: len(ids) + k for k in range(len(made))}
-        at = edges(d.words, d.shape.gaps, d.at)
+        at, gaps = edges(d.words, d.shape.gaps, d.at), [*accumulate(d.shape.gaps, initial=0)]
         starts = {start: k for k, start in enumerate(d.starts())}
         numbers = {o.of: (starts[o.number.span[0]], o.negative, o.number.value) for o in operands(d.value)}
         steps = []
         for node in made:
-            step = self.step(node, slots, at)
+            step = self.step(node, slots, at, gaps)
             if step is not None and node.op == "const" and node.span in numbers:
                 word, negative, value = numbers.pop(node.span)
                 fits = node.attrs == (-value if negative else value,)
@@ -129,9 +144,12 @@ class Replay:
         other = name in arrays.SPECIAL or name in derive.CALLED or name in comprehension.ITERABLES
         return not other and name in c.table and c.table[name].pointwise
 
-    def step(self, node: Node, slots: dict[int, int], at: list[int]) -> Step | None:
+    def step(self, node: Node, slots: dict[int, int], at: list[int], gaps: list[int]) -> Step | None:
         plain = node.op == "const" or (node.op in self.c.table and self.c.table[node.op].pointwise)
         if not plain or node.op == "mark" or node.type is not SCALAR or node.scope or not all(a in slots for a in node.args):
             return None
-        a, b = (bisect_right(at, x) - 1 for x in node.span)
-        return Step(node.op, tuple(slots[i] for i in node.args), node.attrs, (a, node.span[0] - at[a], b, node.span[1] - at[b]))
+        place: list[int] = []
+        for x in node.span:
+            edge = bisect_right(at, x) - 1  # the start of gap edge / 2, or of the word after it
+            place += [edge // 2, gaps[(edge + 1) // 2] + x - at[edge]]
+        return Step(node.op, tuple(slots[i] for i in node.args), node.attrs, (place[0], place[1], place[2], place[3]))

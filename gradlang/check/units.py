@@ -188,16 +188,16 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
 
 def in_sequence(plain: Sequence[ast.Define], closed: Mapping[str, frozenset[str]]) -> bool:
     """Whether each definition already stands after what it uses."""
-    names = [n for d in plain for n in outline.defined(d)]
-    later = set(names)
-    if len(later) < len(names):
+    names = [outline.defined(d) for d in plain]
+    later = {n for some in names for n in some}
+    if len(later) < sum(map(len, names)):
         return False
-    for d in plain:
+    for d, some in zip(plain, names, strict=True):
         if not later.isdisjoint(outline.used(d)):
             return False
         if closed and any(not later.isdisjoint(closed[f]) for f in outline.called(d) if f in closed):
             return False
-        later.difference_update(outline.defined(d))
+        later.difference_update(some)
     return True
 
 

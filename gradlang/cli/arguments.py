@@ -83,9 +83,46 @@ def _run(to: argparse.ArgumentParser) -> None:
     to.add_argument("--checkpoint", action="store_true", help=CHECKPOINT)
 
 
+def _explain(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    to.add_argument("--of", metavar="NAME", help="what to explain (default: every output with a derivative)")
+    to.add_argument("--wrt", metavar="a,b", help="only what lies between these and the result")
+    flows = "the derivative that flows in from above"
+    to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
+    to.add_argument("--lang", choices=["en", "ko"], default="en", help="the language of the explanation")
+    to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
+
+
+def _graph(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    formats = "x.svg, .png, .dot, .json, .tex or .mmd (default: SVG on standard output)"
+    to.add_argument("-o", dest="output", metavar="FILE", help=formats)
+    to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one)")
+    to.add_argument("--wrt", metavar="a,b", help="derivatives by these only")
+    to.add_argument("--mode", choices=["reverse", "forward", "values"], default="reverse", help="which derivatives are shown")
+    flows = "the derivative that flows in from above"
+    to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
+    leaves = "numbers of a formula inside the operations, or as leaves"
+    to.add_argument("--constants", choices=["inside", "leaves"], default="inside", help=leaves)
+    to.add_argument("--open", metavar="f,g", help="functions whose inner nodes are shown (all: of every function)")
+    to.add_argument("--blank", action="store_true", help="a worksheet: boxes to fill in, and FILE-answers beside it")
+    to.add_argument("--stage", metavar="NAME", help="a stage of the compiler instead of the program as it is written")
+    to.add_argument("--digits", type=digits, default=6, metavar="N", help="significant digits (default: 6)")
+
+
+def _diff(to: argparse.ArgumentParser) -> None:
+    _inputs(to)
+    to.add_argument("--of", metavar="NAME", help="what to differentiate (default: every output with a derivative)")
+    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--latex", action="store_true", help="LaTeX instead of the language")
+    to.add_argument("--numbers", action="store_true", help="the numbers of the inputs put in, and the values")
+    to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
+
+
 def _compile(to: argparse.ArgumentParser) -> None:
     _program(to)
-    to.add_argument("--target", choices=["numpy", "c", "grad"], default="numpy")
+    target = "Python (default), a C11 function, a JavaScript module, or the language itself"
+    to.add_argument("--target", choices=["numpy", "c", "js", "grad"], default="numpy", help=target)
     to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
     to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
@@ -113,6 +150,21 @@ COMMANDS = {
         _run,
     ),
     "check": ("report everything that is wrong: errors, its own checks, gradients against multi-precision", "", _inputs),
+    "explain": (
+        "tell the forward and the backward pass, node by node",
+        "examples:\n  gradlang explain shopping.grad\n  gradlang explain shopping.grad --wrt apple --lang ko",
+        _explain,
+    ),
+    "graph": (
+        "draw the computation graph, values above the edges and derivatives below",
+        "examples:\n  gradlang graph shopping.grad -o shopping.svg\n  gradlang graph shopping.grad --blank -o sheet.svg",
+        _graph,
+    ),
+    "diff": (
+        "print the derivatives as formulas",
+        "examples:\n  gradlang diff shopping.grad --numbers\n  gradlang diff net.grad --wrt W1 --latex",
+        _diff,
+    ),
     "compile": ("print standalone source that does not need gradlang", "", _compile),
     "ops": ("list the ops, or show one with its derivative", "", _ops),
     "fmt": ("format a program; every comment is kept", "", _fmt),

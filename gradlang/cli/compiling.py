@@ -59,7 +59,11 @@ def compile_(args: argparse.Namespace) -> int:
     hook = dump_to(args.dump, language.table) if args.dump else None
     if args.target == "c":
         return compile_c(model, goal, origin, hook, args.output)
-    if args.target == "grad":
+    if args.target == "js":
+        from gradlang.cli.compiling_js import js_text
+
+        text = js_text(model, goal, origin, hook)
+    elif args.target == "grad":
         text = pipeline.gradient_file(model.program, goal, language, origin, hook)
     else:
         text = pipeline.compile_goal(model.program, goal, language, origin, hook).source

@@ -42,7 +42,7 @@ def point(model: Model, goal: Goal, job: Job) -> Golden | None:
     for seed, p in enumerate(job.params):
         shape = tuple(value(d, sizes) for d in p.type.shape)
         if p.default is not None and np.size(p.default) <= LONGEST:
-            given = np.asarray(p.default)
+            given = np.broadcast_to(np.asarray(p.default), shape)
             inputs[p.name] = given.ravel().tolist()
         else:
             inputs[p.name] = Drawn(seed, int(np.prod(shape)), p.type.dtype)

@@ -19,7 +19,31 @@ from gradlang.diagnostics import GradlangError, InternalError, as_json, render_a
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     from gradlang.cli import compiling, running, tables
 
-    return {"run": running.run, "check": running.check, "compile": compiling.compile_, "ops": tables.ops, "fmt": compiling.fmt}
+    def explain(args: argparse.Namespace) -> int:
+        from gradlang.cli import explaining  # brings NumPy
+
+        return explaining.explain(args)
+
+    def graph(args: argparse.Namespace) -> int:
+        from gradlang.cli import graphing  # brings NumPy
+
+        return graphing.graph(args)
+
+    def diff(args: argparse.Namespace) -> int:
+        from gradlang.cli import differentiating  # brings NumPy
+
+        return differentiating.diff(args)
+
+    return {
+        "explain": explain,
+        "graph": graph,
+        "diff": diff,
+        "run": running.run,
+        "check": running.check,
+        "compile": compiling.compile_,
+        "ops": tables.ops,
+        "fmt": compiling.fmt,
+    }
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -13,11 +13,11 @@ from gradlang import pipeline
 from gradlang.api import Model, proven
 from gradlang.check import errors
 from gradlang.check.program import unreached
-from gradlang.cli.show import json_value, table, value_text
-from gradlang.diagnostics import Diagnostic, InputError, render_all
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
 from gradlang.runtime.bind import outside
 from gradlang.runtime.files import Folder, read_all, read_text
 from gradlang.runtime.values import literal
+from gradlang.view.show import json_value, table, value_text
 
 
 def open_model(args: argparse.Namespace) -> Model:
@@ -51,15 +51,20 @@ def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
     return out
 
 
+def upstreams(model: Model, words: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
+    """The derivatives that flow in from above, by names of `known`."""
+    found = assignments(words, "an upstream derivative")
+    for name in found:
+        if name not in known:
+            help = did_you_mean(name, known) or f"outputs are {', '.join(model.program.outputs)}"
+            raise InputError([Diagnostic("G509", f"no output is named `{name}`", help=help)])
+    return found
+
+
 def run(args: argparse.Namespace) -> int:
     model = open_model(args)
     values = given(args)
-    upstream = assignments(args.upstream, "an upstream derivative")
-    for name in upstream:
-        if name not in model.program.outputs:
-            raise InputError(
-                [Diagnostic("G509", f"no output is named `{name}`", help=f"outputs are {', '.join(model.program.outputs)}")]
-            )
+    upstream = upstreams(model, args.upstream, model.program.outputs)
     outputs = model.function(model.program.outputs, checkpoint=args.checkpoint)(values)
     if len(model.program.outputs) == 1:
         outputs = {model.program.outputs[0]: outputs}

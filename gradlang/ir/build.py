@@ -8,7 +8,7 @@ from typing import TypeVar
 from gradlang.check.program import LEAVES, Node, Program, Root, Scan, needed
 from gradlang.ir.tape import BEYOND, DERIVATIVES, Builder
 from gradlang.record import changed
-from gradlang.types import Shape
+from gradlang.types import SCALAR, Shape
 
 T = TypeVar("T", Scan, Root)
 
@@ -27,9 +27,15 @@ def write_nodes(
     table = builder.table
     order = list(order)
     marked = marked.union(x for i in order if nodes[i].op in DERIVATIVES for x in by(nodes[i]))
+    numbers: dict[str, bool] = {}  # whether an op over single numbers is an instruction as it stands
     for i in order:
         node = nodes[i]
-        if node.op in LEAVES:
+        if node.type is SCALAR and node.op not in numbers:
+            op = table[node.op] if node.op in table else None
+            numbers[node.op] = op is not None and op.pointwise and not op.defined
+        if node.type is SCALAR and numbers[node.op] and builder.all_scalar(ids := tuple([made[a] for a in node.args])):
+            at = builder.add(node.op, ids, node.attrs, SCALAR, node.span, node.scope, node.name)
+        elif node.op in LEAVES:
             at = builder.add(node.op, (), node.attrs, node.type, node.span, name=node.name)
         elif node.op in BEYOND:
             at = beyond(node, [made[a] for a in node.args], builder)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate, compress
 
 from gradlang.ir.tape import Builder, Instr, Tape, leaf_key
 from gradlang.ops.table import OpTable
@@ -10,28 +11,63 @@ from gradlang.ops.table import OpTable
 Replace = Callable[[Builder, Instr, tuple[int, ...]], int | None]
 
 
-def rebuild(tape: Tape, table: OpTable, replace: Replace | None = None, first: int = 0) -> Tape:
+def rebuild(
+    tape: Tape,
+    table: OpTable,
+    replace: Replace | None = None,
+    first: int = 0,
+    asked: Sequence[int] | None = None,
+    own: bool = False,
+) -> Tape:
     """The tape anew. `replace(builder, instr, args)` may give the instruction that takes an instruction's place; it is not
-    asked for those before `first`. Instructions that stay as they are belong to both tapes."""
+    asked for those before `first`. With `asked`, a truth value for each instruction, it is asked for these and for whatever
+    has an argument that was replaced. Instructions that stay as they are belong to both tapes; if no one else holds them
+    (`own`), they are renumbered where they are."""
     builder = Builder(table)
     builder.take(tape.instrs[:first])
     made = list(range(first))
     instrs, memo, put = builder.instrs, builder.memo, made.append
-    for instr in tape.instrs[first:] if first else tape.instrs:
-        args = tuple([made[a] for a in instr.args])
-        at = replace(builder, instr, args) if replace is not None else None
+    if asked is None or replace is None:
+        asked = bytes([replace is not None]) * len(tape)
+    replaced = bytearray(len(tape))
+    ever = False
+    for i in range(first, len(tape)):
+        instr = tape.instrs[i]
+        before = instr.args
+        if len(before) == 2:  # the usual number, so that it is worth a case of its own
+            a, b = before
+            args: tuple[int, ...] = (made[a], made[b])
+        else:
+            args = tuple([made[a] for a in before])
+        at = None
+        if asked[i] or (ever and any_of(replaced, before)):
+            at = replace(builder, instr, args)  # type: ignore[misc]
         if at is None:
             key = (instr.op, args, instr.attrs) if args else leaf_key(instr.op, instr.attrs, instr.type)
             at = memo.get(key)
             if at is None:
                 at = memo[key] = len(instrs)
-                instrs.append(instr if args == instr.args else moved(instr, args))
+                if args != before:
+                    if own:
+                        instr.args = args
+                    else:
+                        instr = moved(instr, args)
+                instrs.append(instr)
             elif instr.name is not None and instrs[at].name is None:
                 instrs[at].name = instr.name
-        elif instr.name is not None and instrs[at].name is None and instrs[at].op not in ("const", "size"):
-            instrs[at].name = instr.name
+        else:
+            replaced[i] = ever = True
+            if instr.name is not None and instrs[at].name is None and instrs[at].op not in ("const", "size"):
+                instrs[at].name = instr.name
         put(at)
-    return dce(builder.tape((n, made[i]) for n, i in tape.outputs))
+    return dce(builder.tape((n, made[i]) for n, i in tape.outputs), own)
+
+
+def any_of(truths: Sequence[int], places: Sequence[int]) -> bool:
+    for i in places:  # noqa: SIM110 (called for every operation of a program)
+        if truths[i]:
+            return True
+    return False
 
 
 def moved(instr: Instr, args: tuple[int, ...]) -> Instr:
@@ -53,21 +89,28 @@ def dce(tape: Tape, own: bool = False) -> Tape:
         live[i] = 1
     for i in range(n - 1, -1, -1):
         if live[i]:
-            for a in instrs[i].args:
-                live[a] = 1
+            args = instrs[i].args
+            if len(args) == 2:
+                a, b = args
+                live[a] = live[b] = 1
+            else:
+                for a in args:
+                    live[a] = 1
     first = live.find(0)
     if first < 0:
         return tape
-    where, kept = list(range(first)), list(instrs[:first])
-    put, keep = where.append, kept.append
-    for i in range(first, n):
-        put(len(kept))
-        if live[i]:
-            instr = instrs[i]
-            args = tuple([where[a] for a in instr.args])
-            if own:
-                instr.args = args
-            elif args != instr.args:
-                instr = moved(instr, args)
-            keep(instr)
+    where = list(accumulate(live, initial=0))
+    kept = [*instrs[:first], *compress(instrs[first:], live[first:])]
+    for k in range(first, len(kept)):
+        instr = kept[k]
+        before = instr.args
+        if len(before) == 2:
+            a, b = before
+            args = (where[a], where[b])
+        else:
+            args = tuple([where[a] for a in before])
+        if own:
+            instr.args = args
+        elif args != before:
+            kept[k] = moved(instr, args)
     return Tape(tuple(kept), tuple((name, where[i]) for name, i in tape.outputs))

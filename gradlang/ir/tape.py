@@ -49,7 +49,7 @@ __all__ = [
 
 def has_bodies(tape: Tape) -> bool:
     """Whether a tape holds a recurrence or an implicit definition."""
-    return any(i.op in BODIES for i in tape.instrs)
+    return not BODIES.isdisjoint([i.op for i in tape.instrs])
 
 
 class Builder:

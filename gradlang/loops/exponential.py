@@ -128,3 +128,29 @@ def tanh(m: Writer, x: Term) -> Term:
     quotient = numerator * reciprocal
     remainder = m.fma(-quotient, lost, m.fma(-quotient, denominator, numerator))
     return m.copysign(m.fma(remainder, reciprocal, quotient), x)
+
+
+def tanh_and_exp(m: Writer, x: Term) -> tuple[Term, Term]:
+    """tanh x and e = exp(-2 |x|), of which the slope of tanh is made: tanh |x| = n / (2 - n) with n = 1 - e. With e = 2**k (1 +
+    q), q = exp(r) - 1, n is the sum (1 - 2**k) - 2**k q as in `expm1`, and the quotient is corrected as in `tanh`. tanh is
+    within 2 ulp, and the sign of a zero stays; e has the bits of `exp`'s way, within 1.1 ulp."""
+    f = m.format
+    high, low = LN2[f.width]
+    limited = m.at_least(m.abs(x) * -2.0, LOWEST[f.width])
+    total = m.fma(limited, 1 / math.log(2), m.real(f.magic + f.bias + SHRINK[f.width]))
+    k = total - (f.magic + f.bias + SHRINK[f.width])
+    first = m.fma(k, -high, limited)
+    r = m.fma(k, -low, first)
+    bent = r * r * m.polynomial(r, EXP[f.width])
+    large = m.power_of_two(total)  # 2**(k + shrink)
+    scale = large * 2.0 ** -SHRINK[f.width]
+    e = ((bent + r) + 1.0) * large * 2.0 ** -SHRINK[f.width]
+    whole = 1.0 - scale
+    rounded = m.fma(-scale, first, whole)
+    n = rounded + m.fma(-scale, m.fma(k, -low, bent), m.fma(-scale, first, whole - rounded))
+    bottom = 2.0 - n
+    lost = (2.0 - bottom) - n
+    reciprocal = 1.0 / bottom
+    quotient = n * reciprocal
+    remainder = m.fma(-quotient, lost, m.fma(-quotient, bottom, n))
+    return m.copysign(m.fma(remainder, reciprocal, quotient), x), e

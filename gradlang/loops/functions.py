@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import cache
 
 from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, trigonometric
-from gradlang.loops.ir import Code, Function, Value
+from gradlang.loops.ir import Code, Function, Statement, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
+from gradlang.record import record
 
 WRITERS: dict[str, Callable[..., Term]] = {
     f.__name__: f
@@ -29,6 +30,36 @@ WRITERS: dict[str, Callable[..., Term]] = {
 NAMES = tuple(WRITERS)
 # The greatest |x| for which a function holds what it promises; functions that are not here hold it everywhere.
 LIMITS: dict[str, dict[str, float]] = dict.fromkeys(("sin", "cos", "tan"), trigonometric.LIMIT)
+
+
+# Two functions of one number whose work is the same for the most part.
+PAIRS: dict[str, Callable[[Writer, Term], tuple[Term, Term]]] = {
+    "sincos": trigonometric.sin_and_cos,
+    "tanh_and_exp": exponential.tanh_and_exp,
+}
+
+
+@record(eq=False)
+class Line:
+    """A straight line over one number, with one or two results, which hold for |x| <= `limit`."""
+
+    param: Value
+    body: list[Statement]
+    results: tuple[Value, ...]
+    limit: float | None
+
+
+@cache
+def line(name: str) -> Line:
+    """A function of one number, or two of PAIRS, in "f64". Unknown names raise KeyError."""
+    if name not in PAIRS:
+        made = function(name, "f64")
+        return Line(made.params[0], made.body, (made.result,), LIMITS.get(name, {}).get("f64"))
+    m = Writer(Code(), FORMATS["f64"])
+    param = Value("f", hint="x")
+    results = PAIRS[name](m, m.term(param))
+    limit = trigonometric.LIMIT["f64"] if name == "sincos" else None
+    return Line(param, m.code.body, tuple(r.value for r in results), limit)
 
 
 @cache

@@ -184,6 +184,12 @@ class Code:
             self.constants[key] = Value(type, value)
         return self.constants[key]
 
+    def none(self) -> Value:
+        """The zero of what is not there. It has an object of its own, so that it can be told from a zero that was computed."""
+        if ("f", "none") not in self.constants:
+            self.constants["f", "none"] = Value("f", 0.0)
+        return self.constants["f", "none"]
+
     def real(self, value: float) -> Value:
         return self.const(float(value), "f")
 
@@ -192,6 +198,10 @@ class Code:
 
     def op(self, op: str, *args: Value, hint: str = "") -> Value:
         """The result of an operation."""
+        if op in ("and", "or", "not") and any(a.const is not None for a in args):
+            return self.decided(op, args)
+        if op == "mul" and 1.0 in (args[0].const, args[1].const):
+            return args[1] if args[0].const == 1.0 else args[0]
         if RESULTS.get(op) == "i" or op in ("ilt", "ile", "igt", "ige", "ieq", "ine"):
             folded = self.fold(op, args)
             if folded is not None:
@@ -239,6 +249,13 @@ class Code:
             block.insert(len(block) - 1, statement)
         else:
             block.append(statement)
+
+    def decided(self, op: str, args: tuple[Value, ...]) -> Value:
+        """Logic of which a part is known."""
+        if op == "not":
+            return self.const(not args[0].const, "b")
+        sure, other = args if args[0].const is not None else args[::-1]
+        return other if bool(sure.const) == (op == "and") else sure
 
     def fold(self, op: str, args: tuple[Value, ...]) -> Value | None:
         """Arithmetic of indices that is known or does nothing."""

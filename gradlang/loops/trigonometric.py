@@ -77,6 +77,12 @@ def cos(m: Writer, x: Term) -> Term:
     return cos_at(m, reduce(m, m.abs(x)))
 
 
+def sin_and_cos(m: Writer, x: Term) -> tuple[Term, Term]:
+    """Both for |x| <= LIMIT, with the bits of `sin` and `cos`."""
+    angle = reduce(m, m.abs(x))
+    return sin_at(m, angle, x), cos_at(m, angle)
+
+
 def tan(m: Writer, x: Term) -> Term:
     """tan x = sin x / cos x for |x| <= LIMIT, numerator and denominator as sums of two numbers; the quotient is corrected by
     its remainder. Within 1.5 ulp; the sign of a zero stays."""

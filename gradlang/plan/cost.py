@@ -16,8 +16,13 @@ CALL = 1e-6  # of a NumPy function
 ENTRY = 1e-9  # of one entry in NumPy, which writes it to memory
 DEAR_ENTRY = 5e-9  # if it is an exp or the like
 LOOPED = 0.25e-9  # of one entry of one operation in a loop
-START = 0.03  # making any machine code
-EACH = 2e-3  # machine code of one operation
+FLOATS = 0.35e-6  # of a call with Python floats, above one of machine code
+FLOAT_STEP = 18e-9  # of one operation in Python floats
+START = 0.05  # making any machine code
+EACH = 0.5e-3  # machine code of one operation in loops
+EACH_STEP = 0.1e-3  # of one in a straight line
+CALLED = 4e-3  # of one that is a function, such as exp, beyond that
+DEAR = 12  # the weight from which on an operation is a function
 
 
 def numpy_seconds(tape: Tape, sizes: Mapping[str, int]) -> float:
@@ -28,7 +33,7 @@ def numpy_seconds(tape: Tape, sizes: Mapping[str, int]) -> float:
             scan = instr.attrs[0]
             total += value(scan.length, sizes) * numpy_seconds(scan.body, sizes)
         elif instr.args:
-            entry = DEAR_ENTRY if HEAVY.get(instr.op, 1) >= 12 else ENTRY
+            entry = DEAR_ENTRY if HEAVY.get(instr.op, 1) >= DEAR else ENTRY
             total += CALL + entry * value(product(instr.type.shape), sizes)
     return total
 
@@ -37,8 +42,18 @@ def operations(tape: Tape) -> int:
     return sum(operations(i.attrs[0].body) if i.op == "scan" else bool(i.args) for i in tape.instrs)
 
 
+def functions(tape: Tape) -> int:
+    return sum(functions(i.attrs[0].body) if i.op == "scan" else HEAVY.get(i.op, 1) >= DEAR for i in tape.instrs)
+
+
 def pays(tape: Tape, sizes: Mapping[str, int], calls: int) -> bool:
     """Whether so many calls win what machine code costs."""
     today = numpy_seconds(tape, sizes)
     won = today * (1 - LOOPED / ENTRY)
-    return won * calls > START + EACH * operations(tape)
+    return won * calls > START + EACH * operations(tape) + CALLED * functions(tape)
+
+
+def floats_pay(tape: Tape, calls: int) -> bool:
+    """Whether so many calls of a program of numbers win what its machine code costs."""
+    steps = operations(tape)
+    return (FLOATS + FLOAT_STEP * steps) * calls > START + EACH_STEP * steps + CALLED * functions(tape)

@@ -43,7 +43,24 @@ def every_dim(tape: Tape) -> set[Dim]:
 
 
 def has_values(tape: Tape, sizes: Mapping[str, int]) -> bool:
-    """Whether all that loops make of a program has a value for these sizes."""
-    if any(value(d, sizes) < 0 for d in every_dim(tape)):
+    """Whether all that loops make of a program has a value for these sizes, and NumPy thinks so too: it finds fault with the
+    largest of no entries even where no result depends on it."""
+    if any(value(d, sizes) < 0 for d in every_dim(tape)) or not slices_fit(tape, sizes):
         return False
-    return not any(value(n, sizes) == 0 and value(product(s), sizes) > 0 for n, s in needs_entries(tape))
+    return not any(value(n, sizes) == 0 for n, _ in needs_entries(tape))
+
+
+def slices_fit(tape: Tape, sizes: Mapping[str, int]) -> bool:
+    """Whether slices take no entry that is not there, as the first one of an array without entries."""
+    tapes = [tape]
+    for tape in tapes:
+        for instr in tape.instrs:
+            if instr.op in ("scan", "root"):
+                tapes.append(instr.attrs[0].body)
+            elif instr.op == "slice":
+                source = tape.instrs[instr.args[0]].type.shape
+                for start, length, step, whole in zip(*instr.attrs, source, strict=True):
+                    first, steps, end = value(start, sizes), value(length, sizes) - 1, value(whole, sizes)
+                    if steps >= 0 and not (0 <= first < end and 0 <= first + step * steps < end):
+                        return False
+    return True

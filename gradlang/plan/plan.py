@@ -9,9 +9,11 @@ from typing import Any
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
 from gradlang.ops.table import OpTable
+from gradlang.plan.affine import positions_of
 from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
+from gradlang.plan.packing import packed
 from gradlang.plan.pointwise import HEAVY, KINDS
 from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
@@ -19,6 +21,7 @@ from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.work import nanoseconds
 from gradlang.record import record
 from gradlang.types import Shape, value
 
@@ -38,11 +41,13 @@ class Source:
 
 @record
 class Loops:
-    """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order."""
+    """A step of compiled loops. `sources` are those of the buffers, the sizes and the numbers of the kernel, in order. With
+    `parts` the kernel is run so many times, in any order or at once, each time with the number of the part."""
 
     kernel: Kernel
     sources: tuple[Source, ...]
-    work: int  # operations, roughly
+    work: int  # nanoseconds, roughly
+    parts: int = 0
 
     @property
     def faults(self) -> bool:
@@ -318,7 +323,12 @@ class _KernelMaker:
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
         outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
-        Survey(self.tape, planner.sizes, outside)(roots)
+        survey = Survey(self.tape, planner.sizes, outside)
+        survey(roots)
+        copies = packed(self.tape, roots, planner.sizes)
+        if copies:
+            roots = [*copies, *roots]
+            survey(roots)
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
         Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)
@@ -338,7 +348,7 @@ class _KernelMaker:
             tuple(v for v, _ in self.numbers.values()),
         )
         order = (*(s for _, s in sources), *(s for _, s in wholes), *(s for _, s in self.numbers.values()))
-        return Loops(kernel, order, 0)
+        return Loops(kernel, order, int(nanoseconds(kernel.body, positions_of(kernel.body))))
 
 
 def _dtype(buffer: Buffer) -> str:

@@ -32,6 +32,7 @@ PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "
     "logical_or": "or",
     "logical_not": "not",
 }
+LINEAR = frozenset({"add", "sub", "neg"})
 WHOLE = {
     **{op: "i" + op for op in ("add", "sub", "mul", "neg", "abs")},
     "maximum": "imax",
@@ -43,6 +44,7 @@ WHOLE = {
     "equal": "ieq",
     "not_equal": "ine",
 }
+DIVISIONS = ("mod", "floordiv")
 HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
 
 
@@ -62,6 +64,30 @@ def limit(function: str, width: str) -> float | None:
     return LIMITS.get(function, {}).get(width)
 
 
+@cache
+def longest(width: str) -> float | None:
+    """The greatest quotient of which divisions with a remainder have all digits, if there is one."""
+    from gradlang.loops.division import QUOTIENT
+
+    return QUOTIENT.get(width)
+
+
+def beyond(code: Code, op: str, args: Sequence[Value], width: str) -> Value | None:
+    """Whether an op's arguments are larger than those for which its function holds what it promises."""
+    if called(op, ["real" if a.type == "f" else "int" for a in args]) is None:
+        return None
+    if op in DIVISIONS:
+        most = longest(width)
+        if most is None:
+            return None
+        a, b = (code.op("abs", real(code, x)) for x in args)
+        far = code.op("gt", a, code.op("mul", b, code.real(most)))
+        plain = code.op("and", code.op("lt", a, code.real(float("inf"))), code.op("gt", b, code.real(0.0)))
+        return code.op("and", far, plain)
+    most = limit(op, width)
+    return None if most is None else code.op("gt", code.op("abs", real(code, args[0])), code.real(most))
+
+
 def native(op: Op) -> bool:
     """Whether the loop form has an op of one value at a time. What it lacks, NumPy does."""
     return op.name in PLAIN or op.name in SPECIAL or (op.name in CALLS and op.name in functions())
@@ -69,7 +95,7 @@ def native(op: Op) -> bool:
 
 def called(op: str, kinds: Sequence[str]) -> str | None:
     """The function that an op calls for arguments of these kinds."""
-    return op if op in CALLS or (op in ("mod", "floordiv") and "real" in kinds) else None
+    return op if op in CALLS or (op in DIVISIONS and "real" in kinds) else None
 
 
 def truth(code: Code, x: Value) -> Value:
@@ -108,6 +134,9 @@ def divided(name: str) -> Write:
 
 def choice(code: Code, args: Sequence[Value]) -> Value:
     c, a, b = args
+    none = code.none()
+    if (a is none and b.const == 0.0) or (b is none and a.const == 0.0):
+        return none
     if a.type != b.type:
         kind = "f" if "f" in (a.type, b.type) else "i"
         a, b = ((real if kind == "f" else whole)(code, x) for x in (a, b))
@@ -117,6 +146,8 @@ def choice(code: Code, args: Sequence[Value]) -> Value:
 def product(code: Code, args: Sequence[Value]) -> Value:
     """g * p, and 0 where g is, whatever p is."""
     g, p = args
+    if g is code.none():
+        return g
     zero = code.real(0.0)
     return code.select(code.op("eq", g, zero), zero, code.op("mul", g, p))
 
@@ -142,8 +173,18 @@ SPECIAL: dict[str, Write] = {
 }
 
 
+def rest(code: Code, op: str, args: Sequence[Value]) -> Value:
+    """A linear op of which an argument is not there."""
+    none = code.none()
+    if args[0] is none:
+        return args[-1] if op != "sub" or args[-1] is none else code.op("neg", real(code, args[1]))
+    return real(code, args[0])
+
+
 def pointwise(code: Code, op: str, args: Sequence[Value], kind: str) -> Value:
     """A pointwise op over values; `kind` is that of the result."""
+    if op in LINEAR and code.none() in args:
+        return rest(code, op, args)
     if op in SPECIAL:
         return SPECIAL[op](code, args)
     if op in CALLS:

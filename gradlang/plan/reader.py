@@ -13,10 +13,11 @@ from gradlang.diagnostics import internal
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
+from gradlang.plan.axes import groups
 from gradlang.plan.picks import nothing
-from gradlang.plan.pointwise import CALLS, KINDS, limit, pointwise, real
+from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise
 from gradlang.record import record
-from gradlang.types import Dim, Shape, mul
+from gradlang.types import Dim, Shape
 
 Index = tuple[Value, ...]
 Steps = Generator[tuple[int, Index], Value, Value]
@@ -96,6 +97,7 @@ class Reader:
         self.tape, self.frame, self.places, self.inputs, self.seen = tape, frame, places, inputs, seen
         self.code = frame.code
         self.count: dict[int, int] = {}  # how often an instruction was written
+        self.plain_numbers: list[bool] = []
 
     def key(self, i: int, index: Index) -> tuple[Any, ...]:
         return ("at", id(self), i, *map(id, index))
@@ -116,11 +118,51 @@ class Reader:
         if found is None and self.seen is not None:
             found = self.seen(i, index)
         if found is None and i in self.places:
+            found = self.number(i, index)
+        if found is None and i in self.places:
             place, name = self.places[i], self.tape.instrs[i].name
             found = self.code.load(place.buffer, self.position(place, index), name or "")
             if not place.buffer.writable:
                 self.code.remember(self.key(i, index), found)
         return found
+
+    def number(self, i: int, index: Index) -> Value | None:
+        """An entry that is a known number at a known place: of a unit matrix, or above the diagonal of a triangle."""
+        instrs = self.tape.instrs
+        while any(k.const is not None and d != 1 for k, d in zip(index, instrs[i].type.shape, strict=True)):
+            instr = instrs[i]
+            if self.numbers()[i] and all(k.const is not None for k in index):
+                return self.compute(i, index)
+            if instr.op == "where" and self.numbers()[instr.args[0]]:
+                condition, *sides = instr.args
+                known = self.at(condition, index if instrs[condition].type.shape else ()).const
+                if known is None:
+                    return None
+                i = sides[0 if known else 1]
+                index = index if instrs[i].type.shape else ()
+            elif instr.op in STILL:
+                i, index = next(MOVES[instr.op](self, instr, index))
+                index = self.plain(i, index)
+            else:
+                return None
+        instr = instrs[i]
+        return self.code.const(instr.attrs[0], KINDS[instr.type.dtype]) if instr.op == "const" else None
+
+    def finite(self, x: Value) -> None:
+        """Gives up where a number is infinite or undefined, so that its product with zero would not be zero."""
+        key = ("finite", id(x))
+        if x.const is None and self.code.recall(key) is None:
+            small = self.code.op("lt", self.code.op("abs", x), self.code.real(float("inf")))
+            self.frame.fault(self.code.op("not", small))
+            self.code.known[self.code.depth][key] = small
+
+    def numbers(self) -> list[bool]:
+        """Which values depend on nothing that is given."""
+        if len(self.plain_numbers) < len(self.tape.instrs):
+            for instr in self.tape.instrs:
+                known = instr.op in COUNTED and all(self.plain_numbers[a] for a in instr.args)
+                self.plain_numbers.append(known)
+        return self.plain_numbers
 
     def compute(self, i: int, index: Index) -> Value:
         """An entry from the entries of the arguments. Formulas may be long, so nothing recurses."""
@@ -156,10 +198,9 @@ class Reader:
         args = []
         for a in instr.args:
             args.append((yield a, index if self.tape.instrs[a].type.shape else ()))
-        far = limit(instr.op, self.frame.width) if instr.op in CALLS else None
+        far = beyond(self.code, instr.op, args, self.frame.width)
         if far is not None:
-            large = self.code.op("abs", real(self.code, args[0]))
-            self.frame.fault(self.code.op("gt", large, self.code.real(far)))
+            self.frame.fault(far)
         return pointwise(self.code, instr.op, args, KINDS[instr.type.dtype])
 
     def position(self, place: Place, index: Index) -> Value:
@@ -214,48 +255,6 @@ def _reshape(r: Reader, instr: Instr, index: Index) -> Steps:
     return (yield a, tuple(out))
 
 
-def groups(source: Shape, target: Shape) -> list[tuple[list[int], list[int]]]:
-    """The shortest runs of axes of two shapes with the same number of entries."""
-    out: list[tuple[list[int], list[int]]] = []
-    old: list[int] = []
-    new: list[int] = []
-    a: Dim = 1
-    b: Dim = 1
-    i = j = 0
-    while i < len(source) or j < len(target):
-        grow_new = i >= len(source) or (j < len(target) and smaller(b, a))
-        if grow_new:
-            new.append(j)
-            b = mul(b, target[j])
-            j += 1
-        else:
-            old.append(i)
-            a = mul(a, source[i])
-            i += 1
-        if a == b and old and new:
-            out.append((old, new))
-            old, new, a, b = [], [], 1, 1
-    if old or new:
-        if out:
-            out[-1][0].extend(old)
-            out[-1][1].extend(new)
-        else:
-            out.append((old, new))
-    return out
-
-
-def smaller(a: Dim, b: Dim) -> bool:
-    """Whether more axes are needed for a than for b: numbers by size, sizes by degree."""
-
-    def order(d: Dim) -> tuple[int, int]:
-        if isinstance(d, int):
-            return 0, d
-        names, factor = max(d.terms, key=lambda t: (len(t[0]), t[1]))
-        return len(names), factor
-
-    return order(a) < order(b)
-
-
 def _transpose(r: Reader, instr: Instr, index: Index) -> Steps:
     (axes,) = instr.attrs
     out = list(index)
@@ -304,7 +303,9 @@ def _unslice(r: Reader, instr: Instr, index: Index) -> Steps:
             code.update(found, "", (yield a, tuple(out)))
         return code.read(found)
     value = yield a, tuple(out)
-    return value if inside is None else code.select(inside, value, nothing(code, value))
+    if inside is None:
+        return value
+    return code.select(inside, value, code.none() if value.type == "f" else nothing(code, value))
 
 
 def checked(r: Reader, at: Value, size: Dim) -> Value:
@@ -372,4 +373,6 @@ MOVES: dict[str, Callable[[Reader, Instr, Index], Steps]] = {
     "earlier": _earlier,
     **picks.MOVES,
 }
+STILL = ("broadcast_to", "transpose")  # moves that say at once which entry is meant
 VIEWS = frozenset({"broadcast_to", "reshape", "transpose", "slice"})
+COUNTED = frozenset({"const", "iota", *MOVES, *PLAIN, *SPECIAL})

@@ -14,6 +14,7 @@ from gradlang.record import field, record
 from gradlang.types import Dim, Shape, add
 
 SLENDER = 32  # steps of a loop that makes poor vectors
+LONG = 128  # steps of a loop that is worth cutting into blocks
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
 Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
 
@@ -46,9 +47,11 @@ class Root:
     special: Any = None
     # what the survey found
     reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
+    inputs: dict[Any, list[tuple[int | None, ...]]] = field(default_factory=dict)  # the same of inputs
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
     dear: bool = False  # it calls functions
+    work: int = 0  # operations of an entry
 
 
 def stored(tape: Tape, i: int) -> list[Root]:
@@ -169,11 +172,17 @@ def contraction(tape: Tape, i: int) -> list[Root]:
             shape = tape.instrs[a].type.shape
             index = tuple(code.whole(0) if d == 1 else at[c] for c, d in zip(part, shape, strict=True))
             factors.append(r.at(a, index))
+        if zeros is None and r.frame.width != "any" and any(f.const == 0.0 for f in factors):
+            for f in factors:
+                r.finite(f)
+            return code.none()
         made = factors[0]
         for f in factors[1:]:
             made = code.op("mul", made, f)
         if zeros is None:
             return made
+        if factors[zeros].const == 0.0:
+            return code.none()
         zero = nothing(code, made)
         return code.select(code.op("eq", factors[zeros], zero), zero, made)
 

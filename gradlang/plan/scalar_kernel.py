@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.functions import LIMITS
 from gradlang.loops.ir import Buffer, Code, Kernel, Value
-from gradlang.plan.pointwise import CALLS, KINDS, PLAIN, SPECIAL, pointwise
+from gradlang.plan.pointwise import CALLS, KINDS, PLAIN, SPECIAL, beyond, pointwise
 
 KNOWN = frozenset({*PLAIN, *SPECIAL, *CALLS, "input", "const"})
 
@@ -23,9 +22,9 @@ def scalar_kernel(tape: Tape, inputs: Iterable[str], name: str = "run_scalar") -
     made: list[Value] = []
     for instr in tape.instrs:
         args = [made[a] for a in instr.args]
-        if instr.op in LIMITS:
-            beyond = code.op("gt", code.op("abs", args[0]), code.real(LIMITS[instr.op]["f64"]))
-            far = beyond if far.const is not None else code.op("or", far, beyond)
+        large = beyond(code, instr.op, args, "f64")
+        if large is not None:
+            far = large if far.const is not None else code.op("or", far, large)
         made.append(value(code, instr, args, given))
     for k, (_, i) in enumerate(tape.outputs):
         code.store(results, code.whole(k), number(code, made[i]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from gradlang.loops.ir import Cell, Value
 from gradlang.plan.reader import Place
-from gradlang.plan.roots import SLENDER, Root
+from gradlang.plan.roots import LONG, SLENDER, Root
 from gradlang.record import field, record
 from gradlang.types import Dim, value
 
@@ -27,6 +28,7 @@ class Group:
     first: Value | None = None
     last: Value | None = None
     size: int = 0
+    aside: bool = False  # the steps of a block are innermost
 
 
 @record(eq=False, frozen=False)
@@ -66,6 +68,11 @@ class Sharing:
                     if axis is not None:
                         group = candidate
                         break
+                else:
+                    group, axis = self.later(r, groups[:after], home, deps)
+            if group is not None and group in groups[: max(after - 1, 0)]:
+                groups.remove(group)
+                groups.insert(after - 1, group)
             if group is None:  # right after what it needs, so that what needs it has all groups behind to choose from
                 group = Group(None)
                 if r.special is None and free:
@@ -77,6 +84,18 @@ class Sharing:
                 group.axis[r] = axis
             home[r] = group
         return groups
+
+    def later(
+        self, r: Root, groups: Sequence[Group], home: Mapping[Root, Group], deps: Sequence[Root]
+    ) -> tuple[Group | None, int | None]:
+        """A group that a root can join if it is moved behind all that the root needs: no group in between waits for it."""
+        for k, group in enumerate(groups):
+            own = [m for m in deps if home[m] is group]
+            axis = self.shared(r, group, own) if own else None
+            made = {i for m in group.members for i in m.gives}
+            if axis is not None and not any(made & set(m.reads) for g in groups[k + 1 :] for m in g.members):
+                return group, axis
+        return None, None
 
     def free(self, r: Root) -> list[int]:
         """The loops that are not open, those that go outside first."""
@@ -93,6 +112,8 @@ class Sharing:
         free = self.free(r)
         if any(g.first is not None for g in self.state[r].path):
             free = free[:1]  # in a block the order is set
+        if self.leads(r, free[0]):
+            free = free[:1]
         for k in free:
             if r.axes[k].extent != group.extent or (not deps and k != free[0]):
                 continue
@@ -101,6 +122,12 @@ class Sharing:
             if all(self.in_step(r, k, m, group.axis[m]) for m in deps):
                 return k
         return None
+
+    def leads(self, r: Root, axis: int) -> bool:
+        """Whether a loop is the one long one among short ones: it goes outside, whoever is there to share the others."""
+        if value(r.axes[axis].extent, self.sizes) < LONG or len(r.axes) < 2:
+            return False
+        return all(value(a.extent, self.sizes) <= SLENDER for k, a in enumerate(r.axes) if k != axis)
 
     def in_step(self, r: Root, axis: int, m: Root, theirs: int) -> bool:
         """Whether all that a root reads of another one at a step of a shared loop is made by then in this step."""
@@ -128,6 +155,13 @@ class Sharing:
         inner = [value(r.axes[k].extent, self.sizes) for r in group.members for k in self.free(r) if k != group.axis[r]]
         ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
         return bool(inner) and ends and max(inner) <= SLENDER
+
+    def side(self, group: Group) -> int:
+        """The size of blocks whose steps are done side by side. Where many sums go over the steps, each adds up its lanes at
+        the end of a block: then blocks are longer."""
+        sums = [r for r in group.members if r.combine and r.axes[group.axis[r]].out is None]
+        many = sum(prod(value(a.extent, self.sizes) for a in r.axes if a.out is not None) for r in sums)
+        return BLOCK if many >= SIDE else SIDE
 
     def layers(self, group: Group) -> list[list[Root]]:
         """The roots of a group in loops that hold only roots with inner loops, or only such without."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
+from gradlang.plan.lanes import NO_GROUPS, Groups, Numbers, Truths, groups, in_layers
 from gradlang.plan.sorted_tape import arguments
 from gradlang.record import record
 
-Truths = NDArray[np.bool_]
-Numbers = NDArray[np.int64]
 WIDTH = 3  # operands that an op may have
 
 
@@ -22,8 +20,9 @@ class Straight:
 
     `chained` says that its first operand is what the step before it computed, `stored` that its result is needed later than
     by the step after it; `kept` are the instructions whose results need a place. A step of an op of TWINS has two results and
-    keeps both: its operands are its argument and the two instructions that it computes. `slots` has room for a place of every
-    instruction of the tape; `aliases` are instructions that are another one's value, in order."""
+    keeps both: its operands are its argument and the two instructions that it computes. If `group[k]` is not -1, the step is
+    that call of `groups`. `slots` has room for a place of every instruction of the tape; `aliases` are instructions that are
+    another one's value, in order."""
 
     ops: tuple[str, ...]
     codes: Numbers
@@ -32,63 +31,123 @@ class Straight:
     chained: Truths
     stored: Truths
     kept: Numbers
+    group: Numbers
+    groups: Groups
     slots: Numbers
     leaves: list[int]
     aliases: list[tuple[int, int]]
 
 
-TWINS = {"sincos": ("sin", "cos")}
+TWINS = {"sincos": ("sin", "cos"), "tanh_and_exp": ("tanh", "exp")}  # the exp is that of -2 |x|, the other's argument being x
 
 
-def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str]) -> Straight:
-    """The steps of a tape, in its order. Ops of `swapped` become others with their operands exchanged; those of ops in
-    `either` may be."""
-    instrs, length = tape.instrs, len(tape)
-    names = [instr.op for instr in instrs]
-    ops = tuple(dict.fromkeys([*(swapped.get(n, n) for n in dict.fromkeys(names)), *TWINS]))
-    code = {op: k for k, op in enumerate(ops)}
-    turned_code = {op: code[other] + len(ops) for op, other in swapped.items() if other in code}
-    codes = np.array(list(map({**code, **turned_code}.__getitem__, names)), np.int64)
-    counts, columns = arguments(tape, WIDTH)
-    marks = np.flatnonzero(codes == code.get("mark", -1)).tolist()
-    aliases = [(i, instrs[i].args[0]) for i in marks]
-    root: Numbers = np.arange(length)
-    for i, value in aliases:
-        root[i] = root[value]
-    steps = counts > 0
-    leaves = np.flatnonzero(~steps).tolist()
-    steps[marks] = False
-    twins = paired(codes, code, [root[columns[0]], *columns[1:]], steps)
-    nodes = np.flatnonzero(steps)
-    codes, counts = codes[nodes], counts[nodes]
-    a, b, c = (root[column[nodes]] for column in columns)
-    reads: tuple[Numbers, ...]
-    chained: Truths
+def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str], together: Set[str] = frozenset()) -> Straight:
+    """The steps of a tape. Ops of `swapped` become others with their operands exchanged; those of ops in `either` may be. Ops
+    that are in `together` are called for several arguments at once, in an order in which that is possible; without such
+    calls the order is that of the tape."""
+    line = Line(tape, swapped)
+    called = np.isin(line.codes, [line.code[op] for op in together if op in line.code])
+    twins = line.pair("sincos", *line.same_argument("sin", "cos"))
+    if "tanh_and_exp" in together:
+        twins = np.append(twins, line.pair_slopes())
+    uses = line.uses()
+    nodes = np.flatnonzero(line.steps)
+    begins, group, found = np.zeros(len(nodes), np.bool_), np.full(len(nodes), -1), NO_GROUPS
+    if called.any():
+        order, begins, lane = in_layers(tape, nodes, line.codes[nodes], called[nodes], called.tobytes())
+        nodes = nodes[order]
+        members = called[nodes]
+        found = line.grouped(nodes[members], begins[members], lane[members])
+        twins = np.setdiff1d(twins, found.rooms)
+        nodes, begins = nodes[begins | ~members], begins[begins | ~members]
+        group = np.where(begins, np.cumsum(begins) - 1, -1)
+    codes, ops = line.codes[nodes], line.ops
+    a, b, c = (line.argument(nodes, k) for k in range(WIDTH))
     turned = codes >= len(ops)
     codes[turned] -= len(ops)
     a, b = np.where(turned, b, a), np.where(turned, a, b)
-    double = np.isin(codes, [code[t] for t in TWINS])
-    before = np.where(np.append(False, double[:-1]), -1, np.append(-1, nodes[:-1]))
+    silent = begins | line.double(nodes)  # what follows finds nothing in the register
+    before = np.where(np.append(False, silent[:-1]), -1, np.append(-1, nodes[:-1]))
     free = np.array([op in either for op in ops] or [False])[codes] & (b == before) & (a != before)
     reads = np.where(free, b, a), np.where(free, a, b), c
-    chained = reads[0] == before
-    needed = [column[counts > k] for k, column in enumerate(reads)] + [root[[i for _, i in tape.outputs]]]
-    uses = np.bincount(np.concatenate(needed), minlength=length)
-    stored = ~(np.append(chained[1:], False) & (uses[nodes] == 1)) & ~double
+    chained = (reads[0] == before) & ~begins
+    stored = ~(np.append(chained[1:], False) & (uses[nodes] == 1)) & ~silent
     kept = np.concatenate([nodes[stored], twins])
-    return Straight(ops, codes, nodes, reads, chained, stored, kept, np.zeros(length, np.int64), leaves, aliases)
+    slots = np.zeros(len(tape), np.int64)
+    return Straight(ops, codes, nodes, reads, chained, stored, kept, group, found, slots, line.leaves, line.aliases)
 
 
-def paired(codes: Numbers, code: Mapping[str, int], columns: list[Numbers], steps: Truths) -> Numbers:
-    """Makes one step, where the first of them stands, of two ops of TWINS with the same argument. What such steps compute."""
-    found: list[Numbers] = [np.zeros(0, np.int64)]
-    for twin, pair in TWINS.items():
-        one, other = (np.flatnonzero(codes == code.get(op, -1)) for op in pair)
-        _, i, j = np.intersect1d(columns[0][one], columns[0][other], return_indices=True)
+class Line:
+    """The instructions of a tape as columns; `steps` says which of them are computed by a step of their own."""
+
+    def __init__(self, tape: Tape, swapped: Mapping[str, str]) -> None:
+        instrs = tape.instrs
+        names = [instr.op for instr in instrs]
+        self.ops = tuple(dict.fromkeys([*(swapped.get(n, n) for n in dict.fromkeys(names)), *TWINS]))
+        self.code = {op: k for k, op in enumerate(self.ops)}
+        turned = {op: self.code[other] + len(self.ops) for op, other in swapped.items() if other in self.code}
+        self.codes: Numbers = np.array(list(map({**self.code, **turned}.__getitem__, names)), np.int64)
+        self.counts, self.columns = arguments(tape, WIDTH)
+        marks = self.every("mark").tolist()
+        self.aliases = [(i, instrs[i].args[0]) for i in marks]
+        self.root: Numbers = np.arange(len(tape))
+        for i, value in self.aliases:
+            self.root[i] = self.root[value]
+        self.steps: Truths = self.counts > 0
+        self.leaves: list[int] = np.flatnonzero(~self.steps).tolist()
+        self.steps[marks] = False
+        self.outputs = self.root[[i for _, i in tape.outputs]]
+        self.minus_two = np.zeros(len(tape), np.bool_)
+        self.minus_two[[i for i in self.leaves if instrs[i].op == "const" and instrs[i].attrs[0] == -2.0]] = True
+
+    def every(self, op: str) -> Numbers:
+        return np.flatnonzero(self.codes == self.code.get(op, -1))
+
+    def argument(self, nodes: Numbers, k: int = 0) -> Numbers:
+        return self.root[self.columns[k][nodes]]
+
+    def same_argument(self, one: str, other: str) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+        """The instructions of two ops, and their arguments."""
+        a, b = self.every(one), self.every(other)
+        return a, b, self.argument(a), self.argument(b)
+
+    def double(self, nodes: Numbers) -> Truths:
+        """Whether steps are of ops of TWINS."""
+        return np.isin(self.codes[nodes], [self.code[t] for t in TWINS])
+
+    def grouped(self, calls: Numbers, begins: Truths, lane: Numbers) -> Groups:
+        """Calls in their order as groups."""
+        double = self.double(calls)
+        first, second = (self.argument(calls, k) for k in (1, 2))
+        return groups(self.argument(calls), [np.where(double, first, calls), second], double, begins, lane)
+
+    def pair(self, twin: str, one: Numbers, other: Numbers, x: Numbers, y: Numbers) -> Numbers:
+        """Makes one step, where the first of them stands, of two ops of TWINS with equal arguments x and y. What such steps
+        compute."""
+        common, i, j = np.intersect1d(x, y, return_indices=True)
         one, other = one[i], other[j]
         first = np.minimum(one, other)
-        codes[first] = code[twin]
-        columns[1][first], columns[2][first] = one, other
-        steps[np.maximum(one, other)] = False
-        found += [one, other]
-    return np.concatenate(found)
+        self.codes[first] = self.code[twin]
+        self.columns[0][first], self.columns[1][first], self.columns[2][first] = common, one, other
+        self.steps[np.maximum(one, other)] = False
+        return np.concatenate([one, other])
+
+    def pair_slopes(self) -> Numbers:
+        """Makes one step of tanh x and of exp(-2 |x|), of which the slope of tanh is made."""
+        exps = self.every("exp")
+        products = self.argument(exps)
+        left, right = self.argument(products), self.argument(products, 1)
+        sizes = np.where(self.minus_two[left], right, left)
+        fits = self.codes[products] == self.code.get("mul", -1)
+        fits &= (self.minus_two[left] | self.minus_two[right]) & (self.codes[sizes] == self.code.get("abs", -1))
+        exps, products, sizes = exps[fits], products[fits], sizes[fits]
+        tanhs = self.every("tanh")
+        made = self.pair("tanh_and_exp", tanhs, exps, self.argument(tanhs), self.argument(sizes))
+        for helpers in (products, sizes):  # they go where nothing else reads them
+            self.steps[helpers[self.uses()[helpers] == 0]] = False
+        return made
+
+    def uses(self) -> Numbers:
+        """How often steps, and whoever wants the outputs, read each instruction."""
+        read = [self.argument(np.flatnonzero(self.steps & (self.counts > k)), k) for k in range(WIDTH)]
+        return np.bincount(np.concatenate([*read, self.outputs]), minlength=len(self.root))

@@ -12,11 +12,10 @@ from gradlang.ir.tape import Tape
 from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
-from gradlang.plan.roots import SLENDER, Root
+from gradlang.plan.roots import LONG, SLENDER, Root
 from gradlang.record import field, record
 from gradlang.types import Shape, value
 
-LONG = 128  # steps of a loop that is worth cutting into blocks
 Access = Callable[[Index, Shape], None]
 Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an input accesses
 
@@ -48,6 +47,7 @@ class _Look:
         zero = self.code.whole(0)
         self.counters = [zero if a.extent == 1 else Value("i", hint=f"i{k}") for k, a in enumerate(root.axes)]
         self.reads: dict[int, list[tuple[int | None, ...]]] = {n: [()] for n in root.needs}
+        self.inputs: dict[Any, list[tuple[int | None, ...]]] = {}
         self.touched: set[Any] = set()
         self.steps = [0.0] * len(self.counters)
 
@@ -63,7 +63,8 @@ class _Look:
                 outs = {a.out: c for a, c in zip(root.axes, self.counters, strict=True) if a.out is not None}
                 self.access(tuple(outs.get(k, self.code.whole(0)) for k in range(len(shape))), shape)
         root.dear = any(isinstance(s, Let) and s.op == "call" for s in self.code.body)
-        root.reads, root.touches = self.reads, frozenset(self.touched)
+        root.work = sum(isinstance(s, Let) and s.value.type == "f" for s in self.code.body)
+        root.reads, root.inputs, root.touches = self.reads, self.inputs, frozenset(self.touched)
         root.order = self.order()
 
     def order(self) -> tuple[int, ...]:
@@ -87,8 +88,7 @@ class _Look:
         outside = self.survey.outside
         if i in self.root.gives or not (i in self.made or i in outside):
             return None
-        where = {id(c): k for k, c in enumerate(self.counters) if c.const is None}
-        self.reads.setdefault(i, []).append(tuple(where.get(id(v)) for v in index))
+        self.reads.setdefault(i, []).append(self.loops(index))
         type = self.tape.instrs[i].type
         if type.shape:
             self.touched.add(i)
@@ -96,10 +96,16 @@ class _Look:
         self.access(tuple(index[k] for k in order), tuple(type.shape[k] for k in order))
         return Value(KINDS[type.dtype])
 
+    def loops(self, index: Index) -> tuple[int | None, ...]:
+        """Which loop counts an axis, if one does."""
+        where = {id(c): k for k, c in enumerate(self.counters) if c.const is None}
+        return tuple(where.get(id(v)) for v in index)
+
     def input(self, key: Any, index: Index) -> Value:
         instr = next(i for i in self.tape.instrs if i.op == "input" and i.attrs[0] == key)
         if index:
             self.touched.add(key)
+            self.inputs.setdefault(key, []).append(self.loops(index))
             if self.survey.leaf is not None:
                 self.survey.leaf(self.frame, key, index, self.access)
             else:

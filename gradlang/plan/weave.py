@@ -12,10 +12,12 @@ from math import prod
 
 from gradlang.ir.tape import Tape
 from gradlang.loops.ir import Buffer, Value
+from gradlang.plan.demand import Demand
 from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
-from gradlang.plan.sharing import BLOCK, SIDE, Group, Sharing, State
+from gradlang.plan.sharing import BLOCK, Group, Sharing, State
+from gradlang.plan.unrolled import Unrolled
 from gradlang.record import record
 from gradlang.types import Shape, value
 
@@ -57,10 +59,13 @@ class Weaver:
                 self.makers.setdefault(g, []).append(r)
             for i in r.reads:
                 self.users.setdefault(i, set()).add(r)
+        self.demand = Demand(tape)
         self.sharing = Sharing(self.state, self.makers, sizes)
 
     # -------------------------------------------------------------- loops
     def weave(self, roots: Sequence[Root]) -> None:
+        if self.in_lines(roots):
+            return
         for group in self.sharing.partition(roots):
             if group.extent is None:
                 (r,) = group.members
@@ -74,6 +79,10 @@ class Weaver:
                 self.loop(group)
 
     def loop(self, group: Group) -> None:
+        slender = self.sharing.slender(group)
+        if slender and (line := Unrolled(self, group)).fits():
+            line.write()
+            return
         opened = []
         for r in group.members:
             state = self.state[r]
@@ -86,14 +95,37 @@ class Weaver:
         around = self.sharing.block(*next(iter(group.axis.items())))
         if around is not None and around.first is not None and around.last is not None:
             self.steps(group, around.first, around.last)
-        elif self.sharing.slender(group):
-            self.blocks(group, length, SIDE, self.aside)
+        elif slender:
+            self.blocks(group, length, self.sharing.side(group), self.aside)
         elif self.sharing.mixed(group):
             self.blocks(group, length, BLOCK, self.in_layers)
         else:
             self.steps(group, self.code.whole(0), length)
         for r in opened:
             self.end(r)
+
+    def in_lines(self, roots: Sequence[Root]) -> bool:
+        """Writes roots inside a loop over blocks as straight lines over the steps of the block, if all of them can be."""
+        blocks = [[g for g in self.state[r].path if g.aside] for r in roots]
+        if not all(len(of) == 1 and of == blocks[0] for of in blocks) or not roots or any(r.special is not None for r in roots):
+            return False
+        (block,) = blocks[0]
+        before = {r: self.state[r].order for r in roots}
+        if any(self.state[r].counters[block.axis[r]] is not None for r in roots):
+            return False
+        for r in roots:
+            mine = block.axis[r]
+            self.state[r].order = (mine, *(k for k in before[r] if k != mine))
+        lines = [
+            Unrolled(self, g) for g in self.sharing.partition(roots) if all(g.axis.get(r) == block.axis[r] for r in g.members)
+        ]
+        fits = sum(len(line.group.members) for line in lines) == len(roots) and all(line.fits() for line in lines)
+        if fits:
+            for line in lines:
+                line.write()
+        for r in roots:
+            self.state[r].order = before[r]
+        return fits
 
     def steps(self, group: Group, start: Value, stop: Value) -> None:
         parts = [r for r in group.members if self.sums_up(r, group.axis[r])]
@@ -147,6 +179,7 @@ class Weaver:
         """The steps of a block innermost: what is done for one is done for all of them side by side. Short sums stay inside,
         where they are written out."""
         before = {r: self.state[r].order for r in group.members}
+        group.aside = True
         for r in group.members:
             mine = group.axis[r]
             rest = [k for k in before[r] if k != mine]
@@ -239,12 +272,13 @@ class Weaver:
         users = self.users.get(i, set()) | set(self.makers[i])
         return [g for g in self.state[r].path if users <= set(g.members)]
 
-    def settle(self, r: Root, entry: Value) -> None:
-        """A finished entry: known to what comes in the same block, and stored if others read it."""
+    def settle(self, r: Root, entry: Value, known: bool = False, far: bool = False) -> None:
+        """A finished entry: known to what comes in the same block, and stored if others read it. `known` says that those who
+        read it at a known place, `far` that they do not."""
         index = self.target(r)
         path = self.state[r].path
-        whole = r.target is None
-        near = whole and (not path or path[-1] in self.common(r.at, r))
+        whole = r.target is None or known
+        near = whole and not far and (not path or path[-1] in self.common(r.at, r))
         if whole:
             # the value is at hand in this block, whether it depends on its counters or not
             self.code.known[self.code.depth][self.reader.key(r.at, index)] = entry

@@ -3,26 +3,30 @@
 The code is one straight line. Every value has a slot in an array of float64 that register rbx points at; an instruction of
 the tape loads its first operand into xmm0, unless it is there already, works on it and stores it, unless only the next one
 needs it. All machine instructions stand in words of eight bytes, most of which end in a slot's place, so that NumPy writes them
-as whole arrays. Functions such as exp are called by addresses that stand in the same array; they are those of the C library
-that Python's math uses, so that results are the same bits, and infinities and nans go on.
+as whole arrays. Functions such as exp are called by addresses that stand in the same array. On machines with AVX2 and FMA they
+are our own, which take four arguments at once (`plan/x86_vectors.py`, `plan/lanes.py`); elsewhere, and for arguments beyond
+the limits of these, they are those of the C library that Python's math uses, so that results are the same bits. Infinities
+and nans go on.
 
-Encodings are those of Intel's manual (Software Developer's Manual, volume 2), with SSE2 alone, which every such machine has.
-Truth values are masks: all bits set, or none.
+Encodings are those of Intel's manual (Software Developer's Manual, volume 2); all but the calls of our own functions is SSE2,
+which every such machine has. Truth values are masks: all bits set, or none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
-from gradlang.plan.straight import Straight, straight
+from gradlang.plan.lanes import LANES
+from gradlang.plan.straight import TWINS, Straight, straight
+from gradlang.plan.x86_vectors import LINE, routines
 from gradlang.record import record
 
 Words = NDArray[np.uint64]
-A, B, C, OUT = range(4)  # what a word ends in: the place of an operand, of the result
+A, B, C, OUT, *MORE = range(4 + LANES)  # what a word ends in: the place of an operand, of the result, of a lane's argument
 
 
 @record
@@ -39,7 +43,7 @@ def place(text: str, ends: int | str) -> Word:
     return Word(made, ends)
 
 
-NOPS = {0: "", 2: "66 90", 3: "0F 1F 00", 4: "0F 1F 40 00", 5: "0F 1F 44 00 00"}
+NOPS = {0: "", 2: "66 90", 3: "0F 1F 00", 4: "0F 1F 40 00", 5: "0F 1F 44 00 00", 6: "66 0F 1F 44 00 00"}
 
 
 def whole(text: str) -> Word:
@@ -56,7 +60,7 @@ NOTHING = Word(b"\x90" * 8)
 AHEAD = 16384  # bytes
 FETCH = Word(bytes.fromhex("0F 18 15") + AHEAD.to_bytes(4, "little") + b"\x90")  # prefetcht1 [rip + AHEAD]
 CACHED = 2**18  # bytes of code that stay in the cache of the second level
-LEAVE = whole("5B C3 90 90")  # pop rbx; ret
+LEAVE = whole("31 C0 5B C3 90 90")  # xor eax, eax; pop rbx; ret
 
 
 def compare(predicate: int) -> tuple[Word, ...]:
@@ -154,11 +158,30 @@ UNARY_CALLS = (
 CALLS = {**{n: n for n in UNARY_CALLS}, "round": "rint", "pow": "pow", "atan2": "atan2", "hypot": "hypot"}
 BINARY_CALLS = {"pow", "atan2", "hypot"}
 BODIES.update({op: (LOAD_B, call(f)) if op in BINARY_CALLS else (call(f),) for op, f in CALLS.items()})
+# Our own functions: lanes go into xmm0 and xmm1, results come from ymm0 and ymm1; afterwards the upper halves are cleared,
+# which SSE code would otherwise wait for.
+LOAD_LANES = (
+    place("C5 FB 10 83", MORE[0]),  # vmovsd xmm0, [rbx + first]
+    place("C5 F9 16 83", MORE[1]),  # vmovhpd xmm0, xmm0, [rbx + second]
+    place("C5 FB 10 8B", MORE[2]),  # vmovsd xmm1, [rbx + third]
+    place("C5 F1 16 8B", MORE[3]),  # vmovhpd xmm1, xmm1, [rbx + fourth]
+)
+CLEAR = whole("C5 F8 77 90")  # vzeroupper
+STORE_LANES = place("C5 FD 11 83", OUT)  # vmovupd [rbx + out], ymm0
+STORE_BOTH = (place("C5 FD 11 83", B), place("C5 FD 11 8B", C))  # vmovupd [rbx + b], ymm0; vmovupd [rbx + c], ymm1
+OWN = frozenset(UNARY_CALLS) - {"floor", "ceil"} | set(TWINS)
+ENTER_NEAR = (whole("C5 FC 57 C0"), place("C5 FC 11 83", "far"), CLEAR)  # vxorps ymm0, ymm0, ymm0; vmovups [rbx + far], ymm0
+LEAVE_NEAR = (
+    place("C5 FC 10 83", "far"),  # vmovups ymm0, [rbx + far]
+    whole("C5 FD 50 C0 C5 F8 77 90"),  # vmovmskpd eax, ymm0; vzeroupper
+    whole("5B C3 90 90"),  # pop rbx; ret
+)
 SWAPPED = {"greater": "less", "greater_equal": "less_equal"}
 EITHER = frozenset({"add", "mul", "equal", "not_equal", "logical_and", "logical_or"})  # operands may change places
 # What stands at the head of the array of values: masks, numbers, and two places for what a body keeps over a call.
 MASKS = {"sign": 1 << 63, "rest": (1 << 63) - 1, "all": (1 << 64) - 1}
-HEAD = {**MASKS, "one": 0x3FF0000000000000, "half": 0x3FE0000000000000, "kept": 0, "quotient": 0}
+HEAD = {**MASKS, "one": 0x3FF0000000000000, "half": 0x3FE0000000000000, "kept": 0, "quotient": 0, "far": 0, "far, rest": 0}
+FAR = 16 * list(HEAD).index("far")
 KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
 
 
@@ -166,7 +189,9 @@ KNOWN = frozenset(BODIES) | set(SWAPPED) | {"input", "const", "mark"}
 class MachineCode:
     """`words` is a function of one argument, the address of an array of `size` numbers of eight bytes, at a multiple of 16.
     The array begins with `head`; from `calls` on stand the addresses of `functions`, from `inputs` on the inputs, from
-    `constants` on `numbers` (as bits), in the end from `outputs` on the outputs. Truth values are masks: 0 or a nan."""
+    `constants` on `numbers` (as bits), in the end from `outputs` on the outputs. Truth values are masks: 0 or a nan. It gives
+    0, or another number if an argument was beyond the limit of a function of our own. `own` says for such functions how
+    many bytes after the beginning of the code they stand; the others are those of the C library."""
 
     words: Words
     size: int
@@ -176,18 +201,24 @@ class MachineCode:
     constants: int
     numbers: Words
     outputs: int
+    own: Mapping[str, int]
 
     @property
     def calls(self) -> int:
         return len(self.head)
 
 
-def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
-    """The code of a tape whose ops are all in KNOWN."""
+def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> MachineCode:
+    """The code of a tape whose ops are all in KNOWN. With `vectors` functions are our own where there are such."""
     names = {n: k for k, n in enumerate(inputs)}
-    line = straight(tape, SWAPPED, EITHER)
+    blob, own = b"", dict[str, int]()
+    if vectors:
+        found = OWN & {i.op for i in tape.instrs}
+        blob, starts = routines(found.union(t for t, pair in TWINS.items() if found.issuperset(pair)), FAR)
+        own = {op: start for op, start in starts.items() if starts.keys() >= set(TWINS.get(op, ()))}
+    line = straight(tape, SWAPPED, EITHER, own.keys())
     occurring = set(np.unique(line.codes).tolist())
-    bodies = [BODIES[op] if k in occurring else () for k, op in enumerate(line.ops)]
+    bodies = [(called(op) if op in own else BODIES[op]) if k in occurring else () for k, op in enumerate(line.ops)]
     functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in HEAD))
     head = np.repeat(np.array(list(HEAD.values()), np.uint64), 2)  # 16 bytes each, as the machine reads them
     places = {m: 2 * k for k, m in enumerate(HEAD)} | {f: len(head) + k for k, f in enumerate(functions)}
@@ -203,15 +234,34 @@ def machine_code(tape: Tape, inputs: Iterable[str]) -> MachineCode:
             slots[i] = base + len(numbers)
             numbers.append(bits(instr.attrs[0]))
     size = base + len(numbers)
-    outputs = size + len(line.kept)
-    slots[line.kept] = np.arange(size, outputs)
+    outputs = size + len(line.kept) + len(line.groups.rooms)
+    slots[line.kept] = np.arange(size, size + len(line.kept))
+    used = np.flatnonzero(line.groups.rooms >= 0)
+    slots[line.groups.rooms[used]] = size + len(line.kept) + used
     for i, a in line.aliases:
         slots[i] = slots[a]
     words = assemble(line, bodies, places)
     copied = [w for k, (_, i) in enumerate(tape.outputs) for w in (at(LOAD, slots[i]), at(STORE, outputs + k))]
-    words = np.concatenate([[number(ENTER)], words, np.array(copied, np.uint64), [number(LEAVE)]])
+    start, end = [number(ENTER)], [number(LEAVE)]
+    if len(line.groups.rooms):
+        start += [at(w, places["far"] if w.ends else 0) for w in ENTER_NEAR]
+        end = [at(w, places["far"] if w.ends else 0) for w in LEAVE_NEAR]
+    code = fetched(np.concatenate([start, words, np.array(copied + end, np.uint64)]))
+    code = np.append(code, np.full(-len(code) % (LINE // 8), number(NOTHING)))
+    own = {call_of(op): 8 * len(code) + offset for op, offset in own.items() if call_of(op) in functions}
+    code = np.append(code, np.frombuffer(blob, np.uint64))
     size = outputs + len(tape.outputs)
-    return MachineCode(fetched(words), size, head, functions, first, base, np.array(numbers, np.uint64), outputs)
+    return MachineCode(code, size, head, functions, first, base, np.array(numbers, np.uint64), outputs, own)
+
+
+def call_of(op: str) -> str:
+    """What the function of ours for an op is called, apart from that of the C library."""
+    return f"{op} of four"
+
+
+def called(op: str) -> tuple[Word, ...]:
+    """A call of a function of ours."""
+    return *LOAD_LANES, call(call_of(op)), *(STORE_BOTH if op in TWINS else (STORE_LANES,)), CLEAR
 
 
 def bits(value: float | bool) -> int:
@@ -221,19 +271,24 @@ def bits(value: float | bool) -> int:
 
 
 def assemble(line: Straight, bodies: list[tuple[Word, ...]], places: dict[str, int]) -> Words:
-    """The words: for every instruction a load unless its operand is in xmm0, its body, and a store if it needs one."""
-    lengths = np.array([len(b) for b in bodies], np.int64)[line.codes] + ~line.chained + line.stored
+    """The words: for every step a load unless its operand is in xmm0, its body, and a store if it needs one; a call of a
+    function of ours does both itself."""
+    loaded = ~line.chained & (line.group < 0)
+    lengths = np.array([len(b) for b in bodies], np.int64)[line.codes] + loaded + line.stored
     ends = np.cumsum(lengths)
     code = np.empty(int(lengths.sum()), np.uint64)
     starts = ends - lengths
+    lanes = line.slots[line.groups.arguments].astype(np.uint64) << np.uint64(35)
     places_of = [line.slots[column].astype(np.uint64) << np.uint64(35) for column in (*line.operands, line.nodes)]
-    code[starts[~line.chained]] = places_of[A][~line.chained] | number(LOAD)
+    code[starts[loaded]] = places_of[A][loaded] | number(LOAD)
     code[ends[line.stored] - 1] = places_of[OUT][line.stored] | number(STORE)
-    starts += ~line.chained
+    starts += loaded
     for k, body in enumerate(bodies):
         here = np.flatnonzero(line.codes == k)
         for j, word in enumerate(body):
-            if isinstance(word.ends, int):
+            if isinstance(word.ends, int) and word.ends in MORE:
+                code[starts[here] + j] = lanes[word.ends - MORE[0]][line.group[here]] | number(word)
+            elif isinstance(word.ends, int):
                 code[starts[here] + j] = places_of[word.ends][here] | number(word)
             elif word.ends is None:
                 code[starts[here] + j] = number(word)

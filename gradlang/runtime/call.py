@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
+from gradlang.diagnostics import InputError
 from gradlang.record import record
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
+from gradlang.runtime.seen import Seen
+from gradlang.runtime.seen import seen as seen_in
 
 LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
@@ -24,10 +28,11 @@ NOTHING: Mapping[str, Any] = {}
 @record
 class Native:
     """That machine code may be made: what gives the job in the ops of loops, and within how many calls it must pay (None:
-    it is wanted in any case)."""
+    it is wanted in any case), and by how many threads it is run."""
 
     job: Callable[[], Job]
     calls: int | None
+    threads: int = 1
 
 
 class Compiled:
@@ -36,12 +41,12 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "known", "native", "out", "pick", "raw")
+    __slots__ = ("__weakref__", "_artifact", "binder", "job", "native", "out", "pick", "raw", "seen")
 
     def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None) -> None:
         self.job, self.binder, self._artifact, self.native = job, binder, artifact, native
         self.out: Out | None = None
-        self.known: list[tuple[str, Any, Any, tuple[int, ...]]] | None = None
+        self.seen: Seen | None = None  # of the last call that was checked
         self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
         table = binder.program.language.table
         self.raw: Callable[..., Any] = Large(job, table) if artifact is None else load(artifact)
@@ -52,7 +57,7 @@ class Compiled:
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram
 
-            self.raw = NativeProgram(native.job, table, self.raw, job.params, native.calls)
+            self.raw = NativeProgram(native.job, table, self.raw, job.params, native.calls, native.threads)
 
     @property
     def backend(self) -> str:
@@ -75,6 +80,14 @@ class Compiled:
         return self.artifact.source
 
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
+        seen = self.seen
+        if seen is not None:
+            out = values.pop("out", GIVEN) if self.out is not None else GIVEN
+            args = seen.args(values if given is GIVEN else given if not values and type(given) is dict else NOTHING)
+            if args:
+                return self.run(args) if out is GIVEN else self.into(out, args)
+            if out is not GIVEN:
+                values["out"] = out
         return self.slow(given, values)
 
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
@@ -88,24 +101,25 @@ class Compiled:
         if self.job.scalar:
             return self.raw(*self.scalars(values))
         if "out" in values and "out" not in self.binder.types:
-            return self.into(values["out"], {name: value for name, value in values.items() if name != "out"})
-        return self.run(self.seen_before(values) or self.bound(values))
+            return self.into(values["out"], self.bound({name: value for name, value in values.items() if name != "out"}))
+        return self.run(self.bound(values))
 
-    def into(self, out: Any, values: Mapping[str, Any]) -> Any:
+    def into(self, out: Any, args: Sequence[Any]) -> Any:
         """The value and `out`, into whose arrays the gradients go."""
         if self.out is None:
             self.out = Out(self.job, self.binder)
-        args = self.seen_before(values) or self.bound(values)
         arrays = self.out.arrays(out, args)
-        value, slopes = self.run(args, {} if self.native is None else {"out": arrays})
+        value, slopes = self.run(args) if self.native is None else self.run(args, arrays)
         for array, made in zip(arrays, slopes.values(), strict=True):
             if made is not array:
                 array[...] = made
         return value, out
 
-    def run(self, args: Sequence[Any], more: Mapping[str, Any] = NOTHING) -> Any:
+    def run(self, args: Sequence[Any], out: Sequence[Any] | None = None) -> Any:
         try:
-            return self.raw(*args, **more)
+            return self.raw(*args) if out is None else self.raw(*args, out=out)
+        except InputError:
+            raise
         except IndexError as error:
             raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
         except ArithmeticError as error:
@@ -116,25 +130,11 @@ class Compiled:
             text = "the arrays do not fit into memory" if full else f"there is no value for these sizes: {error}"
             raise fail("G517", text, self.binder.program) from None
 
-    def seen_before(self, values: Any) -> list[Any] | None:
-        """The arguments, if they are arrays of the kinds and shapes of the last call that was checked."""
-        if self.known is None or len(values) != len(self.known):
-            return None
-        args = []
-        for name, type_, dtype, shape in self.known:
-            value: Any = values.get(name)
-            if type(value) is not type_ or value.dtype is not dtype or value.shape != shape:
-                return None
-            args.append(value)
-        return args
-
     def bound(self, values: Mapping[str, Any]) -> list[Any]:
         args, _ = self.binder.bind(values)
-        arrays: list[Any] = [values.get(n) for n in self.binder.types]
-        plain = all(a is b and type(a).__name__ == "ndarray" and a.ndim for a, b in zip(args, arrays, strict=True))
-        if plain and len(values) == len(arrays):
-            self.known = [(n, type(a), a.dtype, a.shape) for n, a in zip(self.binder.types, args, strict=True)]
-        return [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
+        args = [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, self.binder.types.values(), strict=True)]
+        self.seen = seen_in(self.binder, values, args)
+        return args
 
     def scalars(self, values: Mapping[str, Any]) -> Sequence[float]:
         if len(values) == len(self.job.params):  # all are given, as they should be: the usual case
@@ -179,8 +179,16 @@ class Compiled:
 def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
     if job.scalar and len(job.tape) > LARGE:
-        return Compiled(job, binder)
+        return large(Compiled(job, binder))
     return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
+
+
+def large(made: Compiled) -> Compiled:
+    """A large program, with a call of its own if it runs as machine code."""
+    run = made.raw.keyword_call(GIVEN) if isinstance(made.raw, Large) else None
+    if run is not None:
+        made.__class__ = type("Compiled", (Compiled,), {"__slots__": (), "__call__": run, "__doc__": Compiled.__doc__})
+    return made
 
 
 def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
@@ -188,6 +196,8 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
     machine code."""
     made = build(job, binder, native)
     params = job.params
+    if native is not None and params and isinstance(made.raw, Large):
+        return in_machine_code(made, made, native)
     if made.backend != "python" or not params:
         return made
     plain = [p.name for p in params] == [p.identifier for p in made.artifact.params]
@@ -195,20 +205,45 @@ def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled
     return function if native is None else in_machine_code(made, function, native)
 
 
+class Lazy(partial[Any]):
+    """A function whose source is generated when somebody asks for it."""
+
+    made: Compiled
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("artifact", "source"):
+            return getattr(self.made, name)
+        raise AttributeError(name)
+
+
 def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compiled:
     """A function of numbers as machine code, or `function` where there is none. It has the attributes of `function`, which it
     asks for what is no float and for errors."""
-    from gradlang.runtime.native import available
-
-    if available() is not None:  # it was pickled elsewhere
-        return function
-    from gradlang.runtime.native.scalar import scalar_function
+    from gradlang.runtime.native.engine import NativeError, available, refused
+    from gradlang.runtime.native.program import note
+    from gradlang.runtime.native.scalar import elsewhere_function, scalar_function
 
     binder, job = made.binder, made.job
-    run: Any = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+    reason, run = available(), cast(Any, None)
+    if reason is None:
+        try:
+            if isinstance(made.raw, Large):
+                addresses = made.raw.addresses()
+                run = None if addresses is None else elsewhere_function(job, addresses, binder.numbers(), function)
+            else:
+                run = scalar_function(native.job(), binder.program.language.table.own, binder.numbers(), function)
+        except NativeError as error:
+            if native.calls is None:
+                raise refused(error) from error
+            reason = str(error)
+    if reason is not None and native.calls is not None:  # otherwise it was pickled elsewhere
+        note(reason, "Python floats run")
     if run is None:
         return function
-    for name in ("artifact", "binder", "job", "raw", "source"):
+    if isinstance(made.raw, Large):
+        run = Lazy(run.func, *run.args)
+        run.made = made
+    for name in ("binder", "job", "raw") if isinstance(made.raw, Large) else ("artifact", "binder", "job", "raw", "source"):
         setattr(run, name, getattr(made, name))
     run.backend, run.__doc__ = "native", Compiled.__doc__
     run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))

@@ -10,6 +10,7 @@ from gradlang.backend.artifact import Job, Returns
 from gradlang.ops.table import OpTable
 from gradlang.runtime.steps import Steps
 
+LONG = 2**22  # bytes of code, which run in a fifth of a millisecond
 Way = Callable[..., Sequence[float]]
 Shape = Callable[[Sequence[Any]], Any]
 
@@ -32,12 +33,13 @@ class Large:
 
     def machine(self) -> Way | None:
         """The job as code of this machine, if we can write and run that."""
-        from gradlang.plan.x86 import KNOWN, machine_code
+        from gradlang.plan.x86 import KNOWN
         from gradlang.runtime.x86 import machine, possible
 
-        if not possible() or any(i.op not in KNOWN or i.op in self.table.own for i in self.job.tape.instrs):
+        ops = {i.op for i in self.job.tape.instrs}
+        if not possible() or not ops <= KNOWN or ops & set(self.table.own):
             return None
-        return machine(machine_code(self.job.tape, [p.name for p in self.job.params]))
+        return machine(self.job.tape, [p.name for p in self.job.params])
 
     def tapes(self) -> Way | None:
         """The job on the machine for tapes, if LLVM is there."""
@@ -51,6 +53,21 @@ class Large:
 
         tape = sorted_for_numpy(primitive(self.job.tape, self.table), self.job.params, self.table)
         return Groups(tape, self.table) if always or pays(tape) else None
+
+    def keyword_call(self, given: Any) -> Any:
+        """A function for the calls of this job (`runtime/large_call.py`), or None."""
+        if self.name != "machine" or self.truths:
+            return None
+        from gradlang.runtime.large_call import keyword_call
+
+        return keyword_call(self.way, self.job.params, self.job.returns, [name for name, _ in self.job.tape.outputs], given)
+
+    def addresses(self) -> tuple[int, int, int] | None:
+        """Of the code of this job and of its arrays for the inputs and the outputs, if it is machine code that takes no longer
+        than a call may keep the lock of the interpreter."""
+        if self.name != "machine" or self.truths or self.way.code.words.nbytes > LONG:
+            return None
+        return self.way.addresses_of_one()  # type: ignore[no-any-return]
 
     def __call__(self, *args: float) -> Any:
         try:

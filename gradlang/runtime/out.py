@@ -32,7 +32,7 @@ class Out:
         self.shapes = {key: job.tape.instrs[at[name]].type.shape for key, name in slopes.parts}
         self.dtype = np.dtype(job.dtype)
         self.sizes = Sizes(job.params)
-        self.last: list[ref[Any] | None] = []  # the arrays of the call before this one
+        self.last: tuple[list[int], list[ref[Any]]] = [], []  # the arrays of the call before this one, as long as all live
 
     def wrong(self, text: str, help: str) -> InputError:
         return fail("G525", text, self.binder.program, None, help)
@@ -43,7 +43,9 @@ class Out:
         Raises InputError if there is one too few or too many, or one of another shape or dtype, that is not contiguous or not
         writable, or shares its memory with an argument or with another one."""
         found: list[Any]
-        if isinstance(out, self.np.ndarray) and len(self.shapes) == 1:
+        if type(out) is dict and out.keys() == self.shapes.keys():
+            found = [out[name] for name in self.shapes]
+        elif isinstance(out, self.np.ndarray) and len(self.shapes) == 1:
             found = [out]
         elif isinstance(out, Mapping):
             found = self.named(out)
@@ -51,14 +53,21 @@ class Out:
             raise self.wrong(
                 f"`out` must be a dict of arrays, not {type(out).__name__}", f"gradients are of {', '.join(self.shapes)}"
             )
-        every = [*found, *args]
-        if self.last and all(r is None or r() is a for r, a in zip(self.last, every, strict=True)):
+        array = self.np.ndarray
+        ids = [id(a) for a in args if type(a) is array]
+        ids += map(id, found)
+        if ids == self.last[0]:
             return found
-        self.last = []
+        self.last = [], []
         self.fit(found, args)
-        if all(type(a) in (self.np.ndarray, self.np.float64) for a in every):  # numbers share no memory
-            self.last = [ref(a) if type(a) is self.np.ndarray else None for a in every]
+        every = [*args, *found]
+        if all(type(a) in (array, self.np.float64) for a in every):  # numbers share no memory
+            self.last = ids, [ref(a, self.forget) for a in every if type(a) is array]
         return found
+
+    def forget(self, _: object) -> None:
+        """An array is gone: another one may come to its address."""
+        self.last = [], []
 
     def fit(self, found: Sequence[Any], args: Sequence[Any]) -> None:
         sizes = self.sizes.named(self.sizes.key(args))

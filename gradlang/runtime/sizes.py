@@ -41,12 +41,13 @@ class Versions(Generic[V]):
 
     def __init__(self, params: Sequence[Param], make: Callable[[Mapping[str, int]], V]) -> None:
         self.sizes, self.make = Sizes(params), make
+        self.axes = self.sizes.axes
         self.kept: dict[tuple[int, ...], V] = {}
         self.lock = threading.Lock()
 
     def of(self, args: Sequence[Any]) -> V:
         """The version for a call."""
-        key = self.sizes.key(args)
+        key = tuple([args[k].shape[axis] for k, axis in self.axes])  # as `Sizes.key`, without a call
         found = self.kept.get(key, MISSING)
         return self.at(key) if found is MISSING else found
 

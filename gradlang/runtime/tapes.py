@@ -59,7 +59,11 @@ class Tapes:
 
 
 def tapes(job: Job, table: OpTable) -> Tapes | None:
-    """The job on the machine; None where LLVM is not there, or the machine lacks an op."""
+    """The job on the machine; None where LLVM is not there or does not make it, or the machine lacks an op."""
     if strangers(job.tape, FORMS) or any(i.op in table.own for i in job.tape.instrs) or native.available() is not None:
+        return None
+    try:
+        loaded()
+    except native.NativeError:
         return None
     return Tapes(sort(job.tape, [p.name for p in job.params], FORMS, CODES, LANES))

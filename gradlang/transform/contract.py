@@ -13,6 +13,7 @@ from gradlang.record import record
 from gradlang.types import Shape, product
 
 SPLIT = ("mul", "neg", "add", "sub")
+ENTERED = (*SPLIT, "transpose", "matmul")
 TERMS = 8
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -26,7 +27,8 @@ class Factor:
 
 
 def contract(tape: Tape, table: OpTable) -> Tape:
-    if not any(i.op in ("sum", "sum_to") and i.args and tape.instrs[i.args[0]].op in SPLIT for i in tape.instrs):
+    sums = [i for i in tape.instrs if i.op in ("sum", "sum_to")]
+    if not any(i.args and tape.instrs[i.args[0]].op in ENTERED for i in sums):
         return tape
     changed = False
 
@@ -80,6 +82,9 @@ def product_of(b: Builder, instr: Instr, x: int) -> int | None:
         return None
     arrays, scalars, negative = found
     long = {a for a, d in enumerate(shape) if d != 1}
+    if len(arrays) == 1 and not scalars:
+        made = summed_before(b, instr, arrays[0], shape)
+        return made if made is None or not negative else b.apply("neg", (made,), (), instr.span, instr.scope)
     if len(arrays) < 2 or any(long <= set(f.axes) for f in arrays):
         return None
     kept = kept_axes(instr, shape)
@@ -94,6 +99,27 @@ def product_of(b: Builder, instr: Instr, x: int) -> int | None:
         made = b.apply("mul", (made, s), (), instr.span, instr.scope)
     if negative:
         made = b.apply("neg", (made,), (), instr.span, instr.scope)
+    return reshaped(b, made, instr.type.shape, instr)
+
+
+def summed_before(b: Builder, instr: Instr, f: Factor, shape: Shape) -> int | None:
+    """The sum over the rows or columns of a matrix product: the factor that has them is summed, and then multiplied."""
+    at = b.instrs[f.at]
+    gone = [k for k, a in enumerate(f.axes) if a not in kept_axes(instr, shape)]
+    if at.op != "matmul" or len(gone) != 1 or len(f.axes) < 2 or any(b.instrs[a].type.rank != at.type.rank for a in at.args):
+        return None
+    (axis,), rank = gone, at.type.rank
+    if axis < rank - 2:
+        return None
+    side = axis - (rank - 2)
+    args = list(at.args)
+    args[side] = b.apply("sum", (args[side],), ((axis,), True), instr.span, instr.scope)
+    made = b.apply("matmul", args, (), instr.span, instr.scope)
+    rest = [k for k in range(rank) if k != axis]
+    made = reshaped(b, made, tuple(at.type.shape[k] for k in rest), instr)
+    order = tuple(sorted(range(len(rest)), key=lambda k: f.axes[rest[k]]))
+    if order != tuple(range(len(order))):
+        made = b.apply("transpose", (made,), (order,), instr.span, instr.scope)
     return reshaped(b, made, instr.type.shape, instr)
 
 

@@ -15,7 +15,9 @@ from gradlang.transform.partials import Templates
 ROUNDS = 40  # entries that refer to one another in a circle would never end
 
 
-def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool]) -> Tape:
+def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[Op], bool], own: bool = False) -> Tape:
+    """Instructions that no one else holds (`own`) may be changed."""
+
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         op = wanted.get(instr.op)
         if op is None or op.value is None:
@@ -33,5 +35,6 @@ def expand(tape: Tape, table: OpTable, templates: Templates, spelled: Callable[[
         wanted = {op.name: op for op in ops if op.value is not None and not spelled(op)}
         if not wanted:
             return tape
-        tape = rebuild(tape, table, replace, next(k for k, i in enumerate(tape.instrs) if i.op in wanted))
+        asked = bytes([i.op in wanted for i in tape.instrs])
+        tape = rebuild(tape, table, replace, asked.index(1), asked, own)
     raise internal("the values of some ops refer to one another in a circle")

@@ -15,7 +15,7 @@ from gradlang.transform.contract import contract
 from gradlang.transform.differentiate import differentiate
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
-from gradlang.transform.rewrite import Rewriter
+from gradlang.transform.rewrite import Rewriter, candidates
 from gradlang.transform.simplify import simplify, unmark
 
 ROUNDS = 8
@@ -48,11 +48,12 @@ def to_the_end(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
     """A rewriter applied until nothing is left to rewrite; what a rule makes may be the left side of another."""
     most = GROWTH * len(tape) + 1000
     for _ in range(ROUNDS):
-        first = rewriter.first(tape)
+        asked = candidates(tape, rewriter.under)
+        first = rewriter.first(tape, asked)
         if first is None or len(tape) > most:
             return tape
         before = len(rewriter.used)
-        tape = rebuild(tape, table, rewriter.apply, first)
+        tape = rebuild(tape, table, rewriter.apply, first, asked)
         if len(rewriter.used) == before:
             return tape
     return tape
@@ -79,42 +80,67 @@ def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
     return apply
 
 
+def common(a: Tape, b: Tape) -> int:
+    """How many instructions two tapes begin with together."""
+    pairs = zip(a.instrs, b.instrs, strict=False)
+    return next((k for k, (x, y) in enumerate(pairs) if x is not y), min(len(a), len(b)))
+
+
 def merge_equal(tape: Tape, table: OpTable) -> Tape:
+    """A tape that a builder made, of whose recurrences the bodies were changed: nothing else can have become equal."""
+    if not has_bodies(tape):
+        return tape
     seen = {(i.op, i.args, constant_key(i.attrs) if i.op in ("const", "array") else i.attrs, i.type) for i in tape.instrs}
     return tape if len(seen) == len(tape.instrs) else rebuild(tape, table)
 
 
 def passes(
-    table: OpTable, rules: tuple[Rule, ...], spelled: Callable[[Op], bool], fast: bool = False, segments: bool = False
+    table: OpTable,
+    rules: tuple[Rule, ...],
+    spelled: Callable[[Op], bool],
+    fast: bool = False,
+    segments: bool = False,
+    own: bool = False,
 ) -> Passes:
-    """The passes; with `segments` recurrences keep their states at some steps only."""
+    """The passes; with `segments` recurrences keep their states at some steps only. With `own` the tapes between passes are
+    nobody else's, and hold no bodies: what `differentiate` makes is changed in place."""
     templates = Templates(table)
+    whole = (lambda run: run) if own else deep
+    settled = Tape((), ())  # the last tape that was simplified
+
+    def simplified(tape: Tape) -> Tape:
+        nonlocal settled
+        settled = simplify(tape, table, exact, common(settled, tape) if own else 0, own)
+        return settled
+
     # exact rules come along: they bring a formula into the form that a stable rule knows
     stable = Rewriter(rules, ("stable", "exact"), table)
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
-    simple = Pass("simplify", "exact rewrites and constant folding", deep(lambda t: simplify(t, table, exact)), settles=True)
+    simple = Pass("simplify", "exact rewrites and constant folding", whole(simplified), settles=True)
     short = Pass(
         "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table)
     )
     return Passes(
         (
-            Pass("stable", "formulas that lose digits become ops that do not", deep(lambda t: to_the_end(t, table, stable))),
+            Pass("stable", "formulas that lose digits become ops that do not", whole(lambda t: to_the_end(t, table, stable))),
             *((short,) if segments else ()),
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
-                deep(lambda t: differentiate(t, table, templates)),
+                whole(lambda t: differentiate(t, table, templates)),
             ),
-            Pass("unmark", "values that were kept apart for a derivative may merge again", deep(lambda t: unmark(t, table))),
+            Pass(
+                "unmark", "values that were kept apart for a derivative may merge again", whole(lambda t: unmark(t, table, own))
+            ),
             simple,
             Pass(
                 "expand",
                 "ops that the backend does not spell become their values",
-                deep(lambda t: expand(t, table, templates, spelled)),
+                whole(lambda t: expand(t, table, templates, spelled, own)),
             ),
-            Pass("contract", "sums of products of small arrays become matrix products", deep(lambda t: contract(t, table))),
+            Pass("contract", "sums of products of small arrays become matrix products", whole(lambda t: contract(t, table))),
             Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True, settles=True),
-            Pass("cse", "equal instructions become one, unused ones go", deep(lambda t: merge_equal(t, table))),
+            Pass("cse", "equal instructions become one, unused ones go", whole(lambda t: merge_equal(t, table))),
         ),
         stable,
     )

@@ -6,7 +6,7 @@ side is an ordinary expression, elaborated over what the left side matched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from gradlang.check.elaborate import Elaborator
@@ -105,7 +105,6 @@ def _setting_matches(side: Any, value: Any, found: dict[str, Any]) -> bool:
 
 
 ANYTHING = "anything"
-CONSTANT = frozenset({"const"})
 
 
 Hint = tuple[frozenset[str], frozenset[float]]
@@ -124,6 +123,31 @@ def _needed(side: Pattern) -> Hint:
     return frozenset(ops or {ANYTHING}), frozenset(constants)
 
 
+def candidates(tape: Tape, watched: Mapping[str, Set[str | float]], folded: bool = False) -> bytearray:
+    """A truth value for each instruction: whether one of its arguments is an op, or a constant, that is watched under its op;
+    if `folded`, also whether its value may be known because all arguments are constants, or the condition of a choice is."""
+    kinds: list[str | float] = [i.attrs[0] if i.op == "const" else i.op for i in tape.instrs]
+    nothing: Set[str | float] = frozenset()
+    found = bytearray(len(kinds))
+    for i, instr in enumerate(tape.instrs):
+        args = instr.args
+        if not args:
+            continue
+        under = watched.get(instr.op, nothing)
+        number = True
+        for a in args:
+            kind = kinds[a]
+            if kind in under:
+                found[i] = 1
+                break
+            if kind.__class__ is str:
+                number = False
+        else:
+            if ANYTHING in under or (folded and (number or (instr.op == "where" and kinds[args[0]].__class__ is not str))):
+                found[i] = 1
+    return found
+
+
 class Rewriter:
     """The rules of some classes, found by the op at the top of their left side."""
 
@@ -139,8 +163,8 @@ class Rewriter:
         for op, found in self.by_op.items():
             needed = [_needed(side) for side, _ in found]
             self.hints[op] = (frozenset().union(*(ops for ops, _ in needed)), frozenset().union(*(c for _, c in needed)))
-        # by op: an instruction is of interest to a rule, or made of constants, only if an argument is one of these
-        self.watched = {op: ops | CONSTANT for op, (ops, _) in self.hints.items()}
+        # by op: one of these ops or constants stands directly under an instruction that a rule may fit
+        self.under: dict[str, Set[str | float]] = {op: ops | constants for op, (ops, constants) in self.hints.items()}
         self.used: list[tuple[str, Span]] = []
         # by rule: its right side over inputs, which are its names in order, and which instruction is the value
         self.over_scalars: dict[str, tuple[list[Instr], int | None]] = {}
@@ -159,13 +183,12 @@ class Rewriter:
                 return True
         return False
 
-    def first(self, tape: Tape) -> int | None:
-        """The first instruction that a rule fits."""
+    def first(self, tape: Tape, asked: Sequence[int]) -> int | None:
+        """The first instruction that a rule fits, of those that are `asked`."""
         b = Builder(self.table)
         b.instrs = list(tape.instrs)
-        hints = self.hints
         for i, instr in enumerate(tape.instrs):
-            if instr.op in hints and self.fitting(b, instr, instr.args) is not None:
+            if asked[i] and self.fitting(b, instr, instr.args) is not None:
                 return i
         return None
 

@@ -12,7 +12,7 @@ from typing import Any
 from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BEYOND, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
-from gradlang.transform.rewrite import ANYTHING, CONSTANT, Rewriter
+from gradlang.transform.rewrite import Rewriter, candidates
 from gradlang.types import BOOL, SCALAR
 
 FOLD: dict[str, Callable[..., Any]] = {
@@ -85,41 +85,38 @@ def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | Non
     return None
 
 
-def touched(tape: Tape, table: OpTable, rewriter: Rewriter) -> int | None:
-    """The first instruction that simplification may change; what works on single numbers is looked at closely."""
-    b = Builder(table)
-    b.instrs = instrs = list(tape.instrs)
-    watched = rewriter.watched
+def concerned(tape: Tape, rewriter: Rewriter) -> bytearray:
+    """A truth value for each instruction: whether simplification has to look at it as long as its arguments stay what they
+    are."""
+    found = candidates(tape, rewriter.under, folded=True)
     for i, instr in enumerate(tape.instrs):
-        args = instr.args
-        if not args:
-            continue
+        if instr.args and (instr.type.shape or instr.op in MOVED):
+            found[i] = 1
+    return found
+
+
+def touched(tape: Tape, table: OpTable, rewriter: Rewriter, asked: bytearray, start: int) -> int | None:
+    """The first instruction, from `start` on, that simplification may change."""
+    b = Builder(table)
+    b.instrs = list(tape.instrs)
+    i = asked.find(1, start)
+    while i >= 0:
+        instr = tape.instrs[i]
         if instr.type.shape or instr.op in MOVED:
             return i
-        ops = watched.get(instr.op, CONSTANT)
-        for a in args:
-            if instrs[a].op in ops or ANYTHING in ops:
-                if fold(b, instr, args) is not None or rewriter.fitting(b, instr, args) is not None:
-                    return i
-                break
+        if fold(b, instr, instr.args) is not None or rewriter.fitting(b, instr, instr.args) is not None:
+            return i
+        i = asked.find(1, i + 1)
     return None
 
 
-def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
-    """A tape that a builder made; its equal instructions are one already."""
-    watched = rewriter.watched
+def simplify(tape: Tape, table: OpTable, rewriter: Rewriter, start: int = 0, own: bool = False) -> Tape:
+    """A tape that a builder made; its equal instructions are one already. Nothing is to be done before `start`. Instructions
+    that no one else holds (`own`) may be changed."""
 
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         if not args:
             return None
-        if not instr.type.shape and instr.op not in MOVED:
-            ops, instrs = watched.get(instr.op, CONSTANT), b.instrs
-            for a in args:
-                if instrs[a].op in ops:
-                    break
-            else:
-                if ANYTHING not in ops:
-                    return None
         made = fold(b, instr, args)
         if made is None:
             made = rewriter.apply(b, instr, args)
@@ -131,12 +128,14 @@ def simplify(tape: Tape, table: OpTable, rewriter: Rewriter) -> Tape:
                 made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id
         return made
 
-    first = touched(tape, table, rewriter)
-    return tape if first is None else rebuild(tape, table, replace, first)
+    asked = concerned(tape, rewriter)
+    first = touched(tape, table, rewriter, asked, start)
+    return tape if first is None else rebuild(tape, table, replace, first, asked, own)
 
 
-def unmark(tape: Tape, table: OpTable) -> Tape:
+def unmark(tape: Tape, table: OpTable, own: bool = False) -> Tape:
     """Without the marks that kept equal values apart for a derivative."""
-    if all(i.op != "mark" for i in tape.instrs):
+    marks = bytes([i.op == "mark" for i in tape.instrs])
+    if not any(marks):
         return tape
-    return rebuild(tape, table, lambda b, instr, args: args[0] if instr.op == "mark" else None)
+    return rebuild(tape, table, lambda b, instr, args: args[0] if instr.op == "mark" else None, asked=marks, own=own)

@@ -11,6 +11,7 @@ from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
 from gradlang.transform.implicit import root_adjoints
+from gradlang.transform.numbers import Numbers
 from gradlang.transform.scan import scan_adjoints
 from gradlang.transform.segments import segments_adjoints
 from gradlang.transform.variadic import VARIADIC
@@ -42,6 +43,7 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
     active = active_between(b.instrs, wrt, end)
     adjoints = {y: seed for y, seed in seeds.items() if active[y]}
     sequences: dict[int, dict[int, int]] = {}
+    numbers = Numbers(chain, active, adjoints)
     for i in range(end, -1, -1):
         if not active[i]:
             continue
@@ -63,7 +65,7 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
                 accumulate(chain, adjoints, instr.args[position], part)
             continue
         op = b.table[instr.op] if instr.args else None
-        if op is None or not op.differentiable:
+        if op is None or not op.differentiable or numbers.add(op, instr, i, g):
             continue
         for position, part in contributions(chain, op, instr, i, g, active):
             accumulate(chain, adjoints, instr.args[position], part)

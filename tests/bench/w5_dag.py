@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,19 @@ def c_locals(text: str) -> Call:
 def case(bench: Bench, lines: int, text: str) -> None:
     wanted, sweep = python_gradient(text)
     model = gl.loads(text)
-    f, value = model.value_and_grad("y"), model.function("y")
+    backend = "native" if find_spec("llvmlite") else "auto"
+    f, value, plain = model.value_and_grad("y", backend=backend), model.function("y"), model.value_and_grad("y")
 
-    def gradlang() -> Any:
-        y, slopes = f()
-        return y, list(slopes.values())
+    def gradlang(f: Any) -> Call:
+        def go() -> Any:
+            y, slopes = f()
+            return y, list(slopes.values())
+
+        return go
 
     makers: dict[str, Callable[[], Call]] = {
-        "gradlang": lambda: gradlang,
+        "gradlang": lambda: gradlang(f),
+        "gradlang, without llvmlite": lambda: gradlang(plain),
         "Python by hand: tape, sweep back only": lambda: sweep,
         "C by hand, tape of live operations": lambda: c_tape(text),
         "casadi SX, buffer": lambda: casadi_function(text),
@@ -145,7 +151,7 @@ def case(bench: Bench, lines: int, text: str) -> None:
     if lines <= 10_000:
         makers["C by hand, straight line"] = lambda: c_locals(text)
         makers["ddx, compiled, buffer"] = lambda: ddx_buffer(text, True)
-    notes = {"gradlang": f.backend}
+    notes = {"gradlang": f.backend, "gradlang, without llvmlite": plain.backend}
     bench.race("W5", f"{lines} lines, one call", makers, wanted, seconds=3, objective=value, notes=notes)
 
 

@@ -119,6 +119,8 @@ def by_call(make: Callable[[str], Call]) -> Callable[[str], Any]:
 
 def gradlang_package() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    import numpy  # noqa: F401 (peers import it with themselves)
+
     import gradlang as gl
 
     gl.loads("y = 2*x").value_and_grad("y")(x=1.0)  # what is loaded once is not a matter of this file

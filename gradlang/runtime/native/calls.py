@@ -12,10 +12,11 @@ import numpy as np
 
 from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_entry import Entry
-from gradlang.backend.llvm_keywords import KEYS, Keywords
+from gradlang.backend.llvm_keywords import Keywords
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.llvm_python import FUNCTIONS, TABLE
 from gradlang.loops.ir import Function
+from gradlang.runtime.native import keywords
 from gradlang.runtime.native.engine import Library, load, target
 
 METH_FASTCALL = 0x80
@@ -82,29 +83,6 @@ def python_is_as_expected() -> bool:
     return number.value == probe and many.value == 2 and list(items) == [id(item) for item in pair]
 
 
-def copied(labels: Sequence[str], kept: list[Any]) -> list[int]:
-    """For an entry that copies a dict: its address, that of the object which is all its values, and the places of these;
-    zeros if the places are not found. What must live goes to `kept`."""
-    nothing = [0] * (2 + len(labels))
-    if sys.version_info >= (3, 15) or dict.__basicsize__ != 48 or sys.getsizeof(object()) != 16:
-        return nothing
-    words, holes = [sys.intern(label) for label in labels], [object() for _ in labels]
-    probe = dict(zip(words, holes, strict=True)).copy()
-    entries = ctypes.c_void_p.from_address(id(probe) + KEYS).value
-    many = (probe.__sizeof__() - dict.__basicsize__) // 8
-    if not entries or many <= 0:
-        return nothing
-    found = {address: 8 * k for k, address in enumerate((ctypes.c_uint64 * many).from_address(entries))}
-    if not all(id(hole) in found for hole in holes):
-        return nothing
-    hole = object()
-    pattern = dict.fromkeys(words, hole)
-    kept += [pattern, hole]
-    if pattern.copy().__sizeof__() != probe.__sizeof__():
-        return nothing
-    return [id(pattern), id(hole), *(found[id(h)] for h in holes)]
-
-
 def bind(library: Library, entry: Entry) -> Callable[..., Any]:
     """An entry as a Python function, which keeps the library in memory. `library` must have been loaded with the names
     `exports(entry)`.
@@ -120,12 +98,8 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
         made = (ctypes.c_void_p * len(words))(*map(id, words))
         ctypes.memmove(library[symbol], made, ctypes.sizeof(made))
         keys += words
-    if isinstance(entry, Keywords) and entry.plain():
-        words64: list[int] = []
-        for part in entry.plain():
-            words64 += copied(list(part), keys)
-        numbers = (ctypes.c_int64 * len(words64))(*words64)
-        ctypes.memmove(library[entry.dicts_symbol()], numbers, ctypes.sizeof(numbers))
+    if isinstance(entry, Keywords):
+        keywords.fill(library, entry)
     flags = METH_FASTCALL | METH_KEYWORDS if isinstance(entry, Keywords) else METH_FASTCALL
     definition = Definition(entry.name.encode(), library[entry.name], flags, None)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
@@ -136,8 +110,8 @@ def bind(library: Library, entry: Entry) -> Callable[..., Any]:
 
 def exports(entry: Entry) -> list[str]:
     """The names that a library must give for an entry."""
-    dicts = [entry.dicts_symbol()] if isinstance(entry, Keywords) and entry.plain() else []
-    return [entry.name, "python", *entry.tables(), *dicts]
+    more = keywords.symbols(entry) if isinstance(entry, Keywords) else []
+    return [entry.name, "python", *entry.tables(), *more]
 
 
 def build(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlang.backend.llvm_ops import Target
+from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.runtime.native import cache
 from gradlang.runtime.native.machine import first_line, refusal
 
@@ -32,12 +33,19 @@ class NativeError(Exception):
     """Machine code could not be made. The message says why, in one line."""
 
 
+def refused(error: NativeError) -> InputError:
+    """What a user is told who asked for machine code."""
+    text = f"machine code cannot be made of this program: {error}"
+    return InputError([Diagnostic("G511", text, help='use backend="numpy", or "auto", which then does without')])
+
+
 class Library:
     """Functions in memory. They are there as long as this object is."""
 
     def __init__(self, tracker: Any, names: Sequence[str], owner: object) -> None:
         self.owner = owner  # the compiler has to outlive what it made
         self.tracker = tracker
+        self.kept: list[object] = []  # what its tables have addresses of
         self.addresses: dict[str, int] = {name: int(tracker[name]) for name in names}
 
     def __getitem__(self, name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
 from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
+from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
-from gradlang.runtime.native.engine import NativeError, available, load, target
+from gradlang.runtime.native.engine import NativeError, available, load, refused, target
+from gradlang.runtime.native.parts import run_parts
 from gradlang.runtime.sizes import Versions, rooms
 
 AGAIN = object()  # what a driver gives that met what its kernels cannot do
@@ -29,12 +31,20 @@ class NativeProgram:
     """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
     arrays without entries, indices that are outside, arguments that are too large for fast functions.
 
-    With `calls` machine code is made only where it is expected to pay within so many calls."""
+    With `calls` machine code is made only where it is expected to pay within so many calls; without, a call raises InputError
+    if LLVM does not make it. With more than one of `threads` long loops are cut into parts, of which sums are made, and that
+    many threads run them."""
 
     def __init__(
-        self, job: Callable[[], Job], table: OpTable, otherwise: Callable[..., Any], params: Sequence[Param], calls: int | None
+        self,
+        job: Callable[[], Job],
+        table: OpTable,
+        otherwise: Callable[..., Any],
+        params: Sequence[Param],
+        calls: int | None,
+        threads: int = 1,
     ) -> None:
-        self.make_job, self.table, self.otherwise, self.calls = job, table, otherwise, calls
+        self.make_job, self.table, self.otherwise, self.calls, self.threads = job, table, otherwise, calls, threads
         self.job: Job | None = None
         self.versions: Versions[Version | None] = Versions(params, self.version)
         self.last: Version | None = None
@@ -45,7 +55,7 @@ class NativeProgram:
         if version is None:
             return self.otherwise(*args)
         try:
-            found = version.run(*args, out)
+            found = version.run(*args, out) if out is not None else version.run(*args)
         except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
             plain = [np.require(a, requirements=("C", "A")) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
             if all(a is b for a, b in zip(plain, args, strict=True)):
@@ -59,13 +69,16 @@ class NativeProgram:
         if not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
-            return Version(self.job, self.table, sizes)
+            try:
+                return Version(self.job, self.table, sizes, self.threads)
+            except NativeError as error:
+                raise refused(error) from error
         if not pays(self.job.tape, sizes, self.calls):
             return None
         reason = available()
         if reason is None:
             try:
-                return Version(self.job, self.table, sizes)
+                return Version(self.job, self.table, sizes, self.threads)
             except NativeError as error:
                 reason = str(error)
         note(reason)
@@ -73,20 +86,27 @@ class NativeProgram:
 
 
 @cache
-def note(reason: str) -> None:
-    """Says once why NumPy runs where llvmlite is installed and machine code would pay."""
-    warnings.warn(f"NumPy runs instead of machine code: {reason}", RuntimeWarning, stacklevel=7)
+def note(reason: str, runs: str = "NumPy runs") -> None:
+    """Says once why something else runs where llvmlite is installed and machine code would pay."""
+    warnings.warn(f"{runs} instead of machine code: {reason}", RuntimeWarning, stacklevel=7)
 
 
 class Version:
     """The code for one set of sizes."""
 
-    def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int]) -> None:
+    def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int], threads: int = 1) -> None:
         width: Width = "f64" if job.dtype == "float64" else "f32"
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
+        if threads > 1:
+            self.plan = in_parts(self.plan, sizes)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
-        namespace: dict[str, Any] = {"again": AGAIN, "pool": [], "make_room": rooms(self.driver.rooms, job.dtype, sizes)}
+        namespace: dict[str, Any] = {
+            "again": AGAIN,
+            "pool": [],
+            "make_room": rooms(self.driver.rooms, job.dtype, sizes),
+            "in_parts": partial(run_parts, threads),
+        }
         if entries:
             self.text = unit_text([], width, target(), lambda name: function(name, width), entries)
             library = load(self.text, [n for e in entries for n in exports(e)])

@@ -9,6 +9,7 @@ from typing import Any
 from gradlang.diagnostics import text_width
 
 LARGE = 60  # entries; a larger array is summarised
+SMALL = 6  # entries of an array that is written within a line
 
 
 def number_text(value: float, digits: int | None) -> str:
@@ -63,3 +64,19 @@ def json_value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [json_value(v) for v in value]
     return json_value(value.tolist())
+
+
+def summary(value: Any, digits: int | None = None) -> str:
+    """A value in one line: what is large by its shape and the range of its numbers."""
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.size <= SMALL:
+        return value_text(array.item() if array.ndim == 0 else array, digits).replace("\n", "")
+    shape = ", ".join(map(str, array.shape))
+    some = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    missing = array.size - some.size
+    if not some.size:
+        return f"array [{shape}], all nan"
+    low, high = (value_text(x.item(), digits or 5) for x in (some.min(), some.max()))
+    return f"array [{shape}], {low} .. {high}" + (f", {missing} nan" if missing else "")

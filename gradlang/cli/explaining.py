@@ -1,0 +1,55 @@
+"""`gradlang explain`: a program's forward and backward pass in words and numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gradlang.api import Model
+from gradlang.cli.running import given, open_model, upstreams
+from gradlang.diagnostics import Diagnostic, InputError
+from gradlang.view.explain import Explanation
+from gradlang.view.story import story
+from gradlang.view.trace import rules_used, trace
+from gradlang.view.words import Words
+
+
+def explain(args: argparse.Namespace) -> int:
+    model = open_model(args)
+    values = given(args)
+    upstream = upstreams(model, args.upstream, list(model.program.values))
+    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
+    told = [told_of(model, of, wrt, values, upstream.get(of, 1.0), args) for of in chosen(model, args.of, upstream)]
+    if args.json:
+        found = [e.as_json() for e in told]
+        print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n\n\n".join(e.text() for e in told))
+    return 0
+
+
+def chosen(model: Model, of: str | None, upstream: Iterable[str]) -> list[str]:
+    """The definitions to explain: the one that is named, or every output that a derivative is asked of or can be taken of."""
+    program = model.program
+    names = model._names(of.split(",") if of else None, "definition", program.values) if of else ()
+    if names:
+        return list(names)
+    asked = [a.name for a in program.asked if a.kind not in ("output", "jacobian", "hessian")]
+    real = [n for n in program.outputs if program.nodes[program.values[n]].type.dtype == "real"]
+    found = list(dict.fromkeys([*asked, *upstream])) or real
+    if not found:
+        text = "no output of this program has a derivative that could be explained"
+        raise InputError([Diagnostic("G510", text, help="name a definition: `--of NAME`")])
+    return found
+
+
+def told_of(
+    model: Model, of: str, wrt: list[str] | None, values: Mapping[str, Any], upstream: Any, args: argparse.Namespace
+) -> Explanation:
+    names = model._wrt(wrt, of)
+    rules = rules_used(model.program, of)
+    first = story(trace(model, of, values, names, upstream), args.digits)
+    compiled = story(trace(model, of, values, names, upstream, rewritten=True), args.digits) if rules else None
+    return Explanation(first, Words(args.lang), args.digits, compiled, rules)
