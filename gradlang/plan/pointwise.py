@@ -7,15 +7,11 @@ from functools import cache
 
 from gradlang.loops.ir import Code, Value
 from gradlang.ops.op import Op
+from gradlang.plan.weights import CALLS
 
 KINDS = {"real": "f", "int": "i", "bool": "b"}
 Write = Callable[[Code, Sequence[Value]], Value]
 
-CALLS = frozenset(
-    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh hypot cbrt pow "
-    "erf erfc".split()
-)  # functions of `gradlang/loops`, which have the name of the op. Sigmoid and its like are formulas: with their derivative
-# they share one exp
 PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "abs": "abs", "sqrt": "sqrt"} | {
     "floor": "floor",
     "ceil": "ceil",
@@ -45,7 +41,6 @@ WHOLE = {
     "not_equal": "ine",
 }
 DIVISIONS = ("mod", "floordiv")
-HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
 
 
 @cache
