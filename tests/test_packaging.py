@@ -137,7 +137,8 @@ def test_the_oldest_python_is_named_alike() -> None:
 
 # ------------------------------------------------------------------ what is imported, and what is not
 HEAVY = {"numpy", "networkx", "mpmath", "scipy", "jax", "lark", "llvmlite"}
-PLANNING = {"gradlang.plan", "gradlang.loops"}  # of arrays and machine code: half as much again to import
+PLANNING = ("gradlang.plan.", "gradlang.loops")  # of arrays and machine code: half as much again to import
+COSTS = {"gradlang.plan.cost", "gradlang.plan.weights"}  # by which that is decided
 LOADED = """
 import sys
 from gradlang.cli import main
@@ -151,11 +152,16 @@ def loaded(cwd: Path, text: str, *args: str) -> set[str]:
     return set(out.splitlines()[-1].split()[1:])
 
 
+def heavy(modules: set[str]) -> set[str]:
+    """What a program of numbers should do without."""
+    return {m for m in modules if m in HEAVY or m.startswith(PLANNING)} - COSTS
+
+
 def test_a_scalar_run_imports_no_array_library(tmp_path: Path) -> None:
     """The first one already: nothing has to be found out and kept for later runs."""
     found = loaded(tmp_path, SHOPPING, "run", "-")
     assert "gradlang" in found
-    assert not found & (HEAVY | PLANNING)
+    assert not heavy(found)
     assert not list(tmp_path.iterdir())
 
 
@@ -173,7 +179,7 @@ def test_a_scalar_run_imports_no_array_library(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_scalar_commands_import_no_array_library(tmp_path: Path, args: tuple[str, ...]) -> None:
-    assert not loaded(tmp_path, SHOPPING, *args) & (HEAVY | PLANNING)
+    assert not heavy(loaded(tmp_path, SHOPPING, *args))
 
 
 def test_arrays_import_numpy_only(tmp_path: Path) -> None:
@@ -182,7 +188,7 @@ def test_arrays_import_numpy_only(tmp_path: Path) -> None:
 
 def test_import_imports_nothing_heavy(tmp_path: Path) -> None:
     code = "import sys, gradlang; print(*sys.modules)"
-    assert not set(python("-c", code, path=ROOT, cwd=tmp_path).split()) & (HEAVY | PLANNING)
+    assert not heavy(set(python("-c", code, path=ROOT, cwd=tmp_path).split()))
 
 
 # ------------------------------------------------------------------ compiled programs stand alone

@@ -16,7 +16,7 @@ from gradlang.loops.walk import statements
 from gradlang.ops.table import OpTable
 from gradlang.plan.empty import every_dim, needs_entries
 from gradlang.plan.plan import Library, Loops, Plan, Source, plan
-from gradlang.plan.pointwise import CALLS
+from gradlang.plan.weights import CALLS
 from gradlang.source import Sources
 from gradlang.types import Dim, Shape, Size
 

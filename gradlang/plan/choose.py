@@ -8,10 +8,11 @@ from math import prod
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.plan.pointwise import HEAVY, called, functions, native
+from gradlang.plan.pointwise import called, functions, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
 from gradlang.plan.roots import COMBINED, Root, letters_of, stored
 from gradlang.plan.specials import WRITERS, library_better
+from gradlang.plan.weights import HEAVY
 from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gradlang.ir.tape import Tape
-from gradlang.plan.pointwise import HEAVY
+from gradlang.plan.weights import HEAVY
 from gradlang.types import product, value
 
 CALL = 1e-6  # of a NumPy function

@@ -14,13 +14,14 @@ from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, 
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
 from gradlang.plan.packing import packed
-from gradlang.plan.pointwise import HEAVY, KINDS
+from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.weights import HEAVY
 from gradlang.plan.work import nanoseconds
 from gradlang.record import record
 from gradlang.types import Shape, value

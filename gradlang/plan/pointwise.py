@@ -7,14 +7,11 @@ from functools import cache
 
 from gradlang.loops.ir import Code, Value
 from gradlang.ops.op import Op
+from gradlang.plan.weights import CALLS
 
 KINDS = {"real": "f", "int": "i", "bool": "b"}
 Write = Callable[[Code, Sequence[Value]], Value]
 
-CALLS = frozenset(
-    "exp expm1 log log1p log2 log10 sin cos tan asin acos atan atan2 sinh cosh tanh tanh_slope asinh acosh atanh hypot "
-    "cbrt pow erf erfc softplus log_sigmoid".split()
-)  # functions of `gradlang/loops`, which have the name of the op. Sigmoid is a formula: with its derivative it shares one exp
 PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "abs": "abs", "sqrt": "sqrt"} | {
     "floor": "floor",
     "ceil": "ceil",
@@ -44,7 +41,6 @@ WHOLE = {
     "not_equal": "ine",
 }
 DIVISIONS = ("mod", "floordiv")
-HEAVY = {"div": 4, "sqrt": 5, "mod": 12, "floordiv": 12, **dict.fromkeys(CALLS, 20), "pow": 60, "powi": 4}  # others: 1
 
 
 @cache

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Code, Kernel, Value
-from gradlang.plan.pointwise import CALLS, KINDS, PLAIN, SPECIAL, beyond, pointwise
+from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise
+from gradlang.plan.weights import CALLS
 
 KNOWN = frozenset({*PLAIN, *SPECIAL, *CALLS, "input", "const"})
 
