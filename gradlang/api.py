@@ -15,7 +15,8 @@ from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, LARGE, Compiled, Native, compiled
+from gradlang.runtime.call import GIVEN, Compiled, Native, compiled
+from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
@@ -173,7 +174,7 @@ class Model:
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
             # numbers are machine code on request: to make it takes longer than a thousand calls of Python
             unwanted = backend != "native" if job.scalar else backend == "numpy"
-            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+            if large(job, self.program.language.table):  # it is machine code in any case where it can be
                 unwanted = unwanted or find_spec("llvmlite") is None
             native = None if unwanted else self._native(goal, origin, backend)
             found = self._compiled[goal, backend] = compiled(job, binder, native)

@@ -26,11 +26,24 @@ Call = Callable[[], Any]
 
 
 def run(bench: Bench) -> None:
-    sizes = [1_000] if bench.quick else [1_000, 10_000, 100_000]
-    for lines in [*sizes, 1_000_000] if bench.huge else sizes:
+    sizes = [1_000, 10_000] if bench.quick else [1_000, 10_000, 100_000]
+    sizes += [1_000_000] if bench.huge else []
+    for lines in sizes:
         text = programs.dag(lines)
         case(bench, lines, text)
         first_gradient(bench, lines, text)
+    for what in ("one call", "file to first gradient", "peak memory"):
+        found = {r.case: r.median for r in bench.rows if r.workload == "W5" and r.contestant == "gradlang"}
+        costs = [found[f"{lines} lines, {what}"] / lines for lines in sizes]
+        for k in range(1, len(sizes)):
+            bench.add(
+                "W5",
+                f"growth, {what}",
+                f"gradlang, a line of {sizes[k]} / of {sizes[k - 1]}",
+                costs[k] / costs[k - 1],
+                0.0,
+                "times",
+            )
 
 
 # ---------------------------------------------------------------- one call
