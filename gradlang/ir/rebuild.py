@@ -39,7 +39,7 @@ def rebuild(
             ask = asked[i] or replaced[a] or replaced[b]
         else:
             args = tuple([made[a] for a in before])
-            ask = asked[i] or any([replaced[a] for a in before])
+            ask = asked[i] or any(replaced[a] for a in before)
         at = replace(builder, instr, args) if ask else None  # type: ignore[misc]
         if at is None:
             key = (instr.op, args, instr.attrs) if args else leaf_key(instr.op, instr.attrs, instr.type)
