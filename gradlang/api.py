@@ -16,7 +16,8 @@ from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, LARGE, NOTHING, Compiled, Native, compiled
+from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
+from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
@@ -183,19 +184,18 @@ class Model(Fitting):
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
-            unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
-            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+            if large(job, self.program.language.table):  # it is machine code in any case where it can be
                 unwanted = backend != "native" or find_spec("llvmlite") is None
+            else:
+                unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
             native = None if unwanted else self._native(goal, origin, backend, threads)
             found = self._compiled[goal, backend, threads] = compiled(job, binder, native)
         return found
 
     def _floats(self, job: Job, backend: str) -> bool:
         """Whether a program of numbers is not to become machine code by LLVM, which takes longer than a thousand calls gain."""
-        if backend == "numpy" or len(job.tape) > LARGE:
-            return True
-        if backend == "native":
-            return False
+        if backend != "auto":
+            return backend == "numpy"
         from gradlang.plan.cost import floats_pay
 
         return not floats_pay(job.tape, self.calls)
