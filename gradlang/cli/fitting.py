@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlang.cli.running import assignments, open_model, parameters, ranks
 from gradlang.cli.show import json_value, table, value_text
-from gradlang.runtime.data import read_all
+from gradlang.runtime.data import read_all, split
 from gradlang.runtime.saving import check_place, save
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def places(args: argparse.Namespace, model: Model) -> dict[str, str]:
 
 def sources(args: argparse.Namespace, model: Model) -> list[str]:
     """Files that are read, and so not written."""
-    data = [spec.rpartition("=")[2] for spec in (*args.data, *args.valid)]
+    data = [split(spec)[1] for spec in (*args.data, *args.valid)]
     return [*(source.path for source in model.program.sources.files), *data]
 
 
