@@ -104,8 +104,11 @@ def no_optimizer(name: str, known: Sequence[str]) -> InputError:
     return fault("G544", f"there is no optimiser `{name}`", did_you_mean(name, known) or f"there are {', '.join(known)}")
 
 
+ARGUMENTS = "optimizer batch epochs steps of wrt valid hold_out seed params resume backend watcher".split()
+
+
 def no_setting(name: str, setting: str, known: Sequence[str], others: Sequence[str]) -> InputError:
-    hint = did_you_mean(setting, known) or f"it has {', '.join(known)}"
+    hint = did_you_mean(setting, [*known, *ARGUMENTS]) or f"it has {', '.join(known)}"
     if others:
         hint = f"{' and '.join(others)} {'have' if len(others) > 1 else 'has'} it; {hint}"
     return fault("G544", f"the optimiser {name} has no setting `{setting}`", hint)

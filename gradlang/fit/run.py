@@ -161,6 +161,8 @@ class Setup:
                 raise errors.other_run(what, old.run.get(what), value)
         if old.vector.shape != (self.problem.layout.size,) or len(old.slots) != len(optimizer.slots):
             raise errors.other_run("names", "others", "these")
+        if old.at >= max(1, -(-self.rows.count // (self.batch or 1)) if self.rows is not None else 1):
+            raise errors.other_run("data", "others", "these")
         optimizer.options = settings(self.optimizer, {**old.run["options"], **self.wishes.options})
         state = old.copy()
         state.run, state.history = {**run, "options": optimizer.options}, list(old.done)
