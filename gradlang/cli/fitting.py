@@ -23,11 +23,13 @@ STOPPED = 130  # the exit status after Ctrl-C, as shells have it
 
 def fit(args: argparse.Namespace) -> int:
     """Exit status: 0 done, 1 wrong inputs or a value that is not finite, 130 after Ctrl-C."""
+    from gradlang.api import CALLS
     from gradlang.cli.arguments import SETTINGS
     from gradlang.cli.progress import Terminal
     from gradlang.fit.errors import Diverged
 
     model = open_model(args)
+    model.calls = CALLS  # a fit makes many, and its bits must not depend on how many
     files = places(args, model)
     values = read_all(args.data, ranks(model))
     values.update(assignments(args.values, "an input"))

@@ -174,11 +174,12 @@ OTHER = {
     "data": "the data",
     "names": "the parameters",
     "dtype": "the dtype",
+    "backend": "the backend",
 }
 
 
 def other_run(what: str, before: object, now: object) -> InputError:
-    plain = what in ("optimizer", "seed", "size", "batch", "hold_out", "dtype")
+    plain = what in ("optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend")
     values = f": {'all data' if before is None else before} then, {'all data' if now is None else now} now" if plain else ""
     text = f"this state is of another run: {OTHER[what]} {'are' if what in ('data', 'names') else 'is'} not the same{values}"
     hint = "to start anew from its parameters, give the file of these: `--params params.npz` (`params=` in Python)"

@@ -39,7 +39,7 @@ class Wishes:
     steps: int | None = None
     seed: int | None = None
     hold_out: float | None = None
-    backend: str = "auto"
+    backend: str | None = None
     options: Mapping[str, float] = {}
 
 
@@ -88,11 +88,12 @@ class Setup:
             raise errors.bad_share(self.hold_out)
         if self.hold_out and valid is not None:
             raise errors.both_kinds()
+        self.backend = said.get("backend", "auto") if wishes.backend is None else wishes.backend
         self.size: str | None = said.get("size")
         self.batch: int | None = said.get("batch")
         if wishes.batch is not None:
             self.size, self.batch = chosen(wishes.batch)
-        self.problem = Problem(model, data, wishes.of, wishes.wrt, params, self.seed, wishes.backend)
+        self.problem = Problem(model, data, wishes.of, wishes.wrt, params, self.seed, self.backend)
         self.cut(data)
 
     def cut(self, data: Mapping[str, Any]) -> None:
@@ -146,6 +147,7 @@ class Setup:
             "batch": self.batch,
             "hold_out": float(self.hold_out),
             "dtype": self.model.dtype,
+            "backend": self.backend,
             "names": {n: list(s) for n, s in problem.layout.shapes.items()},
             "program": hashlib.sha256(source.encode()).hexdigest()[:16],
             "data": fingerprint({**problem.given, **(rows.arrays if rows is not None else {})}),

@@ -111,7 +111,8 @@ def sound(state: State) -> bool:
     counts = (state.step, state.epoch, state.at, state.rows)
     rows = [state.sums, *state.history]
     return (
-        set(run) >= {"optimizer", "seed", "size", "batch", "hold_out", "dtype", "names", "program", "data", "options"}
+        set(run)
+        >= {"optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend", "names", "program", "data", "options"}
         and all(isinstance(c, int) and c >= 0 for c in counts)
         and (state.epoch, state.at) <= (state.step, state.step)
         and len(state.history) == state.epoch
