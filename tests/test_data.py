@@ -157,6 +157,11 @@ def test_files_of_numpy(tmp_path: Path) -> None:
         assert read_data(f"lib.x={tmp_path}/{name}")["lib.x"].tolist() == [0, 1, 2, 3]
     with pytest.raises(gl.InputError, match="`a` is in two files"):
         read_all([f"{tmp_path}/d.npz"] * 2)
+    np.save(tmp_path / "a.npy", np.zeros(5))
+    for specs in ([f"{tmp_path}/d.npz", f"a={tmp_path}/a.npy"], [f"a={tmp_path}/a.npy", f"{tmp_path}/d.npz"]):
+        assert read_all(specs)["a"].shape == (5,)
+    with pytest.raises(gl.InputError, match="`a` is in two files"):
+        read_all([f"a={tmp_path}/a.npy"] * 2)
     assert "there is no `c`" in said(f"c={tmp_path}/d.npz")
     assert "name the input" in said(f"{tmp_path}/x.npy")
 

@@ -256,7 +256,9 @@ def test_machine_code_continues_alike(dtype: str) -> None:
     model = gl.loads(NET, dtype=dtype)
     whole = model.fit(DATA, batch=8, steps=23, backend="native")
     part = model.fit(DATA, batch=8, steps=9, backend="native")
-    assert same(whole, model.fit(DATA, steps=23, resume=part.state, backend="native"))
+    assert same(whole, model.fit(DATA, steps=23, resume=part.state))
+    with pytest.raises(gl.InputError, match="the backend is not the same: native then, numpy now"):
+        model.fit(DATA, steps=23, resume=part.state, backend="numpy")
     np.testing.assert_allclose(whole.params["W"], model.fit(DATA, batch=8, steps=23).params["W"], rtol=1e-3)
 
 
@@ -415,3 +417,61 @@ def test_a_parameter_without_influence() -> None:
     with pytest.warns(UserWarning, match="`b` does not reach `loss`"):
         made = gl.loads("param a = 1\nparam b = 2\nloss = a**2\nminimize loss\n").fit(steps=3)
     assert made.params["b"] == 2
+
+
+def test_data_that_are_not_finite_are_named() -> None:
+    with pytest.raises(Diverged, match=r"`loss` is nan \(the values of `x` are not all finite\) at step 1"):
+        gl.loads(LINE).fit({"x": [1.0, np.nan], "y": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": 99},
+        {"at": -1},
+        {"epoch": 3},
+        {"step": "4"},
+        {"history": {}},
+        {"sums": {"loss": "x"}},
+        {"run": {}},
+        {"run": []},
+        {"rows": None},
+    ],
+)
+def test_states_that_were_tampered_with(change: dict[str, Any], tmp_path: Path) -> None:
+    model = gl.loads(NET)
+    state = model.fit(DATA, batch=8, steps=4).state
+    for name, value in change.items():
+        setattr(state, name, value)
+    try:
+        state.save(tmp_path / "s.npz")
+    except (TypeError, KeyError):  # a list of rows that is none cannot even be written
+        return
+    with pytest.raises(gl.InputError, match="G546"):
+        model.fit(DATA, steps=9, resume=tmp_path / "s.npz")
+
+
+def test_names_of_other_files_and_odd_shapes(tmp_path: Path) -> None:
+    (tmp_path / "lib.grad").write_text("param W : [2, K] = normal(0, 1)\ndef f(x) = x @ W\n")
+    (tmp_path / "main.grad").write_text(
+        'import "lib.grad"\nx : [N, 2]\nb : [K]\nparam nothing : [0] = zeros()\nloss = mean((lib.f(x) - b)**2) + sum(nothing)\nminimize loss\n'
+    )
+    made = gl.load(tmp_path / "main.grad").fit({"x": np.ones((6, 2)), "b": np.ones(3)}, batch=2, epochs=1)
+    made.save(tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as found:
+        assert set(found.files) == {"lib.W", "nothing"} and found["nothing"].shape == (0,)
+
+
+def test_an_argument_misspelled() -> None:
+    with pytest.raises(gl.InputError, match=r"did you mean `epochs`\?"):
+        gl.loads(NET).fit(DATA, batch=8, epoch=1)
+
+
+def test_in_another_thread() -> None:
+    import threading
+
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(gl.loads(NET).fit(DATA, batch=8, epochs=1)))
+    thread.start()
+    thread.join()
+    assert same(found[0], gl.loads(NET).fit(DATA, batch=8, epochs=1))

@@ -140,7 +140,7 @@ BAD = {
     "diverges": "fit diverges.grad --data x=x.npy --optimizer sgd --lr 9 -o p.npz",
     "never_finite": "fit diverges.grad --data x=x.npy --params minus.npz -o p.npz",
     "never_finite_scipy": "fit diverges.grad --data x=x.npy --params minus.npz --optimizer l-bfgs-b",
-    "params_twice": "fit diverges.grad --data x=x.npy --params start.npz --params a=x.npy",
+    "params_twice": "fit diverges.grad --data x=x.npy --params start.npz --params minus.npz",
 }
 
 

@@ -133,7 +133,7 @@ def _fit(to: argparse.ArgumentParser) -> None:
     what.add_argument("--of", metavar="NAME", help="what to make small (default: what the program minimizes)")
     what.add_argument("--wrt", metavar="a,b", help="fit these only (default: all parameters)")
     what.add_argument("--dtype", choices=DTYPES, default="float64")
-    what.add_argument("--backend", choices=["auto", "numpy", "native"], default="auto")
+    what.add_argument("--backend", choices=["auto", "numpy", "native"], help="default: auto")
     how = to.add_argument_group("how")
     rules = "sgd, momentum, nesterov, adagrad, rmsprop, adam (default), adamw, or a method of scipy such as l-bfgs-b"
     how.add_argument("--optimizer", metavar="NAME", help=rules)

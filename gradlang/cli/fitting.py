@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlang.cli.running import assignments, open_model, parameters, ranks
-from gradlang.runtime.data import read_all
+from gradlang.runtime.data import read_all, split
 from gradlang.runtime.saving import check_place, save
 from gradlang.view.show import json_value, table, value_text
 
@@ -23,11 +23,13 @@ STOPPED = 130  # the exit status after Ctrl-C, as shells have it
 
 def fit(args: argparse.Namespace) -> int:
     """Exit status: 0 done, 1 wrong inputs or a value that is not finite, 130 after Ctrl-C."""
+    from gradlang.api import CALLS
     from gradlang.cli.arguments import SETTINGS
     from gradlang.cli.progress import Terminal
     from gradlang.fit.errors import Diverged
 
     model = open_model(args)
+    model.calls = CALLS  # a fit makes many, and its bits must not depend on how many
     files = places(args, model)
     values = read_all(args.data, ranks(model))
     values.update(assignments(args.values, "an input"))
@@ -87,7 +89,7 @@ def places(args: argparse.Namespace, model: Model) -> dict[str, str]:
 
 def sources(args: argparse.Namespace, model: Model) -> list[str]:
     """Files that are read, and so not written."""
-    data = [spec.rpartition("=")[2] for spec in (*args.data, *args.valid)]
+    data = [split(spec)[1] for spec in (*args.data, *args.valid)]
     return [*(source.path for source in model.program.sources.files), *data]
 
 

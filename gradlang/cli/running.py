@@ -30,7 +30,11 @@ def open_model(args: argparse.Namespace) -> Model:
     if not program.language.plain and (note := proven(program)) is not None:
         print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
     return Model(
-        program, getattr(args, "dtype", "float64"), getattr(args, "seed", None) or 0, getattr(args, "backend", "auto"), calls=1
+        program,
+        getattr(args, "dtype", "float64"),
+        getattr(args, "seed", None) or 0,
+        getattr(args, "backend", None) or "auto",
+        calls=1,
     )
 
 

@@ -104,8 +104,11 @@ def no_optimizer(name: str, known: Sequence[str]) -> InputError:
     return fault("G544", f"there is no optimiser `{name}`", did_you_mean(name, known) or f"there are {', '.join(known)}")
 
 
+ARGUMENTS = "optimizer batch epochs steps of wrt valid hold_out seed params resume backend watcher".split()
+
+
 def no_setting(name: str, setting: str, known: Sequence[str], others: Sequence[str]) -> InputError:
-    hint = did_you_mean(setting, known) or f"it has {', '.join(known)}"
+    hint = did_you_mean(setting, [*known, *ARGUMENTS]) or f"it has {', '.join(known)}"
     if others:
         hint = f"{' and '.join(others)} {'have' if len(others) > 1 else 'has'} it; {hint}"
     return fault("G544", f"the optimiser {name} has no setting `{setting}`", hint)
@@ -171,11 +174,12 @@ OTHER = {
     "data": "the data",
     "names": "the parameters",
     "dtype": "the dtype",
+    "backend": "the backend",
 }
 
 
 def other_run(what: str, before: object, now: object) -> InputError:
-    plain = what in ("optimizer", "seed", "size", "batch", "hold_out", "dtype")
+    plain = what in ("optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend")
     values = f": {'all data' if before is None else before} then, {'all data' if now is None else now} now" if plain else ""
     text = f"this state is of another run: {OTHER[what]} {'are' if what in ('data', 'names') else 'is'} not the same{values}"
     hint = "to start anew from its parameters, give the file of these: `--params params.npz` (`params=` in Python)"

@@ -33,7 +33,7 @@ class Fitting:
         seed: int | None = None,
         params: Mapping[str, Any] = NONE,
         resume: State | str | Path | None = None,
-        backend: str = "auto",
+        backend: str | None = None,
         watcher: Watcher | None = None,
         **options: float,
     ) -> Fit:

@@ -1,7 +1,7 @@
 """First-order optimisers over one vector that holds all parameters, updated in place.
 
-Formulas and defaults are those of `torch.optim`, so that learning rates mean the same in both. The vectors are gone through
-in pieces that stay in the cache; what is computed does not depend on the pieces.
+Formulas and defaults are those of `torch.optim`, so that learning rates mean the same in both. Long vectors are gone
+through in pieces; what is computed does not depend on them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gradlang.fit import errors
 from gradlang.record import record
 
 Vector = NDArray[Any]
-PIECE = 8192  # numbers that are updated at once: five vectors of them fit into a cache of the second level
+PIECE = 2**18  # numbers that are updated at once: what they need beside them stays small
 Options = Mapping[str, float]
 
 

@@ -39,7 +39,7 @@ class Wishes:
     steps: int | None = None
     seed: int | None = None
     hold_out: float | None = None
-    backend: str = "auto"
+    backend: str | None = None
     options: Mapping[str, float] = {}
 
 
@@ -88,11 +88,12 @@ class Setup:
             raise errors.bad_share(self.hold_out)
         if self.hold_out and valid is not None:
             raise errors.both_kinds()
+        self.backend = said.get("backend", "auto") if wishes.backend is None else wishes.backend
         self.size: str | None = said.get("size")
         self.batch: int | None = said.get("batch")
         if wishes.batch is not None:
             self.size, self.batch = chosen(wishes.batch)
-        self.problem = Problem(model, data, wishes.of, wishes.wrt, params, self.seed, wishes.backend)
+        self.problem = Problem(model, data, wishes.of, wishes.wrt, params, self.seed, self.backend)
         self.cut(data)
 
     def cut(self, data: Mapping[str, Any]) -> None:
@@ -146,6 +147,7 @@ class Setup:
             "batch": self.batch,
             "hold_out": float(self.hold_out),
             "dtype": self.model.dtype,
+            "backend": self.backend,
             "names": {n: list(s) for n, s in problem.layout.shapes.items()},
             "program": hashlib.sha256(source.encode()).hexdigest()[:16],
             "data": fingerprint({**problem.given, **(rows.arrays if rows is not None else {})}),
@@ -161,6 +163,8 @@ class Setup:
                 raise errors.other_run(what, old.run.get(what), value)
         if old.vector.shape != (self.problem.layout.size,) or len(old.slots) != len(optimizer.slots):
             raise errors.other_run("names", "others", "these")
+        if old.at >= max(1, -(-self.rows.count // (self.batch or 1)) if self.rows is not None else 1):
+            raise errors.other_run("data", "others", "these")
         optimizer.options = settings(self.optimizer, {**old.run["options"], **self.wishes.options})
         state = old.copy()
         state.run, state.history = {**run, "options": optimizer.options}, list(old.done)

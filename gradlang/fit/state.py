@@ -95,11 +95,32 @@ def read_state(path: str | Path) -> State:
             raise errors.no_state(str(path), f"its format is {meta['format']}, this version knows {FORMAT}")
         slots = [arrays[f"slot{k}"] for k in range(sum(name.startswith("slot") for name in arrays))]
         parts = [meta[k] for k in ("step", "epoch", "at", "sums", "rows", "history")]
-        return State(meta["run"], arrays["vector"], slots, *parts)
+        made = State(meta["run"], arrays["vector"], slots, *parts)
+        if not sound(made):
+            raise errors.no_state(str(path), "its parts do not fit together")
+        return made
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise errors.no_state(str(path), "its text is damaged") from None
+
+
+def sound(state: State) -> bool:
+    """Whether a state that was read can be gone on from."""
+    run, vector = state.run, state.vector
+    counts = (state.step, state.epoch, state.at, state.rows)
+    rows = [state.sums, *state.history]
+    return (
+        set(run)
+        >= {"optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend", "names", "program", "data", "options"}
+        and all(isinstance(c, int) and c >= 0 for c in counts)
+        and (state.epoch, state.at) <= (state.step, state.step)
+        and len(state.history) == state.epoch
+        and all(isinstance(r, dict) and all(isinstance(v, (int, float)) for v in r.values()) for r in rows)
+        and all(
+            a.shape == vector.shape and a.ndim == 1 and a.dtype == vector.dtype == run["dtype"] for a in state.slots or [vector]
+        )
+    )
 
 
 def fingerprint(arrays: Mapping[str, Any]) -> str:

@@ -123,6 +123,8 @@ class Training:
         else:
             values = {n: np.array(v) for n, v in work.values.items()}
             notes = self.problem.model.births(values)
+            wrong = [n for n, v in values.items() if v.dtype.kind == "f" and not np.all(np.isfinite(v))]
+            what += f" (the values of {errors.listed(wrong)} are not all finite)" if wrong and not notes else ""
         kept = None if self.good is None else self.good.step
         error = errors.diverged(what, self.state.step + 1, kept, notes, self.problem.model.program)
         if self.good is not None:

@@ -32,25 +32,31 @@ def fail(code: str, message: str, help: str = "") -> InputError:
 
 
 def read_all(specs: Iterable[str], ranks: Mapping[str, int] = NONE) -> dict[str, Array]:
-    """The arrays of several files. `ranks` are the numbers of axes of the inputs that they are for.
+    """The arrays of several files. `ranks` are the numbers of axes of the inputs that they are for. What is named (`x=x.npy`)
+    stands over what comes with a whole file.
 
     Raises InputError for a file that cannot be read, and for a name that two files give."""
     out: dict[str, Array] = {}
     origin: dict[str, str] = {}
-    for spec in specs:
+    specs = list(specs)
+    for spec in sorted(specs, key=lambda s: bool(split(s)[0])):
         for name, array in read_data(spec, ranks).items():
-            if name in out:
+            if name in out and bool(split(spec)[0]) == bool(split(origin[name])[0]):
                 text = f"`{name}` is in two files: {origin[name]} and {spec}"
-                raise fail("G522", text, "leave one of them out, or name what each is for: `--data x=FILE.npy`")
+                raise fail("G522", text, "leave one of them out, or name the one that is meant: `--data x=FILE.npy`")
             out[name], origin[name] = array, spec
     return out
 
 
+def split(spec: str) -> tuple[str, str]:
+    """The name, or none, and the path."""
+    name, equal, path = spec.partition("=")
+    return (name, path) if equal and all(part.isidentifier() for part in name.split(".")) else ("", spec)
+
+
 def read_data(spec: str, ranks: Mapping[str, int] = NONE) -> dict[str, Array]:
     """Arrays by name from one file: all of an .npz file, the columns of a CSV file, or the single array of another one."""
-    name, equal, path = spec.partition("=")
-    if not equal or not all(part.isidentifier() for part in name.split(".")):
-        name, path = "", spec
+    name, path = split(spec)
     try:
         return read(name, path, ranks)
     except OSError as error:
