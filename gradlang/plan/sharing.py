@@ -8,7 +8,7 @@ from typing import Any
 
 from gradlang.loops.ir import Cell, Value
 from gradlang.plan.reader import Place
-from gradlang.plan.roots import LONG, SLENDER, Root
+from gradlang.plan.roots import LONG, SLENDER, Root, slight
 from gradlang.record import field, record
 from gradlang.types import Dim, value
 
@@ -132,7 +132,7 @@ class Sharing:
         """Whether a loop is the one long one among short ones: it goes outside, whoever is there to share the others."""
         if value(r.axes[axis].extent, self.sizes) < LONG or len(r.axes) < 2:
             return False
-        return all(value(a.extent, self.sizes) <= SLENDER for k, a in enumerate(r.axes) if k != axis)
+        return slight(r, [value(a.extent, self.sizes) for k, a in enumerate(r.axes) if k != axis])
 
     def rows(self, r: Root, axis: int) -> bool:
         """Whether a loop of a root adds up rows."""
@@ -180,7 +180,7 @@ class Sharing:
         side by side, and makes whole vectors)."""
         if group.extent is None or value(group.extent, self.sizes) < 2 * SIDE:
             return False
-        inner = [value(r.axes[k].extent, self.sizes) for r in group.members for k in self.free(r) if k != group.axis[r]]
+        inner = {r: [value(r.axes[k].extent, self.sizes) for k in self.free(r) if k != group.axis[r]] for r in group.members}
         rows = [[k for k in self.free(r) if k != group.axis[r]] for r in group.members]
         if all(
             len(k) == 1
@@ -191,7 +191,7 @@ class Sharing:
         ):
             return False
         ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
-        return bool(inner) and ends and max(inner) <= SLENDER
+        return any(inner.values()) and ends and all(slight(r, of) for r, of in inner.items())
 
     def side(self, group: Group) -> int:
         """The size of blocks whose steps are done side by side. Where many sums go over the steps, each adds up its lanes at
