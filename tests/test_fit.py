@@ -223,6 +223,20 @@ def test_a_table_with_its_default_is_data_too() -> None:
     assert made.params["w"] == pytest.approx(2, abs=1e-3)
 
 
+def test_a_default_is_as_long_as_the_batch() -> None:
+    model = gl.loads(
+        LINE.replace("param a = 0", "input weight : [N] = 2*ones(N)\nparam a = 0").replace("mean((", "mean(weight*(")
+    )
+    valid = {"x": np.arange(3.0), "y": np.ones(3)}
+    made = model.fit(LINE_DATA, batch=7, epochs=2, lr=0.1, valid=valid)
+    plain = gl.loads(LINE.replace("mean((", "mean(2*(")).fit(LINE_DATA, batch=7, epochs=2, lr=0.1)
+    assert made.params["a"] == pytest.approx(plain.params["a"], rel=1e-12) and made.history[0]["valid_loss"] > 0
+    whole = model.fit(LINE_DATA, steps=2, valid=valid)
+    assert whole.history[-1]["valid_loss"] == model.function("loss")(**valid, **whole.params)
+    given = model.fit({**LINE_DATA, "weight": np.full(40, 2.0)}, batch=7, epochs=2, lr=0.1)
+    assert same(made, given)
+
+
 # ------------------------------------------------------------------ states
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("cut", [1, 7, 13, 14])

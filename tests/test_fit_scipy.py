@@ -163,11 +163,48 @@ def test_methods_fit_data_and_validate() -> None:
     assert len(short.history) == 2
 
 
+@pytest.mark.parametrize(
+    "options", [{"tol": -1.0}, {"tol": float("nan")}, {"tol": 0}, {"steps": 0}, {"steps": 2.5}, {"gtol": 1e-3}]
+)
+def test_wrong_options_of_methods(options: dict[str, Any]) -> None:
+    with pytest.raises(gl.InputError, match=r"G54[49]"):
+        gl.loads("param a = 3\nf = (a - 1)**2\nminimize f").fit(optimizer="bfgs", **options)
+
+
+def test_what_scipy_raises_is_an_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **more: Any) -> None:
+        raise ValueError("the trust region is empty")
+
+    monkeypatch.setattr(optimize, "minimize", fail)
+    with pytest.raises(gl.InputError, match="the optimiser bfgs gave up: the trust region is empty"):
+        gl.loads("param a = 3\nf = (a - 1)**2\nminimize f").fit(optimizer="bfgs")
+
+
+def test_an_interrupted_method_gives_what_there_is() -> None:
+    import os
+    import signal
+
+    class Press(Watcher):
+        def epoch(self, row: Any) -> None:
+            if row["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    made = gl.loads(ROSENBROCK).fit(optimizer="bfgs", watcher=Press())
+    assert made.stopped == "interrupted" and len(made.history) == 2 and made.state is None
+    assert made.history[-1]["f"] == gl.loads(ROSENBROCK).function("f")(**made.params)
+
+
 def test_a_method_that_starts_nowhere() -> None:
     with pytest.raises(Diverged) as caught:
         gl.loads("param a = -1\nf = log(a) + a\nminimize f").fit(optimizer="bfgs")
     assert [d.code for d in caught.value.diagnostics] == ["G545", "G404"]
     assert caught.value.result.params == {"a": -1.0}
+
+
+def test_names_are_spelled_as_people_do() -> None:
+    model = gl.loads("param a = 3\nf = (a - 1)**2\nminimize f")
+    assert model.fit(optimizer="L-BFGS-B").params["a"] == pytest.approx(1)
+    assert model.fit(optimizer="SGD", steps=1).params == model.fit(optimizer="sgd", steps=1).params
 
 
 def test_names_of_optimizers_differ() -> None:

@@ -113,13 +113,19 @@ def finish(args: argparse.Namespace, model: Model, made: Fit, files: dict[str, s
         print(("" if args.quiet else "\n") + rows)
     if not terminal.count and made.state is not None and made.stopped == "done":
         print(f"nothing is left to do: the state is that after {made.state.epoch} epochs, {made.state.step} steps")
-    if made.stopped == "interrupted" and made.state is not None:
-        go_on = f": go on with `--resume {files['state']}`" if "state" in files else ""
-        print(f"interrupted in epoch {made.state.epoch + 1}, after {made.state.step} steps{go_on}")
+    if made.stopped == "interrupted":
+        print(interrupted(made, files))
     elif made.message and not args.quiet:
         print(made.message)
     if written and not args.quiet:
         print(", ".join(f"{WHAT[k]}: {v}" for k, v in written.items()))
+
+
+def interrupted(made: Fit, files: dict[str, str]) -> str:
+    if made.state is None:
+        return f"interrupted after {len(made.history)} steps"
+    go_on = f": go on with `--resume {files['state']}`" if "state" in files else ""
+    return f"interrupted in epoch {made.state.epoch + 1}, after {made.state.step} steps{go_on}"
 
 
 WHAT = {"params": "parameters", "state": "state", "log": "curve", "curve": "picture"}

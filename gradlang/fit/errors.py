@@ -191,6 +191,10 @@ def no_scipy(what: str) -> InputError:
     return fault("G547", f"{what} needs scipy, which is not installed", "`pip install gradlang[opt]`")
 
 
+def gave_up(name: str, reason: str) -> InputError:
+    return fault("G547", f"the optimiser {name} gave up: {reason}", "try another one, or another start (`--params`)")
+
+
 def no_ranges(name: str, parameter: str, others: Sequence[str]) -> InputError:
     return fault("G547", f"{name} does not keep to ranges, but `{parameter}` has one", f"{', '.join(others)} do")
 

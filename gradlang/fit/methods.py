@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlang.diagnostics import InputError
 from gradlang.fit import errors
 from gradlang.fit.interrupts import Interrupts
 from gradlang.fit.problem import Problem
@@ -105,6 +106,10 @@ def minimized(
     for setting in options:
         if setting not in OPTIONS:
             raise errors.no_setting(name, setting, OPTIONS, [])
+        if not (isinstance(options[setting], (int, float)) and 0 < options[setting] < math.inf):
+            raise errors.bad_setting(name, setting, options[setting], 0.0, math.inf, True)
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise errors.bad_length("steps", steps)
     if problem.bounds is not None and not method.ranges:
         ranged = next(n for n in problem.names if problem.model.program.leaves[n].range)
         raise errors.no_ranges(name, ranged, [n for n, m in METHODS.items() if m.ranges])
@@ -133,6 +138,10 @@ def minimized(
             )
         except Stop:
             return Fit(problem, None, run.history, "interrupted", run.here)
+        except (ValueError, ArithmeticError, UnboundLocalError) as error:  # scipy's own, at values that it cannot go on from
+            if isinstance(error, InputError):
+                raise
+            raise errors.gave_up(name, str(error)) from None
     text = " ".join(str(found.message).split())
     return Fit(problem, None, run.history, "done", found.x, f"{method.name}: {text}")
 

@@ -12,6 +12,7 @@ from gradlang.fit.batches import Gather, Rows
 from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, starts
 from gradlang.pipeline import Goal
 from gradlang.runtime.bind import Binder, outside
+from gradlang.types import Size, Type
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -59,7 +60,9 @@ class Problem:
         self.layout = Layout({n: start[n].shape for n in self.names})
         self.start = self.layout.pack(start, self.model.dtype)
         self.bounds = self.layout.bounds(self.model.program)
-        self.fixed = {n: a for n, a in start.items() if n not in self.names}
+        # a default such as `ones(N)` is as long as the data of a call
+        grows = {leaf.name for leaf in self.binder.leaves if leaf.default_node is not None and sized(leaf.type)}
+        self.fixed = {n: a for n, a in start.items() if n not in self.names and (n in first or n not in grows)}
         if self.bounds is not None:
             np.clip(self.start, *self.bounds, out=self.start)
 
@@ -77,6 +80,10 @@ class Problem:
         if not isinstance(found, dict):
             return {self.objective: float(found)}
         return {n: float(v) for n, v in found.items()}
+
+
+def sized(type: Type) -> bool:
+    return any(isinstance(d, Size) for d in type.shape)
 
 
 class Work:
@@ -103,6 +110,9 @@ class Work:
             memory = Gather(rows, count, {n: kinds[types[n].dtype] for n in rows.arrays})
             self.values |= memory.arrays
             self.gather = memory.fill
+        if any(n not in self.values for n in types):
+            made, _ = problem.binder.bind(self.values)
+            self.values = {**dict(zip(problem.binder.types, made, strict=True)), **self.values}
         self.args: list[Any] = [self.values[n] for n in types]
         self.numbers = [(k, self.values[n]) for k, n in enumerate(types) if not types[n].shape and types[n].dtype == "real"]
         self.plain = compiled.job.scalar

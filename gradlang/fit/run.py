@@ -78,7 +78,7 @@ class Setup:
         self.seed = said.get("seed", model.seed) if wishes.seed is None else wishes.seed
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise errors.bad_seed(self.seed)
-        self.optimizer = said.get("optimizer", "adam") if wishes.optimizer is None else wishes.optimizer
+        self.optimizer = said.get("optimizer", "adam") if wishes.optimizer is None else str(wishes.optimizer).lower()
         if self.optimizer not in (*RULES, *METHODS):
             raise errors.no_optimizer(self.optimizer, [*RULES, *METHODS])
         if self.optimizer in METHODS:

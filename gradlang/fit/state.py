@@ -85,8 +85,8 @@ def read_state(path: str | Path) -> State:
             arrays = {k: found[k] for k in found.files}
     except OSError as error:
         raise errors.no_file(str(path), error.strerror or str(error)) from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise errors.no_state(str(path), str(error) or "it is cut off") from None
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+        raise errors.no_state(str(path), "it is another kind of file, or damaged") from None
     if "fit" not in arrays or "vector" not in arrays:
         raise errors.no_state(str(path), "it holds other arrays")
     try:
