@@ -32,7 +32,7 @@ class Out:
         self.shapes = {key: job.tape.instrs[at[name]].type.shape for key, name in slopes.parts}
         self.dtype = np.dtype(job.dtype)
         self.sizes = Sizes(job.params)
-        self.last: list[ref[Any] | None] = []  # the arrays of the call before this one
+        self.last: list[tuple[ref[Any], object, object] | None] = []  # the arrays of the call before this one
 
     def wrong(self, text: str, help: str) -> InputError:
         return fail("G525", text, self.binder.program, None, help)
@@ -52,12 +52,13 @@ class Out:
                 f"`out` must be a dict of arrays, not {type(out).__name__}", f"gradients are of {', '.join(self.shapes)}"
             )
         every = [*found, *args]
-        if self.last and all(r is None or r() is a for r, a in zip(self.last, every, strict=True)):
+        known = self.last and all(seen is None or unchanged(seen, a) for seen, a in zip(self.last, every, strict=True))
+        if known and all(a.flags.carray for a in found):
             return found
         self.last = []
         self.fit(found, args)
         if all(type(a) in (self.np.ndarray, self.np.float64) for a in every):  # numbers share no memory
-            self.last = [ref(a) if type(a) is self.np.ndarray else None for a in every]
+            self.last = [(ref(a), a.shape, a.dtype) if type(a) is self.np.ndarray else None for a in every]
         return found
 
     def fit(self, found: Sequence[Any], args: Sequence[Any]) -> None:
@@ -101,3 +102,9 @@ class Out:
                 if isinstance(a, self.np.ndarray) and self.np.may_share_memory(array, a) and self.np.shares_memory(array, a):
                     text = f"`out` for `{name}` shares its memory with `{other}`"
                     raise self.wrong(text, "give an array of its own, whose old values are needed no more")
+
+
+def unchanged(seen: tuple[ref[Any], object, object], array: Any) -> bool:
+    """Whether an array is one that was seen, and has not been made another one in its place."""
+    made, shape, dtype = seen
+    return array is not None and made() is array and array.shape == shape and array.dtype is dtype
