@@ -107,4 +107,4 @@ class Out:
 def unchanged(seen: tuple[ref[Any], object, object], array: Any) -> bool:
     """Whether an array is one that was seen, and has not been made another one in its place."""
     made, shape, dtype = seen
-    return array is not None and made() is array and array.shape == shape and array.dtype is dtype
+    return bool(made() is array and getattr(array, "shape", None) == shape and getattr(array, "dtype", None) is dtype)
