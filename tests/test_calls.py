@@ -11,6 +11,7 @@ import random
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -474,6 +475,26 @@ def test_arrays_that_do_not_fit(backend: str, case: str) -> None:
             f(**values, out=make(out, values))
         assert caught.value.diagnostics[0].code == "G525"
     f(**values, out=out)
+
+
+CHANGES: dict[str, tuple[Callable[[Any, Any], None], str]] = {
+    "frozen": (lambda x, room: room.setflags(write=False), "must be writable"),
+    "kind": (lambda x, room: setattr(room, "dtype", np.int64), "of float64, not of int64"),
+    "shape": (lambda x, room: setattr(room, "shape", (3, 1)), r"must have the shape \[3\], not \[3, 1\]"),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", CHANGES)
+def test_arrays_that_are_changed_between_calls(backend: str, case: str) -> None:
+    f = gl.loads("input x : [N]\nz = sum(x*x)").value_and_grad(backend=backend)
+    x, room = np.arange(3.0), np.empty(3)
+    for _ in range(2):
+        assert f(x=x, out=room)[1].tolist() == [0, 2, 4]
+    change, text = CHANGES[case]
+    change(x, room)
+    with pytest.raises(gl.InputError, match=text):
+        f(x=x, out=room)
 
 
 def test_functions_without_gradients_that_are_arrays() -> None:

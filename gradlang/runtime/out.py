@@ -33,6 +33,7 @@ class Out:
         self.dtype = np.dtype(job.dtype)
         self.sizes = Sizes(job.params)
         self.last: tuple[list[int], list[ref[Any]]] = [], []  # the arrays of the call before this one, as long as all live
+        self.kinds: list[tuple[object, object]] = []  # shapes and types of the gradients' arrays then
 
     def wrong(self, text: str, help: str) -> InputError:
         return fail("G525", text, self.binder.program, None, help)
@@ -56,13 +57,16 @@ class Out:
         array = self.np.ndarray
         ids = [id(a) for a in args if type(a) is array]
         ids += map(id, found)
-        if ids == self.last[0]:
+        if ids == self.last[0] and all(
+            a.flags.carray and (a.shape, a.dtype) == kind for a, kind in zip(found, self.kinds, strict=True)
+        ):  # arrays may be frozen, and take other shapes and types
             return found
         self.last = [], []
         self.fit(found, args)
         every = [*args, *found]
         if all(type(a) in (array, self.np.float64) for a in every):  # numbers share no memory
             self.last = ids, [ref(a, self.forget) for a in every if type(a) is array]
+            self.kinds = [(a.shape, a.dtype) for a in found]
         return found
 
     def forget(self, _: object) -> None:
