@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from gradlang import pipeline
 from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
+from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder
-from gradlang.runtime.call import GIVEN, LARGE, Compiled, Native, compiled
+from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
+from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from gradlang.backend.artifact import Job
+    from gradlang.prove.numerical import Numerical
     from gradlang.prove.report import Report
     from gradlang.runtime.sparse import SparseMatrix
 
@@ -57,7 +60,7 @@ def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
 
 
-class Model:
+class Model(Fitting):
     """A program: its inputs, parameters and outputs, and the functions that are compiled from it.
 
     A model is called like a function, with inputs as keywords or one dict, and gives the output, or a dict of outputs if
@@ -181,19 +184,18 @@ class Model:
             names = {leaf.name for leaf in leaves}
             extra = tuple((p.name, p.type) for p in job.params if p.name not in names)
             binder = Binder(self.program, tuple(leaves), extra, self.dtype, self.seed)
-            unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
-            if job.scalar and len(job.tape) > LARGE:  # it is machine code in any case where it can be
+            if large(job, self.program.language.table):  # it is machine code in any case where it can be
                 unwanted = backend != "native" or find_spec("llvmlite") is None
+            else:
+                unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
             native = None if unwanted else self._native(goal, origin, backend, threads)
             found = self._compiled[goal, backend, threads] = compiled(job, binder, native)
         return found
 
     def _floats(self, job: Job, backend: str) -> bool:
         """Whether a program of numbers is not to become machine code by LLVM, which takes longer than a thousand calls gain."""
-        if backend == "numpy" or len(job.tape) > LARGE:
-            return True
-        if backend == "native":
-            return False
+        if backend != "auto":
+            return backend == "numpy"
         from gradlang.plan.cost import floats_pay
 
         return not floats_pay(job.tape, self.calls)
@@ -314,20 +316,38 @@ class Model:
         rank = self.program.nodes[values[(goal.of if goal.kind == "jacobian" else goal.wrt)[0]]].type.rank
         return SparseMatrix(self.compile(changed(goal, offsets=offsets), backend, threads), offsets, rank)
 
-    def scipy(self, of: str | None = None, wrt: Names = None) -> Compiled:
-        """Not in this version: raises InputError."""
-        raise _later("Model.scipy", "`value_and_grad` gives a value and a dict of gradients")
+    def births(self, values: Mapping[str, Any]) -> list[Diagnostic]:
+        """Notes on where, for inputs with these values, a nan or an infinity comes from."""
+        from gradlang.view.birth import births
+
+        return births(self, values)
 
     def layer(self, of: str | None = None) -> Layer:
         """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
         name = self._one(of)
         return Layer(self.function(name), self.vjp(name))
 
-    def check(self) -> Report:
-        """The report of `gradlang check`."""
+    def check(self, given: Mapping[str, Any] = NOTHING) -> Report:
+        """The report of `gradlang check`, at the values given and made-up ones for the others."""
         from gradlang.prove.report import check_model
 
-        return check_model(self)
+        return check_model(self, given)
+
+    def gradient_check(self, given: Mapping[str, Any] = NOTHING, of: str | None = None, rows: int | None = 3) -> Numerical:
+        """The gradient check of "Deep Learning from Scratch", on the first `rows` of the data (None: all): for each parameter
+        the mean absolute difference of central differences and backpropagation, and a relative error in higher precision.
+
+        Raises InputError if the program has no objective or parameters, or the values do not fit it."""
+        from gradlang.fit.batches import first_rows
+        from gradlang.fit.parameters import objective
+        from gradlang.prove.numerical import numerical
+
+        name = objective(self.program, of)[0]
+        names = [n for n, leaf in self.params.items() if leaf.dtype == "real"]
+        if not names:
+            raise InputError([Diagnostic("G541", "this program has no parameters", help="a gradient check compares theirs")])
+        cut, where = (given, "") if rows is None else first_rows(self.program, given, names, rows)
+        return numerical(self, name, tuple(names), cut, where)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Model, (self.program, self.dtype, self.seed, self.backend, self.calls, self.threads)
@@ -341,10 +361,6 @@ def _threads(given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise InputError([Diagnostic("G508", f"`threads` is a whole number from 1 on, not {given!r}")])
     return given
-
-
-def _later(what: str, help: str) -> InputError:
-    return InputError([Diagnostic("G601", f"`{what}` is not supported yet", help=help)])
 
 
 def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 0) -> Model:

@@ -39,7 +39,7 @@ class Goal:
 
     `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
     their bands come instead, and the number of columns. With `checkpoint` recurrences keep their states at some steps only,
-    where these are not needed all at once."""
+    where these are not needed all at once. `also` are values that come with that of a gradient, in a dict."""
 
     kind: str
     of: tuple[str, ...]
@@ -48,6 +48,7 @@ class Goal:
     alone: bool = False
     offsets: tuple[int, ...] | None = None
     checkpoint: bool = False
+    also: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -96,10 +97,10 @@ def unique(name: str, taken: set[str]) -> str:
 def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
     """The tape, how results are handed back, and the arguments that the goal adds (cotangents, vectors)."""
     b = Builder(table)
-    nodes = [program.values[n] for n in (*goal.of, *goal.wrt)]
+    named = (*goal.of, *goal.wrt, *goal.also)
     marked = frozenset(program.values[n] for n in goal.wrt)
-    made = write(program, nodes, b, marked)
-    at = {n: made[program.values[n]] for n in (*goal.of, *goal.wrt)}
+    made = write(program, [program.values[n] for n in named], b, marked)
+    at = {n: made[program.values[n]] for n in named}
     taken: set[str] = set(program.values)
     if goal.kind == "value":
         one = len(goal.of) == 1
@@ -139,7 +140,9 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
         for x in goal.wrt:
             slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
             derived("jvp", (slope, *vectors), x)
-    return b.tape(outputs), Returns("pair", (y, Returns("dict", tuple(pairs)))), tuple(extra)
+    outputs += [(n, at[n]) for n in goal.also]
+    first = Returns("dict", tuple((n, n) for n in (y, *goal.also))) if goal.also else y
+    return b.tape(outputs), Returns("pair", (first, Returns("dict", tuple(pairs)))), tuple(extra)
 
 
 def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
@@ -205,10 +208,11 @@ def optimized(
     spelled: Callable[[Op], bool],
     hook: Hook | None = None,
     segments: bool = False,
+    keep: bool = False,
 ) -> tuple[Tape, list[tuple[str, Span]]]:
     """The tape after all passes of one backend, and the stable rewrites that fired."""
     own = hook is None and not has_bodies(tape)
-    made = passes(language.table, language.rules, spelled, segments=segments, own=own)
+    made = passes(language.table, language.rules, spelled, segments=segments, own=own, keep=keep)
     if hook:
         hook("goal", tape)
     changed = True
@@ -308,7 +312,8 @@ def planned(
     )
     scalar = not loops and goal.dtype == "float64" and is_scalar(tape, params, language.table)
     with sources_of(program):
-        tape, _ = optimized(tape, language, spelling(scalar, native and not (scalar and floats)), hook, goal.checkpoint)
+        spelled, keep = spelling(scalar, native and not (scalar and floats)), native and not goal.checkpoint
+        tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint, keep)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
     return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
 

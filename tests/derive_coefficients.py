@@ -69,11 +69,6 @@ def wanted() -> dict[str, Wanted]:
     return {
         # exp(x) = 1 + x + x^2 p(x)
         "EXP": Wanted(series(lambda x: (mpmath.expm1(x) - x) / x**2, factorials(2, 1)), -r, r, 10, 5, near),
-        # tanh wants exp(2 x) = 1 + 2 x + x^2 p(x)
-        "EXP_TWICE": Wanted(
-            series(lambda x: (mpmath.expm1(2 * x) - 2 * x) / x**2, lambda k: mpf(2) ** (k + 2) / mpmath.factorial(k + 2)),
-            *(-r / 2, r / 2, 10, 5, near),
-        ),
         # 2^x = 1 + x p(x)
         "EXP2": Wanted(
             series(lambda x: (2**x - 1) / x, lambda k: mpmath.log(2) ** (k + 1) / mpmath.factorial(k + 1)),

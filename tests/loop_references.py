@@ -38,6 +38,11 @@ def tanh(x: mpf) -> mpf:
     return -e / (2 + e)
 
 
+def tanh_slope(x: Array) -> Array:
+    e = np.exp(-2 * np.abs(x))
+    return np.asarray(4 * e / (1 + e * (2 + e)))
+
+
 def log1p(x: mpf) -> mpf:
     return mpmath.log1p(x) if abs(x) < 1e-8 else mpmath.log(1 + x)
 
@@ -122,6 +127,7 @@ ANGLES = ((-7.0, 7.0), (-1e6, 1e6))
 ONE = ((-1.0, 1.0), (0.4, 0.6), (0.9, 1.0), (-0.1, 0.1))
 REFERENCES: dict[str, Reference] = {
     "exp": Reference(mpmath.exp, np.exp, 1.1, EXP),
+    "exp_less": Reference(lambda x: mpmath.exp(-abs(x)), lambda x: np.exp(-np.abs(x)), 2, (*EXP, (-40.0, 40.0))),
     "exp2": Reference(lambda x: mpf(2) ** x if abs(x) < 1e5 else mpf("inf") if x > 0 else mpf(0), np.exp2, 1.1, EXP),
     "expm1": Reference(mpmath.expm1, np.expm1, 1.5, (*EXP, (-40.0, 2.0))),
     "sigmoid": Reference(lambda x: 1 / (1 + mpmath.exp(-x)), lambda x: 1 / (1 + np.exp(-x)), 2, (*EXP, (-40.0, 40.0))),
@@ -130,6 +136,7 @@ REFERENCES: dict[str, Reference] = {
     "cosh": Reference(mpmath.cosh, np.cosh, 2, (*EXP, *NEAR)),
     "asinh": Reference(odd(asinh), np.arcsinh, 2, (*NEAR, (-100.0, 100.0))),
     "acosh": Reference(acosh, np.arccosh, 2, ((1.0, 1.1), (1.0, 3.0), (1.0, 1e3))),
+    "tanh_slope": Reference(lambda x: 1 / mpmath.cosh(x) ** 2, tanh_slope, 3, (*NEAR, (-22.0, 22.0), (-374.0, 374.0))),
     "atanh": Reference(odd(atanh), np.arctanh, 2, ONE),
     "log": Reference(positive(mpmath.log), np.log, 1, ((0.5, 2.0), (0.0, 1e3))),
     "log1p": Reference(log_of_more, np.log1p, 1.5, ((-1.0, 2.0), (-0.1, 0.1), (0.0, 1e6))),

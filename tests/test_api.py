@@ -343,6 +343,21 @@ def test_threads_compile_one_model() -> None:
 
 
 # ------------------------------------------------------------------ precision and seeds
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("x : [N]\nt = [sum(x[i+j] for j in range(3)) for i in range(N-2)]", r"G506.*this range has N - 2 steps, for N = 1"),
+        ("x : [1, 1, N, 4]\nt = avg_pool2d(x, 3, stride=1)", "G5.*for N = 1|G517.*no value for these sizes"),
+    ],
+)
+def test_a_number_as_upstream_of_what_has_no_size(text: str, wanted: str) -> None:
+    model = gl.loads(text)
+    shape = tuple(1 if n == "N" else n for n in model.inputs["x"].shape)
+    for number in (1.0, np.float64(2)):
+        with pytest.raises(gl.InputError, match=wanted):
+            model.vjp("t", wrt="x", backend="numpy")(number, x=np.ones(shape))
+
+
 def test_a_gradient_that_is_zero_has_the_type_of_the_program() -> None:
     text = "x : [K]\nz : [M]\ninput p : int[]\ny = where(0.3 != where(M > 0.2, -1.5, -1.5), sum(z), x[p])"
     for back in ("x[p]", "x[::-1][p]"):

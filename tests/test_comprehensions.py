@@ -751,3 +751,27 @@ def test_reads_that_are_taken_are_checked(text: str, given: dict[str, Any]) -> N
 def test_a_look_back_that_may_be_taken_at_the_start_needs_a_first_entry() -> None:
     with pytest.raises(gl.SourceError):
         gl.loads("x : [N]\ny[t] = x[t] + (y[t-1] if x[t] > 0 else 0) for t in range(N)")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_ranges_that_run_backwards_may_have_no_steps(backend: str, size: int) -> None:
+    """Their first index is then -1, which is no entry."""
+    if backend == "native":
+        pytest.importorskip("llvmlite")
+    v = np.arange(1.0, size + 1)
+    texts = {
+        "y = sum(v[k] for k in range(M-2, -1, -1))": v[:-1].sum(),
+        "h[M-1] = v[M-1]\nh[k] = h[k+1] + v[k] for k in range(M-2, -1, -1)\ny = h[0]": v.sum(),
+    }
+    for text, wanted in texts.items():
+        model = gl.loads("v : [M]\n" + text)
+        assert model.function(backend=backend)(v=v) == wanted
+        value, slopes = model.value_and_grad(backend=backend)(v=v)
+        assert value == wanted
+        assert slopes["v"].shape == v.shape
+    over = gl.loads("v : [M]\nx : [K]\ny = sum(x[k] for k in range(M-1, -1, -1)) + sum(v)").value_and_grad(backend=backend)
+    for n in range(3):
+        value, slopes = over(v=np.zeros(n), x=np.array([1.0, 2.0, 4.0]))
+        assert value == [0.0, 1.0, 3.0][n]
+        assert slopes["x"].tolist() == [float(k < n) for k in range(3)]

@@ -24,7 +24,8 @@ from gradlang.view.words import LANGUAGES, catalog
 
 def opened(path: Path) -> tuple[gl.Model, dict[str, Any]]:
     args: argparse.Namespace = parser().parse_args(["check", path.name, *inputs(arguments(path))])
-    return running.open_model(args), running.given(args)
+    model = running.open_model(args)
+    return model, running.given(args, model)
 
 
 def scalars(model: gl.Model) -> list[str]:

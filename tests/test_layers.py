@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "gradlang"
 ORDER = [
     {"cli"},
     {"api"},
-    {"prove", "view"},
+    {"prove", "view", "fit"},
     {"pipeline"},
     {"runtime"},
     {"backend"},

@@ -217,6 +217,7 @@ def test_arrays_without_entries(text: str) -> None:
 
 
 ENTRIES = ["A[0, 0]", "A[-1, 0]", "sum(A[0])", "sum(A[i, 0]*A[0, i] for i in range(3))", "sum(max(A, axis=0))"]
+ENTRIES += ["sum(avg_pool2d(reshape(A, [1, 1, N, M]), 1))"]
 
 
 @pytest.mark.parametrize("entry", [*ENTRIES, "sum(softmax(A, axis=1))", "sum((A @ A.T)[p])"])

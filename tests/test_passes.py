@@ -25,7 +25,7 @@ from gradlang.ir.tape import DERIVATIVES, Tape
 from gradlang.ir.verify import verify
 from gradlang.ops.op import Op
 from gradlang.pipeline import Goal
-from gradlang.runtime.files import read_data
+from gradlang.runtime.data import read_data
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
 from gradlang.transform.passes import ORDER, deep, passes

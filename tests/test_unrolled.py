@@ -196,3 +196,16 @@ def test_triangles_as_numpy(bad):
     np.testing.assert_allclose(value, right, rtol=1e-12)
     for k in LEAVES:
         np.testing.assert_allclose(slopes[k], exact[k], rtol=1e-9, atol=1e-11 * np.nanmax(np.abs(exact[k]), initial=0))
+
+
+def test_what_lies_with_its_points_together_is_gone_over_in_blocks_of_points():
+    steps = kernels(planned(TRIANGLES.replace("const D = 8", "const D = 40"), "f", LEAVES, N=1000))
+    large = [s for s in steps if sum("N" in str(t.shape) and len(t.shape) == 3 for t in s.sources)]
+    assert large
+    for step in large:
+        inner = [s for s in loops(step) if not any(isinstance(x, For) for x in walk(s.body))]
+        names = {
+            b.name for b, t in zip(step.kernel.buffers, step.sources, strict=False) if len(t.shape) == 3 and "N" in str(t.shape)
+        }
+        using = [s for s in inner if any(getattr(x, "buffer", None) is not None and x.buffer.name in names for x in s.body)]
+        assert using and all(s.stop.const is None for s in using)  # up to the end of a block

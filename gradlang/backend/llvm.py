@@ -37,6 +37,8 @@ FLAGS = "reassoc contract"
 MANY = 16  # calls outside of loops from which on functions are not written out: LLVM takes long over long texts
 SHORT = 128  # steps; in loops known to be shorter, wide vectors lose
 UNROLLED = 16  # steps of a loop that is written out inside another
+LANES = 8  # of a vector
+WRITTEN_OUT = 32  # steps of a loop that LLVM writes out
 LONG = 1e3
 CALL = 20  # operations of a function
 
@@ -119,7 +121,8 @@ class Body:
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
-        self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}")
+        note = f", !llvm.loop {self.unit.note()}" if holds_vectors(s) else ""
+        self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}{note}")
         self.block(after)
 
     def branch(self, s: If) -> Opened:
@@ -274,10 +277,23 @@ def preferred(kernel: Kernel, target: Target) -> int:
                 steps = extent(s)
                 if s.apart and all(extent(inner) <= UNROLLED for inner in statements(s.body) if isinstance(inner, For)):
                     size = sum(CALL if isinstance(x, Let) and x.op == "call" else 1 for x in statements(s.body))
-                    work[steps >= SHORT] += times * steps * size
+                    work[steps >= SHORT or whole(s)] += times * steps * size
                 else:
                     waiting.append((s.body, times * steps))
     return 512 if work[True] > work[False] else 256
+
+
+def whole(loop: For) -> bool:
+    """Whether a short loop makes whole vectors."""
+    steps = extent(loop)
+    return loop.apart and 0 < steps <= WRITTEN_OUT and steps % LANES == 0 and not any(isinstance(s, For) for s in loop.body)
+
+
+def holds_vectors(loop: For) -> bool:
+    """Whether the loops in a loop are vectors when their steps are written out. LLVM would rather take entries of several
+    steps of the loop around them for a vector, which lie far apart in memory."""
+    inner = [s for s in loop.body if isinstance(s, For)]
+    return bool(inner) and all(map(whole, inner))
 
 
 def extent(loop: For) -> float:
@@ -330,4 +346,4 @@ def unit_text(
     parts = [function_text(unit, name, f) for name, f in needed(every, functions)]
     parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
     parts.append(entries_text(unit, entries))
-    return "\n\n".join(["\n".join(unit.declared), *parts]) + "\n"
+    return "\n\n".join(["\n".join(unit.declared), *parts, "\n".join(unit.notes)]) + "\n"

@@ -88,11 +88,19 @@ class Unit:
         self.stored = {"f": self.real, "w": self.word, "i": "i64", "s": "i32", "b": "i8"}
         self.bytes = {"f": 8 if width == "f64" else 4, "i": 8, "s": 4, "b": 1, "w": 8 if width == "f64" else 4}
         self.declared: dict[str, None] = {}
+        self.notes: list[str] = []  # on loops
         places = {"T": self.real, "W": self.word}
         self.simple = {op: t.replace("{T}", self.real).replace("{W}", self.word) for op, t in SIMPLE.items()}
         self.intrinsics = {
             op: (name.format(S=width, **places), kind.format(**places), count) for op, (name, kind, count) in INTRINSICS.items()
         }
+
+    def note(self) -> str:
+        """A note for a loop whose steps are not to be made into vectors."""
+        if not self.notes:
+            self.notes.append('!0 = !{!"llvm.loop.vectorize.width", i32 1}')
+        self.notes.append(f"!{len(self.notes)} = distinct !{{!{len(self.notes)}, !0}}")
+        return f"!{len(self.notes) - 1}"
 
     def literal(self, value: Value) -> str:
         """A known value. Reals are written by their bits; those of a float by the bits of the double of the same value."""

@@ -221,6 +221,11 @@ def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
     return p.call("np.transpose", [p.at(instr.args[0]), str(axes)])
 
 
+def natural(dim: Dim) -> bool:
+    """Whether a dimension is known to be 0 or more for all sizes, of arrays without entries too."""
+    return dim >= 0 if isinstance(dim, int) else all(c >= 0 for _, c in dim.terms)
+
+
 def _ranges(
     p: NumpyPrinter,
     starts: tuple[Dim, ...],
@@ -244,7 +249,10 @@ def _ranges(
             stop = "" if whole else dim_text(last, p.sizes)
             if not whole and not at_least(last, 0):  # -1 would be the last entry
                 stop = f"({stop} if {stop} >= 0 else None)"
-            parts.append("::-1" if whole and step == -1 and length == dim else f"{dim_text(start, p.sizes)}:{stop}:{step}")
+            begin = dim_text(start, p.sizes)
+            if not natural(start) and add(start, 1) != dim:  # it is -1 where the slice has no entries: not the last one
+                begin = f"({begin} if {begin} >= 0 else {dim_text(mul(add(dim, 1), -1), p.sizes)})"
+            parts.append("::-1" if whole and step == -1 and length == dim else f"{begin}:{stop}:{step}")
             continue
         stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
         begin = "" if start == 0 else dim_text(start, p.sizes)

@@ -10,6 +10,7 @@ EXAMPLES = """examples:
   gradlang run shopping.grad                 the value and the gradient
   gradlang run shopping.grad apple=120 n=3   with other inputs
   gradlang check shopping.grad               everything that can be wrong with it
+  gradlang fit net.grad --data d.npz -o p.npz   parameters that fit data
   gradlang compile shopping.grad -o m.py     Python that needs no gradlang
 """
 
@@ -67,9 +68,14 @@ def _program(to: argparse.ArgumentParser) -> None:
 def _inputs(to: argparse.ArgumentParser) -> None:
     _program(to)
     to.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
-    data = "d.npz, name=x.npy or rows.csv; may be repeated"
-    to.add_argument("--data", action="append", default=[], metavar="FILE", help=data)
+    _data(to)
     to.add_argument("--seed", type=natural, default=0, help="for parameters that are not given")
+
+
+def _data(to: argparse.ArgumentParser) -> None:
+    data = "d.npz, name=x.npy, rows.csv or name=pictures-idx3-ubyte.gz; may be repeated"
+    to.add_argument("--data", action="append", default=[], metavar="FILE", help=data)
+    to.add_argument("--params", action="append", default=[], metavar="FILE", help="values of parameters, as `fit` writes them")
 
 
 def _run(to: argparse.ArgumentParser) -> None:
@@ -119,6 +125,48 @@ def _diff(to: argparse.ArgumentParser) -> None:
     to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
 
 
+def _fit(to: argparse.ArgumentParser) -> None:
+    _program(to)
+    to.add_argument("values", nargs="*", metavar="name=value", help="inputs that stay: numbers or lists such as x=[1,2,3]")
+    _data(to)
+    what = to.add_argument_group("what is fitted")
+    what.add_argument("--of", metavar="NAME", help="what to make small (default: what the program minimizes)")
+    what.add_argument("--wrt", metavar="a,b", help="fit these only (default: all parameters)")
+    what.add_argument("--dtype", choices=DTYPES, default="float64")
+    what.add_argument("--backend", choices=["auto", "numpy", "native"], help="default: auto")
+    how = to.add_argument_group("how")
+    rules = "sgd, momentum, nesterov, adagrad, rmsprop, adam (default), adamw, or a method of scipy such as l-bfgs-b"
+    how.add_argument("--optimizer", metavar="NAME", help=rules)
+    for name in SETTINGS:
+        how.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=SETTINGS[name])
+    how.add_argument("--batch", metavar="100 or N=100", help="rows of data in a step (default: all)")
+    how.add_argument("--epochs", type=int, metavar="N", help="default: 20 with batches")
+    how.add_argument("--steps", type=int, metavar="N", help="default: 1000 on all data")
+    how.add_argument("--seed", type=natural, help="of first values, of the order of rows and of what is held out (default: 0)")
+    how.add_argument("--valid", action="append", default=[], metavar="FILE", help="data to validate with; may be repeated")
+    how.add_argument("--hold-out", type=float, metavar="0.2", help="the share of the rows to validate with")
+    out = to.add_argument_group("what comes out")
+    out.add_argument("-o", dest="output", metavar="FILE.npz", help="the parameters; their state goes to FILE.state.npz")
+    out.add_argument("--state", metavar="FILE.npz", help="where the whole state goes")
+    out.add_argument("--resume", metavar="STATE", help="go on from a state")
+    out.add_argument("--log", metavar="FILE", help="the learning curve as .csv, .json or .jsonl")
+    out.add_argument("--curve", metavar="FILE.svg", help="the learning curve as a picture")
+    out.add_argument("--quiet", action="store_true", help="print no epochs")
+    out.add_argument("--digits", type=digits, default=4, metavar="N", help="significant digits of epochs (default: 4)")
+
+
+SETTINGS = {
+    "lr": "the learning rate (default: 1e-3; adagrad and rmsprop 1e-2)",
+    "momentum": "how much of the last step momentum and nesterov keep (default: 0.9)",
+    "alpha": "how much of the mean square rmsprop keeps (default: 0.99)",
+    "beta1": "how much of the mean gradient adam keeps (default: 0.9)",
+    "beta2": "how much of the mean square adam keeps (default: 0.999)",
+    "eps": "what is added to the denominator (default: 1e-8; adagrad 1e-10)",
+    "tol": "when methods of scipy stop (default: theirs)",
+    "weight_decay": "adds this times the parameters to the gradient (default: 0; adamw 1e-2, apart from it)",
+}
+
+
 def _compile(to: argparse.ArgumentParser) -> None:
     _program(to)
     target = "Python (default), a C11 function, a JavaScript module, or the language itself"
@@ -164,6 +212,16 @@ COMMANDS = {
         "print the derivatives as formulas",
         "examples:\n  gradlang diff shopping.grad --numbers\n  gradlang diff net.grad --wrt W1 --latex",
         _diff,
+    ),
+    "fit": (
+        "find parameters that make the objective small",
+        """examples:
+  gradlang fit net.grad --data train.npz --batch 100 --epochs 20 --hold-out 0.2 -o params.npz
+  gradlang fit net.grad --data train.npz --epochs 40 --resume params.state.npz -o params.npz
+  gradlang fit line.grad --data rows.csv --optimizer l-bfgs-b
+
+Ctrl-C finishes the step, writes what there is, and ends with status 130.""",
+        _fit,
     ),
     "compile": ("print standalone source that does not need gradlang", "", _compile),
     "ops": ("list the ops, or show one with its derivative", "", _ops),

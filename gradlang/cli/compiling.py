@@ -15,6 +15,7 @@ from gradlang.ir.tape import Tape
 from gradlang.ops.table import OpTable
 from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
+from gradlang.runtime.saving import save
 
 LARGE = 1000  # entries of an axis of unknown size, for a plan that is only looked at
 
@@ -25,23 +26,7 @@ def write(text: str, path: str | None, sources: Sequence[str] = ()) -> None:
     if path is None or path == "-":
         sys.stdout.write(text)
         return
-    try:
-        if not path:
-            raise ValueError("the name is empty")
-        target = Path(path).resolve()
-        if target.is_dir():
-            raise ValueError("this is a folder")
-        if target.exists() and any(Path(s).exists() and target.samefile(s) for s in sources):
-            raise ValueError("this is the program itself")
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        temporary = target.with_name(target.name + ".part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError([Diagnostic("G520", f"cannot write {path!r}: {reason}")]) from None
+    save(path, text.encode(), sources)
 
 
 def compile_(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ def diff(args: argparse.Namespace) -> int:
     if args.latex:
         print("\n".join(latex(model.program, of, names) for of, names in found), end="")
         return 0
-    values = given(args) if args.numbers else None
+    values = given(args, model) if args.numbers else None
     made = [derivatives(model, of, names, values, args.digits) for of, names in found]
     if args.json:
         rows = [d.as_json() for d in made]

@@ -18,7 +18,7 @@ from gradlang.view.words import Words
 
 def explain(args: argparse.Namespace) -> int:
     model = open_model(args)
-    values = given(args)
+    values = given(args, model)
     upstream = upstreams(model, args.upstream, list(model.program.values))
     wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
     told = [told_of(model, of, wrt, values, upstream.get(of, 1.0), args) for of in chosen(model, args.of, upstream)]

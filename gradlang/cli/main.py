@@ -17,7 +17,7 @@ from gradlang.diagnostics import GradlangError, InternalError, as_json, render_a
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    from gradlang.cli import compiling, running, tables
+    from gradlang.cli import compiling, fitting, running, tables
 
     def explain(args: argparse.Namespace) -> int:
         from gradlang.cli import explaining  # brings NumPy
@@ -35,11 +35,12 @@ def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
         return differentiating.diff(args)
 
     return {
+        "run": running.run,
+        "check": running.check,
         "explain": explain,
         "graph": graph,
         "diff": diff,
-        "run": running.run,
-        "check": running.check,
+        "fit": fitting.fit,
         "compile": compiling.compile_,
         "ops": tables.ops,
         "fmt": compiling.fmt,

@@ -12,10 +12,12 @@ from typing import Any
 from gradlang import pipeline
 from gradlang.api import Model, proven
 from gradlang.check import errors
-from gradlang.check.program import unreached
+from gradlang.check.program import Program, unreached
+from gradlang.check.requests import OBJECTIVES
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
 from gradlang.runtime.bind import outside
-from gradlang.runtime.files import Folder, read_all, read_text
+from gradlang.runtime.data import read_all
+from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
 
@@ -28,14 +30,35 @@ def open_model(args: argparse.Namespace) -> Model:
     if not program.language.plain and (note := proven(program)) is not None:
         print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
     return Model(
-        program, getattr(args, "dtype", "float64"), getattr(args, "seed", 0), getattr(args, "backend", "auto"), calls=1
+        program,
+        getattr(args, "dtype", "float64"),
+        getattr(args, "seed", None) or 0,
+        getattr(args, "backend", None) or "auto",
+        calls=1,
     )
 
 
-def given(args: argparse.Namespace) -> dict[str, Any]:
-    """The inputs of a command line: files first, then `name=value`."""
-    values: dict[str, Any] = read_all(args.data)
+def given(args: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """The inputs of a command line: parameters and data of files first, then `name=value`."""
+    values = parameters(args, model)
+    values |= read_all(args.data, ranks(model))
     values.update(assignments(args.values, "an input"))
+    return values
+
+
+def ranks(model: Model) -> dict[str, int]:
+    """How many axes the inputs have."""
+    return {leaf.name: leaf.type.rank for leaf in model.program.callable_leaves()}
+
+
+def parameters(args: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """The values of the files of parameters. Raises InputError for a name that is none of the program's."""
+    values = read_all(args.params, ranks(model))
+    known = [leaf.name for leaf in model.program.callable_leaves() if leaf.differentiable]
+    for name in values:
+        if name not in known:
+            help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise InputError([Diagnostic("G502", f"there is no parameter named `{name}`", help=help)])
     return values
 
 
@@ -63,7 +86,7 @@ def upstreams(model: Model, words: Sequence[str], known: Sequence[str]) -> dict[
 
 def run(args: argparse.Namespace) -> int:
     model = open_model(args)
-    values = given(args)
+    values = given(args, model)
     upstream = upstreams(model, args.upstream, model.program.outputs)
     outputs = model.function(model.program.outputs, checkpoint=args.checkpoint)(values)
     if len(model.program.outputs) == 1:
@@ -128,7 +151,7 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
         for asked in program.asked:
             if asked.kind not in ("output", *MATRICES):
                 row = out.setdefault(asked.name, [])
-                row += [n for n in chosen or asked.wrt or program.differentiable() if n not in row]
+                row += [n for n in chosen or asked.wrt or moved(program, asked.kind) if n not in row]
     else:
         for name in program.outputs:
             type = program.nodes[program.values[name]].type
@@ -137,6 +160,13 @@ def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[t
     for name in upstream:
         out.setdefault(name, list(chosen or program.differentiable()))
     return [(y, xs) for y, xs in out.items() if xs]
+
+
+def moved(program: Program, kind: str) -> list[str]:
+    """What a gradient is taken by if nothing is named: of an objective by the parameters, if there are some."""
+    names = program.differentiable()
+    parameters = [n for n in names if program.leaves[n].role == "param"]
+    return parameters if kind in OBJECTIVES and parameters else names
 
 
 def show(
@@ -183,13 +213,22 @@ def finite(value: Any) -> bool:
     return bool(np.all(np.isfinite(value)))
 
 
+def numerically(model: Model, values: dict[str, Any]) -> bool:
+    """Whether the gradient check of the book has all that it needs: an objective, parameters, and data."""
+    leaves = model.program.callable_leaves()
+    return model.objective is not None and bool(model.params) and not any(v.required and v.name not in values for v in leaves)
+
+
 def check(args: argparse.Namespace) -> int:
     from gradlang.prove.report import check_model
 
     model = open_model(args)
-    made = check_model(model, given(args))
+    values = given(args, model)
+    made = check_model(model, values)
+    table = model.gradient_check(values) if numerically(model, values) else None
     if args.json:
-        print(json.dumps(made.as_json(), ensure_ascii=False))
+        more = {} if table is None else {"numerical": table.as_json()}
+        print(json.dumps({**made.as_json(), **more}, ensure_ascii=False))
     else:
-        print(made.text(Path(args.file).name))
+        print(("" if table is None else table.text() + "\n") + made.text(Path(args.file).name))
     return 0 if made.ok else 1

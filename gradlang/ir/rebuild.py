@@ -26,27 +26,26 @@ def rebuild(
     builder = Builder(table)
     builder.take(tape.instrs[:first])
     made = list(range(first))
-    instrs, memo, put = builder.instrs, builder.memo, made.append
+    old, instrs, memo, put = tape.instrs, builder.instrs, builder.memo, made.append
     if asked is None or replace is None:
         asked = bytes([replace is not None]) * len(tape)
     replaced = bytearray(len(tape))
-    ever = False
     for i in range(first, len(tape)):
-        instr = tape.instrs[i]
+        instr = old[i]
         before = instr.args
         if len(before) == 2:  # the usual number, so that it is worth a case of its own
             a, b = before
             args: tuple[int, ...] = (made[a], made[b])
+            ask = asked[i] or replaced[a] or replaced[b]
         else:
             args = tuple([made[a] for a in before])
-        at = None
-        if asked[i] or (ever and any_of(replaced, before)):
-            at = replace(builder, instr, args)  # type: ignore[misc]
+            ask = asked[i] or any(replaced[a] for a in before)
+        at = replace(builder, instr, args) if ask else None  # type: ignore[misc]
         if at is None:
             key = (instr.op, args, instr.attrs) if args else leaf_key(instr.op, instr.attrs, instr.type)
-            at = memo.get(key)
-            if at is None:
-                at = memo[key] = len(instrs)
+            new = len(instrs)
+            at = memo.setdefault(key, new)
+            if at == new:
                 if args != before:
                     if own:
                         instr.args = args
@@ -56,18 +55,11 @@ def rebuild(
             elif instr.name is not None and instrs[at].name is None:
                 instrs[at].name = instr.name
         else:
-            replaced[i] = ever = True
+            replaced[i] = 1
             if instr.name is not None and instrs[at].name is None and instrs[at].op not in ("const", "size"):
                 instrs[at].name = instr.name
         put(at)
     return dce(builder.tape((n, made[i]) for n, i in tape.outputs), own)
-
-
-def any_of(truths: Sequence[int], places: Sequence[int]) -> bool:
-    for i in places:  # noqa: SIM110 (called for every operation of a program)
-        if truths[i]:
-            return True
-    return False
 
 
 def moved(instr: Instr, args: tuple[int, ...]) -> Instr:

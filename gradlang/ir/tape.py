@@ -74,9 +74,9 @@ class Builder:
     ) -> int:
         """The instruction, new or known. `args` must fit the invariants."""
         key = (op, args, attrs) if args else leaf_key(op, attrs, type)
-        found = self.memo.get(key)
-        if found is None:
-            found = self.memo[key] = len(self.instrs)
+        new = len(self.instrs)
+        found = self.memo.setdefault(key, new)
+        if found == new:
             self.instrs.append(Instr(op, args, attrs, type, span, scope, name))
         elif name is not None and self.instrs[found].name is None:
             self.instrs[found].name = name

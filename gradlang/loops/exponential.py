@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from gradlang.loops.coefficients import EXP, EXP2, EXP_TWICE, LN2
+from gradlang.loops.coefficients import EXP, EXP2, LN2
 from gradlang.loops.writing import Term, Writer
 
 # Beyond these exp is inf or 0; a little further k + bias would not fit. 2**shrink makes room for results below normal ones.
 HIGHEST = {"f64": 710.0, "f32": 89.0}
 LOWEST = {"f64": -746.0, "f32": -105.0}
 SHRINK = {"f64": 64, "f32": 32}
-TANH_ONE = {"f64": 20.0, "f32": 10.0}  # where tanh has been 1 for long
+SLOPE_ZERO = {"f64": 374.0, "f32": 53.0}  # where 1 - tanh^2 has become 0
 
 
 class Reduced(NamedTuple):
@@ -34,9 +34,9 @@ def reduce(m: Writer, x: Term, magic: Term) -> Reduced:
     return Reduced(total, k, m.fma(k, -low, m.fma(k, -high, x)))
 
 
-def exp_of_rest(m: Writer, r: Term) -> Term:
-    """exp(r) for |r| <= (ln 2) / 2, within 0.5 units in the last place and the error of r."""
-    return m.fma(r * r, m.polynomial(r, EXP[m.format.width]), r) + 1.0
+def exp_of_rest(m: Writer, r: Term, scale: Term) -> Term:
+    """exp(r) scale for |r| <= (ln 2) / 2 and a power of two, within 0.5 units in the last place and the error of r."""
+    return m.fma(m.fma(r * r, m.polynomial(r, EXP[m.format.width]), r), scale, scale)
 
 
 def exp(m: Writer, x: Term) -> Term:
@@ -48,7 +48,7 @@ def exp(m: Writer, x: Term) -> Term:
     shrink = SHRINK[f.width]
     magic = m.select(negative, f.magic + f.bias + shrink, f.magic + f.bias - 1)
     total, _, r = reduce(m, x, magic)
-    return exp_of_rest(m, r) * m.power_of_two(total) * m.select(negative, 2.0**-shrink, 2.0)
+    return exp_of_rest(m, r, m.power_of_two(total)) * m.select(negative, 2.0**-shrink, 2.0)
 
 
 def exp2_of_rest(m: Writer, high: Term, low: Term | None = None) -> Term:
@@ -74,9 +74,18 @@ def exp2(m: Writer, x: Term) -> Term:
 def exp_of_negative(m: Writer, a: Term) -> Term:
     """2**shrink exp(-a) for a >= 0."""
     f = m.format
-    x = m.at_least(-a, LOWEST[f.width])
-    total, _, r = reduce(m, x, m.real(f.magic + f.bias + SHRINK[f.width]))
-    return exp_of_rest(m, r) * m.power_of_two(total)
+    high, low = LN2[f.width]
+    a = m.at_most(a, -LOWEST[f.width])
+    magic = f.magic + f.bias + SHRINK[f.width]
+    total = m.fma(a, -1 / math.log(2), magic)
+    k = total - magic
+    r = m.fma(-k, low, -m.fma(k, high, a))
+    return exp_of_rest(m, r, m.power_of_two(total))
+
+
+def exp_less(m: Writer, x: Term) -> Term:
+    """exp(-|x|): without the choices that `exp` makes for large results. Within 1.1 ulp."""
+    return exp_of_negative(m, m.abs(x)) * 2.0 ** -SHRINK[m.format.width]
 
 
 def sigmoid(m: Writer, x: Term) -> Term:
@@ -107,27 +116,52 @@ def expm1(m: Writer, x: Term) -> Term:
     return m.copysign(q * half * 2.0, x)
 
 
-def tanh(m: Writer, x: Term) -> Term:
-    """(E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(2 r), numerator and denominator divided by 2**k. The numerator is a
-    sum as in `expm1`. The quotient comes from the reciprocal of the denominator and one correction by the remainder, which
-    also holds what the denominator lost in rounding. Within 1.75 ulp; the sign of a zero stays."""
+class Quotient(NamedTuple):
+    """The parts of tanh |x| = (E - 1) / (E + 1) with E = exp(2 |x|) = 2**k exp(r), all divided by 2**k."""
+
+    large: Term  # 2**(shrink - k)
+    scale: Term  # 2**-k
+    above: Term  # E - 1
+    below: Term  # E + 1, rounded
+    lost: Term  # what `below` lost in rounding
+    reciprocal: Term  # 1 / below
+
+
+def quotient(m: Writer, x: Term) -> Quotient:
+    """E - 1 is a sum as in `expm1`."""
     f = m.format
-    high, low = (part / 2 for part in LN2[f.width])
-    a = m.at_most(m.abs(x), TANH_ONE[f.width])
-    magic = f.magic + f.bias
-    total = m.fma(a, -2 / math.log(2), magic)
+    high, low = LN2[f.width]
+    a = m.at_most(m.abs(x), SLOPE_ZERO[f.width])
+    twice = a + a
+    magic = f.magic + f.bias + SHRINK[f.width]
+    total = m.fma(twice, -1 / math.log(2), magic)
     k = total - magic  # -k of above
-    first = m.fma(k, high, a)
+    first = m.fma(k, high, twice)
     r = m.fma(k, low, first)
-    scale = m.power_of_two(total)  # 2**-k
-    small = m.fma(k, 2 * low, r * r * m.polynomial(r, EXP_TWICE[f.width]))
-    numerator = m.fma(first, 2.0, 1.0 - scale) + small
-    denominator = m.fma(scale, 2.0, numerator)
-    lost = numerator - m.fma(scale, -2.0, denominator)
-    reciprocal = 1.0 / denominator
-    quotient = numerator * reciprocal
-    remainder = m.fma(-quotient, lost, m.fma(-quotient, denominator, numerator))
-    return m.copysign(m.fma(remainder, reciprocal, quotient), x)
+    large = m.power_of_two(total)
+    scale = large * 2.0 ** -SHRINK[f.width]
+    small = m.fma(k, low, r * r * m.polynomial(r, EXP[f.width]))
+    above = ((1.0 - scale) + first) + small
+    both = scale + scale
+    below = above + both
+    return Quotient(large, scale, above, below, above - (below - both), 1.0 / below)
+
+
+def tanh(m: Writer, x: Term) -> Term:
+    """(E - 1) / (E + 1) with E = exp(2 |x|): the quotient comes from the reciprocal of the denominator and one correction by
+    the remainder, which also holds what the denominator lost in rounding. Within 1.75 ulp; the sign of a zero stays."""
+    q = quotient(m, x)
+    near = q.above * q.reciprocal
+    remainder = m.fma(-near, q.lost, m.fma(-near, q.below, q.above))
+    return m.copysign(m.fma(remainder, q.reciprocal, near), x)
+
+
+def tanh_slope(m: Writer, x: Term) -> Term:
+    """1 - tanh(x)^2 = 4 / (E + 1) (1 - 1 / (E + 1)) with E = exp(2 |x|), all digits of which are there for large |x|, too.
+    Within 3 ulp."""
+    q = quotient(m, x)
+    rest = m.fma(-q.scale, q.reciprocal, 1.0)
+    return q.large * q.reciprocal * rest * 2.0 ** (2 - SHRINK[m.format.width])
 
 
 def tanh_and_exp(m: Writer, x: Term) -> tuple[Term, Term]:

@@ -18,7 +18,8 @@ from gradlang.record import record
 WRITERS: dict[str, Callable[..., Term]] = {
     f.__name__: f
     for f in (
-        *(exponential.exp, exponential.expm1, exponential.exp2, exponential.sigmoid, exponential.tanh),
+        *(exponential.exp, exponential.exp_less, exponential.expm1, exponential.exp2, exponential.sigmoid),
+        *(exponential.tanh, exponential.tanh_slope),
         *(logarithm.log, logarithm.log1p, logarithm.log2, logarithm.log10, logarithm.softplus, logarithm.log_sigmoid),
         *(trigonometric.sin, trigonometric.cos, trigonometric.tan, arcs.asin, arcs.acos, arcs.atan, arcs.atan2),
         *(trigonometric.sin_any, trigonometric.cos_any, trigonometric.tan_any),

@@ -9,8 +9,8 @@ from gradlang.types import Dim, Shape, product, value
 
 
 def needs_entries(tape: Tape) -> Iterator[tuple[Dim, Shape]]:
-    """Numbers of entries that must not be 0 where a shape has entries: what a largest entry is looked for in, or what indices
-    point into. Those of recurrences are looked at as if every one had a step."""
+    """Numbers of entries that must not be 0 where a shape has entries: what a largest entry is looked for in, what indices
+    point into, or what windows move over. Those of recurrences are looked at as if every one had a step."""
     tapes = [tape]
     for tape in tapes:
         for instr in tape.instrs:
@@ -23,6 +23,8 @@ def needs_entries(tape: Tape) -> Iterator[tuple[Dim, Shape]]:
                 yield shapes[0][instr.attrs[0]], instr.type.shape
             elif instr.op in ("scatter_add", "scatter_along"):
                 yield instr.type.shape[instr.attrs[0]], shapes[0]
+            elif instr.op == "patches":
+                yield product(shapes[0][-2:]), instr.type.shape
             elif instr.op in ("within", "nearest"):
                 yield instr.attrs[0], instr.type.shape
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from gradlang.ir.tape import Tape
-from gradlang.plan.roots import LONG, SLENDER, Axis, Root
+from gradlang.plan.roots import BROAD, LONG, Axis, Root
 from gradlang.types import value
 
 AGAIN = 4  # how often a row must be read for a copy to pay
@@ -29,7 +29,7 @@ def pays(tape: Tape, i: int, r: Root, key: object, sizes: Mapping[str, int]) -> 
     shape = [value(d, sizes) for d in tape.instrs[i].type.shape]
     extents = [value(a.extent, sizes) for a in r.axes]
     long = [k for k, n in enumerate(extents) if n >= LONG]
-    if len(long) != 1 or max((n for k, n in enumerate(extents) if k != long[0]), default=0) > SLENDER:
+    if len(long) != 1 or max((n for k, n in enumerate(extents) if k != long[0]), default=0) > BROAD:
         return False
     for axes in r.inputs.get(key, ()):
         used = [k for k in axes if k is not None]

@@ -330,6 +330,8 @@ class _KernelMaker:
         if copies:
             roots = [*copies, *roots]
             survey(roots)
+            for r in copies:
+                r.sided = True  # its steps are moved together so that those of its users are
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
         Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)

@@ -15,7 +15,8 @@ from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.axes import groups
 from gradlang.plan.picks import nothing
-from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise
+from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise, real
+from gradlang.plan.signs import never_positive
 from gradlang.record import record
 from gradlang.types import Dim, Shape
 
@@ -201,6 +202,8 @@ class Reader:
         far = beyond(self.code, instr.op, args, self.frame.width)
         if far is not None:
             self.frame.fault(far)
+        if instr.op == "exp" and never_positive(self.tape, instr.args[0]):
+            return self.code.call("exp_less", real(self.code, args[0]))
         return pointwise(self.code, instr.op, args, KINDS[instr.type.dtype])
 
     def position(self, place: Place, index: Index) -> Value:

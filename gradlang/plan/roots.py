@@ -14,6 +14,7 @@ from gradlang.record import field, record
 from gradlang.types import Dim, Shape, add
 
 SLENDER = 32  # steps of a loop that makes poor vectors
+BROAD = 2 * SLENDER  # steps of a loop that is put inside where the long one goes along memory
 LONG = 128  # steps of a loop that is worth cutting into blocks
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
 Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
@@ -50,7 +51,9 @@ class Root:
     inputs: dict[Any, list[tuple[int | None, ...]]] = field(default_factory=dict)  # the same of inputs
     touches: frozenset[Any] = frozenset()
     order: tuple[int, ...] = ()  # the loops, outermost first
+    near: int | None = None  # the loop whose steps move least in memory
     dear: bool = False  # it calls functions
+    sided: bool = True  # nothing that lies fixed in memory has the steps of its long loop apart, and others together
     work: int = 0  # operations of an entry
 
 
@@ -93,6 +96,11 @@ def stacked(axis: int, n: int, r: Reader, counters: Sequence[Value]) -> Index:
 def shifted(axis: int, start: Dim, r: Reader, counters: Sequence[Value]) -> Index:
     moved = r.code.op("iadd", counters[axis], r.frame.dim(start))
     return (*counters[:axis], moved, *counters[axis + 1 :])
+
+
+def slight(r: Root, extents: Sequence[int]) -> bool:
+    """Whether loops are worth little inside of a long one."""
+    return max(extents, default=0) <= (BROAD if r.sided else SLENDER)
 
 
 # ------------------------------------------------------------------ reductions

@@ -8,11 +8,13 @@ from typing import Any
 
 from gradlang.loops.ir import Cell, Value
 from gradlang.plan.reader import Place
-from gradlang.plan.roots import LONG, SLENDER, Root
+from gradlang.plan.roots import LONG, SLENDER, Root, slight
 from gradlang.record import field, record
 from gradlang.types import Dim, value
 
 BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
+FAN = 4  # rows that are added up at once; a power of two
+LANES = 8  # a loop of a multiple of it makes good vectors
 SIDE = 64  # steps that are done side by side; their values should stay in the first caches
 
 
@@ -40,6 +42,7 @@ class State:
     path: list[Group] = field(default_factory=list)
     cell: Cell | None = None
     into: Place | None = None
+    fan: tuple[Value, ...] = ()  # the counters of the steps that are added up at once
     part: Cell | None = None  # what the innermost loops add up before it is added to `into`
 
 
@@ -119,6 +122,8 @@ class Sharing:
                 continue
             if (self.block(r, k) is None) != (self.block(*next(iter(group.axis.items()))) is None):
                 continue
+            if self.rows(r, k) and self.vector(group):
+                continue
             if all(self.in_step(r, k, m, group.axis[m]) for m in deps):
                 return k
         return None
@@ -127,7 +132,20 @@ class Sharing:
         """Whether a loop is the one long one among short ones: it goes outside, whoever is there to share the others."""
         if value(r.axes[axis].extent, self.sizes) < LONG or len(r.axes) < 2:
             return False
-        return all(value(a.extent, self.sizes) <= SLENDER for k, a in enumerate(r.axes) if k != axis)
+        return slight(r, [value(a.extent, self.sizes) for k, a in enumerate(r.axes) if k != axis])
+
+    def rows(self, r: Root, axis: int) -> bool:
+        """Whether a loop of a root adds up rows."""
+        others = [k for k in self.free(r) if k != axis]
+        return (
+            r.combine == "add" and r.axes[axis].out is None and bool(others) and all(r.axes[k].out is not None for k in others)
+        )
+
+    def vector(self, group: Group) -> bool:
+        """Whether a group is a short loop that makes whole vectors, as long as it holds nothing else."""
+        extent = 0 if group.extent is None else value(group.extent, self.sizes)
+        alone = all(not r.combine and not self.looped(r) for r in group.members)
+        return alone and 0 < extent <= SLENDER and extent % LANES == 0
 
     def in_step(self, r: Root, axis: int, m: Root, theirs: int) -> bool:
         """Whether all that a root reads of another one at a step of a shared loop is made by then in this step."""
@@ -135,6 +153,15 @@ class Sharing:
         if out is None:
             return False
         return all(p[out] == axis for i in m.gives for p in r.reads.get(i, ()))
+
+    def fans(self, group: Group) -> bool:
+        """Whether a loop adds rows up in memory, and does nothing else."""
+        if len(group.members) > 1 or group.extent is None or value(group.extent, self.sizes) < 2 * FAN:
+            return False
+        (r,) = group.members
+        axis, state = group.axis[r], self.state[r]
+        into = state.into is not None and r.target is None and r.onto is None
+        return into and r.special is None and self.rows(r, axis)
 
     def looped(self, r: Root) -> bool:
         """Whether a root has loops inside the one that is next."""
@@ -149,12 +176,22 @@ class Sharing:
         return single and any(loops) and length >= 2 * BLOCK
 
     def slender(self, group: Group) -> bool:
-        """Whether a long loop is around short ones only, which are worth little as vectors."""
+        """Whether a long loop is around short ones only, which are worth little as vectors (unless each is one over entries
+        side by side, and makes whole vectors)."""
         if group.extent is None or value(group.extent, self.sizes) < 2 * SIDE:
             return False
-        inner = [value(r.axes[k].extent, self.sizes) for r in group.members for k in self.free(r) if k != group.axis[r]]
+        inner = {r: [value(r.axes[k].extent, self.sizes) for k in self.free(r) if k != group.axis[r]] for r in group.members}
+        rows = [[k for k in self.free(r) if k != group.axis[r]] for r in group.members]
+        if all(
+            len(k) == 1
+            and r.near == k[0]
+            and value(r.axes[k[0]].extent, self.sizes) % LANES == 0
+            and r.axes[k[0]].out is not None
+            for r, k in zip(group.members, rows, strict=True)
+        ):
+            return False
         ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
-        return bool(inner) and ends and max(inner) <= SLENDER
+        return any(inner.values()) and ends and all(slight(r, of) for r, of in inner.items())
 
     def side(self, group: Group) -> int:
         """The size of blocks whose steps are done side by side. Where many sums go over the steps, each adds up its lanes at

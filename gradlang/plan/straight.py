@@ -58,7 +58,7 @@ def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str], together:
         nodes = nodes[order]
         members = called[nodes]
         found = line.grouped(nodes[members], begins[members], lane[members])
-        twins = np.setdiff1d(twins, found.rooms)
+        twins = twins[~np.isin(twins, found.rooms)]
         nodes, begins = nodes[begins | ~members], begins[begins | ~members]
         group = np.where(begins, np.cumsum(begins) - 1, -1)
     codes, ops = line.codes[nodes], line.ops

@@ -12,7 +12,7 @@ from gradlang.ir.tape import Tape
 from gradlang.loops.ir import FOLDS, Cell, Code, Let, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
-from gradlang.plan.roots import LONG, SLENDER, Root
+from gradlang.plan.roots import LONG, Root, slight
 from gradlang.record import field, record
 from gradlang.types import Shape, value
 
@@ -50,6 +50,7 @@ class _Look:
         self.inputs: dict[Any, list[tuple[int | None, ...]]] = {}
         self.touched: set[Any] = set()
         self.steps = [0.0] * len(self.counters)
+        self.fixed: list[list[float]] = []  # how far the loops move in what lies in memory in a given way
 
     def note(self) -> None:
         root = self.root
@@ -71,17 +72,24 @@ class _Look:
         """The loops, those that move furthest outside. One long loop among short ones goes outside in any case: where values
         lie that no one else reads is still open."""
         order = sorted(range(len(self.counters)), key=lambda k: (-self.steps[k], k))
+        self.root.near = order[-1] if order else None
         extents = [value(a.extent, self.survey.sizes) for a in self.root.axes]
         long = [k for k in order if extents[k] >= LONG]
-        if len(long) == 1 and max((n for k, n in enumerate(extents) if k != long[0]), default=0) <= SLENDER:
+        self.root.sided = len(long) == 1 and all(
+            moved[long[0]] <= min(m for m in moved if m) for moved in self.fixed if any(moved)
+        )
+        if len(long) == 1 and slight(self.root, [n for k, n in enumerate(extents) if k != long[0]]):
             order = [long[0], *(k for k in order if k != long[0])]
         return tuple(order)
 
-    def access(self, index: Index, shape: Shape) -> None:
+    def access(self, index: Index, shape: Shape, fixed: bool = False) -> None:
         """Adds up how far a step of each loop moves."""
         at = self.frame.linear(index, shape)
         sizes = {v: self.survey.sizes[n] for n, v in self.held.items()}
-        for k, s in enumerate(strides(self.code, at, self.counters, sizes)):
+        moved = strides(self.code, at, self.counters, sizes)
+        if fixed:
+            self.fixed.append(moved)
+        for k, s in enumerate(moved):
             self.steps[k] += s if self.counters[k].const is None else 0.0
 
     def seen(self, i: int, index: Index) -> Value | None:
@@ -93,7 +101,7 @@ class _Look:
         if type.shape:
             self.touched.add(i)
         order = outside.get(i) or range(type.rank)
-        self.access(tuple(index[k] for k in order), tuple(type.shape[k] for k in order))
+        self.access(tuple(index[k] for k in order), tuple(type.shape[k] for k in order), i not in self.made)
         return Value(KINDS[type.dtype])
 
     def loops(self, index: Index) -> tuple[int | None, ...]:
@@ -109,7 +117,7 @@ class _Look:
             if self.survey.leaf is not None:
                 self.survey.leaf(self.frame, key, index, self.access)
             else:
-                self.access(index, instr.type.shape)
+                self.access(index, instr.type.shape, True)
         return Value(KINDS[instr.type.dtype])
 
 

@@ -16,7 +16,7 @@ from gradlang.plan.demand import Demand
 from gradlang.plan.pointwise import KINDS, real, truth, whole
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
-from gradlang.plan.sharing import BLOCK, Group, Sharing, State
+from gradlang.plan.sharing import BLOCK, FAN, Group, Sharing, State
 from gradlang.plan.unrolled import Unrolled
 from gradlang.record import record
 from gradlang.types import Shape, value
@@ -128,6 +128,9 @@ class Weaver:
         return fits
 
     def steps(self, group: Group, start: Value, stop: Value) -> None:
+        if self.sharing.fans(group):
+            self.several(group, start, stop)
+            return
         parts = [r for r in group.members if self.sums_up(r, group.axis[r])]
         for r in parts:
             kind = KINDS[self.tape.instrs[r.at].type.dtype]
@@ -147,6 +150,42 @@ class Weaver:
             at = self.reader.position(into, self.target(r))
             total = self.combined(r, self.code.load(into.buffer, at), self.code.read(part))
             self.code.store(into.buffer, at, total)
+
+    def several(self, group: Group, start: Value, stop: Value) -> None:
+        """The steps of a sum of rows, a few of them at once: they are added up before the sum is taken from memory and put
+        back, and do not wait for each other."""
+        (r,) = group.members
+        state, code, size = self.state[r], self.code, self.code.whole(FAN)
+        count = code.op("idiv", code.op("isub", stop, start), size)
+        rest = code.op("iadd", start, code.op("imul", count, size))
+        for some, first, last in ((FAN, code.whole(0), count), (1, rest, stop)):
+            if first.const is not None and first.const == last.const:
+                continue
+            with code.loop(first, last, hint=f"i{len(code.blocks)}") as counter:
+                at = counter if some == 1 else code.op("iadd", start, code.op("imul", counter, size))
+                state.fan = tuple(code.op("iadd", at, code.whole(n)) for n in range(some))
+                state.counters[group.axis[r]] = at
+                state.path.append(group)
+                self.weave(group.members)
+            state.counters[group.axis[r]], state.fan = None, ()
+            state.path.pop()
+
+    def fanned(self, r: Root, axis: int) -> Value:
+        """The sum of the summands at the counters of a fan, by pairs."""
+        state, code = self.state[r], self.code
+        before, values = state.counters[axis], []
+        for at in state.fan:
+            state.counters[axis] = at
+            values.append(self.fit(r, r.entry(self.reader, [c for c in state.counters if c is not None])))
+        state.counters[axis] = before
+        while len(values) > 1:
+            pairs = []
+            for a, b in zip(values[::2], values[1::2], strict=True):
+                pair = code.cell(a, "pair")
+                code.update(pair, "add", b)
+                pairs.append(code.read(pair))
+            values = pairs
+        return values[0]
 
     def sums_up(self, r: Root, axis: int) -> bool:
         """Whether the loops from here on all add to one entry in memory."""
@@ -234,8 +273,10 @@ class Weaver:
     def leaf(self, r: Root) -> None:
         """The innermost work of a root."""
         state, code = self.state[r], self.code
-        counters = [c for c in state.counters if c is not None]
-        value = self.fit(r, r.entry(self.reader, counters))
+        if len(state.fan) > 1:
+            value = self.fanned(r, next(g.axis[r] for g in reversed(state.path) if r.axes[g.axis[r]].out is None))
+        else:
+            value = self.fit(r, r.entry(self.reader, [c for c in state.counters if c is not None]))
         if r.onto is not None:
             place, at = r.onto, self.reader.position(r.onto, self.target(r))
             code.store(place.buffer, at, self.combined(r, code.load(place.buffer, at), value) if r.combine else value)

@@ -217,7 +217,7 @@ def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> Ma
         blob, starts = routines(found.union(t for t, pair in TWINS.items() if found.issuperset(pair)), FAR)
         own = {op: start for op, start in starts.items() if starts.keys() >= set(TWINS.get(op, ()))}
     line = straight(tape, SWAPPED, EITHER, own.keys())
-    occurring = set(np.unique(line.codes).tolist())
+    occurring = set(np.flatnonzero(np.bincount(line.codes)).tolist())
     bodies = [(called(op) if op in own else BODIES[op]) if k in occurring else () for k, op in enumerate(line.ops)]
     functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in HEAD))
     head = np.repeat(np.array(list(HEAD.values()), np.uint64), 2)  # 16 bytes each, as the machine reads them

@@ -156,7 +156,12 @@ class Binder:
                 arrays[leaf.name] = self.default(leaf, sizes)
         self.sizes_of({n: a for n, a in arrays.items() if n not in thin}, sizes)
         for n in thin:
-            arrays[n] = np.broadcast_to(arrays[n], tuple(self.value(d, sizes, n) for d in self.types[n].shape))
+            shape = tuple(self.value(d, sizes, n) for d in self.types[n].shape)
+            if min(shape, default=0) < 0:
+                self.requirements(sizes)
+                text = f"there is no value for these sizes: {self.shown(n)} would have the shape {show_shape(shape)}"
+                raise fail("G517", text, self.program)
+            arrays[n] = np.broadcast_to(arrays[n], shape)
         self.compare(arrays, sizes)
         self.requirements(sizes)
         return [arrays[n] for n in self.types], sizes

@@ -13,13 +13,12 @@ from gradlang.backend.module import generate
 from gradlang.diagnostics import InputError
 from gradlang.record import record
 from gradlang.runtime.bind import Binder, fail
-from gradlang.runtime.large import Large
+from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
 from gradlang.runtime.seen import Seen
 from gradlang.runtime.seen import seen as seen_in
 
-LARGE = 2000  # instructions of a scalar program from which on compiling costs more than it saves
 FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
 NOTHING: Mapping[str, Any] = {}
@@ -178,12 +177,12 @@ class Compiled:
 
 def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
     """A compiled function; a very large scalar program is run step by step instead of being compiled."""
-    if job.scalar and len(job.tape) > LARGE:
-        return large(Compiled(job, binder))
+    if large(job, binder.program.language.table):
+        return with_own_call(Compiled(job, binder))
     return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
 
 
-def large(made: Compiled) -> Compiled:
+def with_own_call(made: Compiled) -> Compiled:
     """A large program, with a call of its own if it runs as machine code."""
     run = made.raw.keyword_call(GIVEN) if isinstance(made.raw, Large) else None
     if run is not None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gradlang.check.modules import Found, Nowhere, Unreadable
 from gradlang.diagnostics import Diagnostic, InputError
@@ -108,60 +107,3 @@ class Folder:
             raise Unreadable(f"cannot read {shown}: {error.strerror or error}") from None
         except InputError as error:
             raise Unreadable(error.diagnostics[0].message, error.diagnostics[0].help) from None
-
-
-def read_data(spec: str) -> dict[str, Any]:
-    """Arrays by name from `data.npz`, `name=array.npy`, or a CSV file whose header names the columns."""
-    import numpy as np
-
-    name, equal, path = spec.partition("=")
-    if not equal or not all(part.isidentifier() for part in name.split(".")):
-        name, path = "", spec
-    try:
-        if path.endswith(".npz"):
-            with np.load(path, allow_pickle=False) as found:
-                return {k: found[k] for k in found.files}
-        if path.endswith(".npy"):
-            if not name:
-                raise _fail("G522", f"name the input that {path} is for", f"write `--data x={path}`")
-            return {name: np.load(path, allow_pickle=False)}
-        if path.endswith(".csv"):
-            columns = read_csv(path)
-            return {name: np.stack(list(columns.values()), axis=1)} if name else columns
-    except OSError as error:
-        raise _fail("G520", f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _fail("G523", f"{path} is no such data: {error}") from None
-    raise _fail("G522", f"the kind of {path} is not known", "data are .npz, .npy and .csv files")
-
-
-def read_csv(path: str) -> dict[str, Any]:
-    """The columns of a CSV file with a header line, as float arrays."""
-    import csv
-
-    import numpy as np
-
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    if not rows:
-        raise _fail("G523", f"{path} is empty")
-    header, body = [h.strip() for h in rows[0]], [r for r in rows[1:] if r]
-    columns: list[list[float]] = [[] for _ in header]
-    for number, row in enumerate(body, 2):
-        if len(row) != len(header):
-            raise _fail("G523", f"line {number} of {path} has {len(row)} fields, the header has {len(header)}")
-        for column, field in zip(columns, row, strict=True):
-            try:
-                column.append(float(field))
-            except ValueError:
-                raise _fail("G523", f"line {number} of {path}: {field!r} is not a number") from None
-    return {name: np.array(column) for name, column in zip(header, columns, strict=True)}
-
-
-def read_all(specs: Iterable[str]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for spec in specs:
-        out.update(read_data(spec))
-    return out

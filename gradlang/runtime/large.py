@@ -10,9 +10,26 @@ from gradlang.backend.artifact import Job, Returns
 from gradlang.ops.table import OpTable
 from gradlang.runtime.steps import Steps
 
+# Instructions of a scalar program from which on it is run from its tape: to compile it as Python costs more than that saves.
+# Machine code is made in a millisecond, and pays sooner.
+LARGE, CODED = 2000, 500
 LONG = 2**22  # bytes of code, which run in a fifth of a millisecond
 Way = Callable[..., Sequence[float]]
 Shape = Callable[[Sequence[Any]], Any]
+
+
+def large(job: Job, table: OpTable) -> bool:
+    """Whether a job is run from its tape."""
+    return job.scalar and (len(job.tape) > LARGE or (len(job.tape) > CODED and coded(job, table)))
+
+
+def coded(job: Job, table: OpTable) -> bool:
+    """Whether a scalar job can be written as code of this machine, and run."""
+    from gradlang.plan.x86 import KNOWN
+    from gradlang.runtime.x86 import possible
+
+    ops = {i.op for i in job.tape.instrs}
+    return possible() and ops <= KNOWN and not ops & set(table.own)
 
 
 class Large:
@@ -33,12 +50,10 @@ class Large:
 
     def machine(self) -> Way | None:
         """The job as code of this machine, if we can write and run that."""
-        from gradlang.plan.x86 import KNOWN
-        from gradlang.runtime.x86 import machine, possible
-
-        ops = {i.op for i in self.job.tape.instrs}
-        if not possible() or not ops <= KNOWN or ops & set(self.table.own):
+        if not coded(self.job, self.table):
             return None
+        from gradlang.runtime.x86 import machine
+
         return machine(self.job.tape, [p.name for p in self.job.params])
 
     def tapes(self) -> Way | None:

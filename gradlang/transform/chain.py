@@ -30,8 +30,10 @@ def covered(dim: Dim, window: Dim, stride: Dim, places: Dim) -> bool:
 
 
 class Chain:
-    def __init__(self, builder: Builder, templates: Templates) -> None:
-        self.b, self.templates = builder, templates
+    def __init__(self, builder: Builder, templates: Templates, keeps: bool = False) -> None:
+        """With `keeps` recurrences keep what their adjoints need: `longer` is what takes their place."""
+        self.b, self.templates, self.keeps = builder, templates, keeps
+        self.longer: dict[int, int] = {}
         self.masked: set[int] = set()
 
     def partial(self, op: Op, instr: Instr, at: int, param: str) -> int:

@@ -18,15 +18,18 @@ from gradlang.ops.table import OpTable
 from gradlang.transform.chain import Chain
 from gradlang.transform.jacobian import jacobian
 from gradlang.transform.jvp import jvp
+from gradlang.transform.keep import at_once, merged
 from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.partials import Templates
+from gradlang.transform.scan import zeros
 from gradlang.transform.vjp import vjp
 from gradlang.types import Type
 
 
-def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
+def differentiate(tape: Tape, table: OpTable, templates: Templates, keep: bool = False) -> Tape:
+    """With `keep` recurrences keep what their adjoints need of each step, instead of computing it again."""
     b = Builder(table)
-    chain = Chain(b, templates)
+    chain = Chain(b, templates, keep and at_once(tape))
     made: list[int] = []
     sweeps = _sweeps(tape)
     done: dict[Any, dict[int, int | None]] = {}
@@ -50,7 +53,10 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates) -> Tape:
                 done[key] = vjp(chain, {args[0]: seed}, wrt)
             found = done[key][args[-1]]
         made.append(settled(b, found, instr))
-    return dce(b.tape((n, made[i]) for n, i in tape.outputs), own=True)
+    out = b.tape((n, made[i]) for n, i in tape.outputs)
+    if chain.longer:
+        out = merged(out, table, chain.longer, zeros)
+    return dce(out, own=True)
 
 
 def settled(b: Builder, found: int | None, instr: Instr) -> int:

@@ -77,9 +77,9 @@ def written(b: Builder, steps: tuple[Step, ...], made: list[int], instr: Instr) 
             continue
         args = tuple([made[k] for k in places])
         key = op, args, attrs
-        at = memo.get(key)
-        if at is None:
-            at = memo[key] = len(instrs)
+        new = len(instrs)
+        at = memo.setdefault(key, new)
+        if at == new:
             instrs.append(Instr(op, args, attrs, type, instr.span, instr.scope))
         made.append(at)
     return made

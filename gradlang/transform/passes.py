@@ -101,9 +101,10 @@ def passes(
     fast: bool = False,
     segments: bool = False,
     own: bool = False,
+    keep: bool = False,
 ) -> Passes:
-    """The passes; with `segments` recurrences keep their states at some steps only. With `own` the tapes between passes are
-    nobody else's, and hold no bodies: what `differentiate` makes is changed in place."""
+    """The passes; with `segments` recurrences keep their states at some steps only, with `keep` all that adjoints need. With
+    `own` the tapes between passes are nobody else's, and hold no bodies: what `differentiate` makes is changed in place."""
     templates = Templates(table)
     whole = (lambda run: run) if own else deep
     settled = Tape((), ())  # the last tape that was simplified
@@ -127,7 +128,7 @@ def passes(
             Pass(
                 "differentiate",
                 "derivative operators become ordinary instructions",
-                whole(lambda t: differentiate(t, table, templates)),
+                whole(lambda t: differentiate(t, table, templates, keep)),
             ),
             Pass(
                 "unmark", "values that were kept apart for a derivative may merge again", whole(lambda t: unmark(t, table, own))

@@ -15,6 +15,7 @@ from gradlang.check.loops import Loop
 from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder, Instr, Scan, Tape
 from gradlang.transform.chain import Chain
+from gradlang.transform.keep import dear, longer
 from gradlang.transform.lifting import dependent, replay
 from gradlang.types import BUNDLE, INT, Dim, Size, Type, add, sub
 
@@ -97,6 +98,8 @@ class Step:
         edge = [a for i in reach(sb.instrs, wanted, inside) for a in sb.instrs[i].args if not inside[a]]
         edge += [i for i in wanted if not inside[i]]
         edge = list(dict.fromkeys(edge))
+        if backwards and self.chain.keeps and self.scan.kind == "pull" and self.at not in self.chain.longer:
+            self.keep(dear(sb.instrs, primal, edge), primal)
         outside = replay(b, sb.instrs, primal, [i for i in edge if sb.instrs[i].op not in ("const", "size")])
         rows: list[int] = []
         held: list[int] = []
@@ -116,6 +119,14 @@ class Step:
         made = replay(body, sb.instrs, given, wanted)
         outputs = finish(body, [made[i].id for i in wanted], take)
         return body.tape(outputs), rows, held
+
+    def keep(self, wanted: list[int], primal: dict[int, Ref]) -> None:
+        """Takes values of the body from a recurrence that makes them, too."""
+        if wanted:
+            made, sequences = longer(self.b, self.at, self.inner.b.instrs, self.outs, wanted, zeros)
+            self.chain.longer[self.at] = made
+            for i, sequence in zip(wanted, sequences, strict=True):
+                primal[i] = self.over_steps(first_axis(self.b, sequence, 1, self.scan.length))
 
     def scan_of(
         self, kind: str, first: Sequence[int], made: tuple[Tape, list[int], list[int]], ports: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""python tests/bench/run.py [W1 ... W9 cold text start memory sizes] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
+"""python tests/bench/run.py [W1 ... W9 fit cold text start memory sizes] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ WORKLOADS = {
     "W7": "w7_bundle",
     "W8": "w8_second",
     "W9": "w9_recurrence",
+    "fit": "fit_step",
     "cold": "cold",
     "text": "text_cold",
     "start": "start_up",

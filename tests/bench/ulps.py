@@ -41,6 +41,8 @@ FORMULAS: dict[str, Callable[..., Array]] = {
     "sin_any": np.sin,
     "cos_any": np.cos,
     "tan_any": np.tan,
+    "exp_less": lambda x: np.exp(-np.abs(x)),
+    "tanh_slope": lambda x: 1 / np.cosh(x) ** 2,
 }
 NUMPY = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power", "round": "rint"}
 NUMPY |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,11 +27,24 @@ Call = Callable[[], Any]
 
 
 def run(bench: Bench) -> None:
-    sizes = [1_000] if bench.quick else [1_000, 10_000, 100_000]
-    for lines in [*sizes, 1_000_000] if bench.huge else sizes:
+    sizes = [1_000, 10_000] if bench.quick else [1_000, 10_000, 100_000]
+    sizes += [1_000_000] if bench.huge else []
+    for lines in sizes:
         text = programs.dag(lines)
         case(bench, lines, text)
         first_gradient(bench, lines, text)
+    for what in ("one call", "file to first gradient", "peak memory"):
+        found = {r.case: r.median for r in bench.rows if r.workload == "W5" and r.contestant == "gradlang"}
+        costs = [found[f"{lines} lines, {what}"] / lines for lines in sizes]
+        for k in range(1, len(sizes)):
+            bench.add(
+                "W5",
+                f"growth, {what}",
+                f"gradlang, a line of {sizes[k]} / of {sizes[k - 1]}",
+                costs[k] / costs[k - 1],
+                0.0,
+                "times",
+            )
 
 
 # ---------------------------------------------------------------- one call
@@ -167,7 +181,7 @@ def first_gradient(bench: Bench, lines: int, text: str) -> None:
             for name, reader in READERS.items():
                 slow = sum(r.get("seconds", 0.0) for r in made.get(name, ())) > 10
                 if lines <= reader.most and not slow:
-                    made.setdefault(name, []).append(fresh(name, path))
+                    made.setdefault(name, []).append(fresh(name, path, bench.clock is time.process_time))
     case = f"{lines} lines, file to first gradient"
     first = 0.0
     for name, runs in made.items():
@@ -188,8 +202,8 @@ def first_gradient(bench: Bench, lines: int, text: str) -> None:
             bench.add("W5", f"{lines} lines, peak memory", name, peak, peak / peaks["gradlang"], "bytes")
 
 
-def fresh(name: str, path: Path) -> dict[str, Any]:
-    words = [sys.executable, str(HERE / "w5_readers.py"), name, str(path)]
+def fresh(name: str, path: Path, cpu: bool) -> dict[str, Any]:
+    words = [sys.executable, str(HERE / "w5_readers.py"), name, str(path), *(["cpu"] if cpu else [])]
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     if done.returncode and kind(name) == "gradlang":
         raise RuntimeError(f"{name}:\n{done.stderr}")

@@ -1,0 +1,1 @@
+"""Fitting: parameters, batches, optimisers, the loop, what is kept of a run."""
