@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from gradlang.loops.ir import FOLDS, For, Let, Statement, Value
 from gradlang.loops.walk import statements
+from gradlang.record import field, record
 
 Bounds = tuple[int | None, int | None]  # the least and the greatest value, where they are known
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sum:
     """constant + sum of factor * term, the terms being counters and what is computed in another way."""
 
@@ -28,7 +28,7 @@ class Sum:
         return Sum(0, {}).plus(self, number)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Positions:
     """Sums of the values of some statements, in which the counter of a loop that does not start at 0 is its start and a term
     of its own that counts from 0."""

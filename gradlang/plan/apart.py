@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from math import gcd
 
 from gradlang.loops.ir import Buffer, Cell, Declare, For, Let, Load, Read, Run, Statement, Store, Update, Value
 from gradlang.loops.walk import operands, statements
 from gradlang.plan.affine import Positions, Sum
+from gradlang.record import field, record
 
 # What changes nothing: x + -0.0 is x, also where x is -0.0.
 REALS: dict[str, float] = {"add": -0.0, "mul": 1.0, "maximum": float("-inf"), "minimum": float("inf")}
@@ -22,7 +22,7 @@ WHOLES: dict[str, int] = {"iadd": 0, "imul": 1, "imax": -(2**63), "imin": 2**63 
 NEUTRAL: dict[str, float | int | bool] = {**REALS, **WHOLES, "or": False, "and": True}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Apart:
     """How the steps of a loop can be parted: buffers and cells that parts combine, with the op, and buffers that each has for
     itself."""
@@ -32,7 +32,7 @@ class Apart:
     cells: dict[Cell, str]
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class _Access:
     loads: list[Load] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)

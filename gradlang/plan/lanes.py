@@ -7,12 +7,11 @@ window is so short that what it computes stays in the cache, and what stands far
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlang.ir.tape import Tape
+from gradlang.record import record
 
 Truths = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -20,7 +19,7 @@ LANES = 4
 WINDOW = 8192  # instructions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Groups:
     """Group g calls its function for `arguments[:, g]` (instructions), the last of which may be there several times. Where the
     results stand is `rooms`: places side by side, each with the instruction whose result it is, or -1."""

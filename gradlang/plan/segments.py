@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from gradlang.loops.ir import (
     Buffer,
@@ -23,11 +22,12 @@ from gradlang.loops.ir import (
 )
 from gradlang.loops.walk import operands, statements
 from gradlang.plan.apart import NEUTRAL, Apart
+from gradlang.record import field, record
 
 Copies = Mapping[Buffer, tuple[Buffer, Value]]  # the buffer that is used instead, and where in it
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parted:
     """A loop that runs in so many parts, each of so many steps; the last may have fewer."""
 
@@ -38,7 +38,7 @@ class Parted:
     entries: Mapping[Buffer, int]  # of the buffers that parts have for themselves
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Segment:
     """Statements of a kernel that become one: some between loops, or a loop that runs in parts. `uses` are the values and
     `cells` the cells of the kernel that occur in it; of those of earlier segments, `told` are computed again and `kept` are
@@ -52,7 +52,7 @@ class Segment:
     kept: list[Value] = field(default_factory=list)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Room:
     """A buffer for values and cells, with a row for each part of a loop."""
 
@@ -68,7 +68,7 @@ class Room:
         return self.rows, len(self.places)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Memory:
     """What lies between the kernels: rooms, the copies of buffers that parts of loops add to, and the cells that are in the
     rooms because they have changed."""
@@ -97,7 +97,7 @@ class Memory:
         )
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, frozen=False)
 class Writer:
     """Writes the kernel of one segment. `before` is the loop in parts that ran just before it."""
 
