@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from gradlang.runtime.sizes import Sizes
 from gradlang.types import value
 
 MOST = 16  # versions that are kept
+LINE = 64  # bytes
 MISSING: Any = object()
 AGAIN = object()  # what a driver gives that met what its kernels cannot do
 
@@ -119,4 +121,12 @@ class Version:
         self.run: Callable[..., Any] = namespace[self.driver.name]
 
     def room(self) -> tuple[np.ndarray[Any, Any], ...]:
-        return tuple(np.empty(shape, kind) for shape, kind in self.rooms)
+        return tuple(aligned(shape, kind) for shape, kind in self.rooms)
+
+
+def aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Memory that begins with a line of the cache, so that no vector lies in two."""
+    size = math.prod(shape) * kind.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + size].view(kind).reshape(shape)
