@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, Generic, TypeVar
 
 from gradlang.backend.artifact import Param
 from gradlang.types import Shape, Size, value
 
 MOST = 16  # versions that are kept
+LINE = 64  # bytes
 MISSING: Any = object()
 V = TypeVar("V")
 
@@ -69,4 +71,12 @@ def rooms(wanted: Sequence[tuple[Shape, str]], dtype: str, sizes: Mapping[str, i
     kinds = {"F": real, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
     kinds["B"] = np.dtype(f"int{8 * real.itemsize}")  # bits of a real number
     plain = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in wanted]
-    return lambda: tuple(np.empty(shape, kind) for shape, kind in plain)
+
+    def aligned(shape: tuple[int, ...], kind: Any) -> Any:
+        """Memory that begins with a line of the cache, so that no vector lies in two."""
+        size = prod(shape) * kind.itemsize
+        raw = np.empty(size + LINE, np.uint8)
+        first = -raw.__array_interface__["data"][0] % LINE
+        return raw[first : first + size].view(kind).reshape(shape)
+
+    return lambda: tuple(aligned(shape, kind) for shape, kind in plain)
