@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from loop_oracle import REALS, fma64, run
 from loop_references import EXACTLY_NUMPYS, REFERENCES, WITHOUT_FMA, Array, error
 
-from gradlang.loops import coefficients
+from gradlang.loops import coefficients, exponential
 from gradlang.loops.functions import LIMITS, NAMES, function
+from gradlang.loops.ir import Code, Value
+from gradlang.loops.writing import FORMATS, Writer
 
 WIDTHS = ("f64", "f32")
 CASES = list(itertools.product(NAMES, WIDTHS))
@@ -174,6 +176,17 @@ def test_coefficients_are_those_that_the_script_derives(name: str, width: str):
 def test_constants_in_parts_are_those_that_the_script_derives():
     for name, width in itertools.product(SPLIT, WIDTHS):
         assert list(getattr(coefficients, name)[width]) == split(name, width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tanh_and_its_slope_share_their_parts(width: str):
+    m = Writer(Code(), FORMATS[width])
+    x = m.term(Value("f"))
+    exponential.tanh(m, x)
+    alone = len(m.code.body)
+    exponential.tanh_slope(m, x)
+    assert sum(s.op == "div" for s in m.code.body) == 1
+    assert len(m.code.body) - alone <= 6
 
 
 def test_every_function_has_a_docstring_and_no_branch():

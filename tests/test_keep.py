@@ -12,6 +12,7 @@ from gradlang.ir.tape import Instr
 from gradlang.ops.language import standard
 from gradlang.pipeline import Goal, plan
 from gradlang.runtime.native import available
+from gradlang.runtime.native.program import aligned
 
 NETWORK = """W : [M, M]
 U : [M]
@@ -97,3 +98,12 @@ def test_sums_of_rows(rows: int, columns: int) -> None:
     found = model.function(["a", "b", "c", "d"], backend="native")(X=X, w=w, v=v)
     for name, wanted in {"a": w @ X, "b": w @ (X * X), "c": X @ v, "d": X @ v}.items():
         np.testing.assert_allclose(found[name], wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_borrowed_memory_begins_with_a_line_of_the_cache() -> None:
+    made = [aligned(shape, np.dtype(kind)) for shape in ((3,), (5, 7), (1000, 16), ()) for kind in ("f8", "f4", "i8", "?")]
+    for array in made:
+        assert array.ctypes.data % 64 == 0
+        assert array.flags.carray
+    assert [a.shape for a in made[::4]] == [(3,), (5, 7), (1000, 16), ()]
+    assert [a.dtype for a in made[:4]] == [np.float64, np.float32, np.int64, np.bool_]
