@@ -12,7 +12,7 @@ from gradlang.ir.tape import Instr
 from gradlang.ops.language import standard
 from gradlang.pipeline import Goal, plan
 from gradlang.runtime.native import available
-from gradlang.runtime.native.program import aligned
+from gradlang.runtime.sizes import aligned
 
 NETWORK = """W : [M, M]
 U : [M]

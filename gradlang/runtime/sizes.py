@@ -71,12 +71,14 @@ def rooms(wanted: Sequence[tuple[Shape, str]], dtype: str, sizes: Mapping[str, i
     kinds = {"F": real, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
     kinds["B"] = np.dtype(f"int{8 * real.itemsize}")  # bits of a real number
     plain = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in wanted]
-
-    def aligned(shape: tuple[int, ...], kind: Any) -> Any:
-        """Memory that begins with a line of the cache, so that no vector lies in two."""
-        size = prod(shape) * kind.itemsize
-        raw = np.empty(size + LINE, np.uint8)
-        first = -raw.__array_interface__["data"][0] % LINE
-        return raw[first : first + size].view(kind).reshape(shape)
-
     return lambda: tuple(aligned(shape, kind) for shape, kind in plain)
+
+
+def aligned(shape: tuple[int, ...], kind: Any) -> Any:
+    """Memory that begins with a line of the cache, so that no vector lies in two."""
+    import numpy as np
+
+    size = prod(shape) * kind.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    first = -raw.__array_interface__["data"][0] % LINE
+    return raw[first : first + size].view(kind).reshape(shape)
