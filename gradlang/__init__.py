@@ -6,8 +6,9 @@ price, grads = model.value_and_grad("price")(apple=100, n=2, orange=150, m=3, ta
 """
 
 from gradlang._version import __version__
-from gradlang.api import Model, from_graph, load, loads
+from gradlang.api import Model
 from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError, SourceError
+from gradlang.opening import from_graph, load, loads
 
 __all__ = [
     "Diagnostic",
@@ -21,3 +22,10 @@ __all__ = [
     "load",
     "loads",
 ]
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Called by `%load_ext gradlang` in a notebook: `%%grad` makes models of cells."""
+    from gradlang.notebook import load_ipython_extension
+
+    load_ipython_extension(shell)

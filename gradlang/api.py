@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
 from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
+from gradlang.view.interface import Viewing
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Names = str | Iterable[str] | None
 CALLS = 1000  # within which machine code has to pay
-UNPROVEN = "the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
 
 
 @record
@@ -60,7 +59,7 @@ def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
 
 
-class Model(Fitting):
+class Model(Fitting, Viewing):
     """A program: its inputs, parameters and outputs, and the functions that are compiled from it.
 
     A model is called like a function, with inputs as keywords or one dict, and gives the output, or a dict of outputs if
@@ -361,58 +360,3 @@ def _threads(given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise InputError([Diagnostic("G508", f"`threads` is a whole number from 1 on, not {given!r}")])
     return given
-
-
-def from_graph(graph: nx.MultiDiGraph[int], dtype: str = "float64", seed: int = 0) -> Model:
-    """The model of a networkx graph (see `Model.graph`). Raises SourceError with every reason why it is none."""
-    from gradlang.graph.dag import program_of
-
-    return Model(program_of(graph), dtype, seed)
-
-
-def load(path: str | Path, dtype: str = "float64", seed: int = 0, allow: Iterable[str | Path] = ()) -> Model:
-    """The model of a file. It may import files of its own folder, and of the folders `allow`.
-
-    Raises SourceError with every error of its text and of the files that it imports, InputError if it cannot be read."""
-    from gradlang.runtime.files import Folder, read_text
-
-    text = read_text(str(path))
-    finder = Folder(None if str(path) == "-" else path, None, allow)
-    return Model(_proven(pipeline.load(text, str(path), pipeline.standard(), finder)), dtype, seed)
-
-
-def loads(
-    text: str,
-    path: str = "<text>",
-    dtype: str = "float64",
-    seed: int = 0,
-    base: str | Path | None = None,
-    allow: Iterable[str | Path] = (),
-) -> Model:
-    """The model of a text; `path` is only what errors call it. It may import files if `base` says which folder it is taken
-    to stand in. Raises SourceError with every error of it and of the files that it imports."""
-    from gradlang.runtime.files import Folder
-
-    if not isinstance(text, str):
-        raise InputError([Diagnostic("G508", f"a program is a text, not {type(text).__name__}")])
-    finder = Folder(None, base, allow)
-    return Model(_proven(pipeline.load(text, path, pipeline.standard(), finder)), dtype, seed)
-
-
-def _proven(program: Program) -> Program:
-    """A program whose own ops and rules hold. Raises SourceError if one is false; warns if they cannot be tested."""
-    if not program.language.plain:
-        note = proven(program)
-        if note is not None:
-            warnings.warn(note, stacklevel=3)
-    return program
-
-
-def proven(program: Program) -> str | None:
-    """Proves the ops and rules of a program; where mpmath is not installed, says so. Raises SourceError if one is false."""
-    if find_spec("mpmath") is None:
-        return UNPROVEN
-    from gradlang.prove.own import hold
-
-    hold(program)
-    return None

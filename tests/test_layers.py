@@ -6,7 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "gradlang"
 # From left to right; rooms on one line do not know each other.
 ORDER = [
-    {"cli"},
+    {"cli", "notebook"},
+    {"opening"},
     {"api"},
     {"prove", "view", "fit"},
     {"pipeline"},

@@ -19,7 +19,7 @@ from gradlang.view.geometry import draw
 from gradlang.view.picture import Picture, Style, picture
 from gradlang.view.stages import stage_picture
 from gradlang.view.story import Story, story
-from gradlang.view.svg import svg
+from gradlang.view.svg import about, svg
 from gradlang.view.trace import tangents, trace
 
 FORMATS = ("svg", "dot", "json", "tex", "mmd", "png")
@@ -98,14 +98,6 @@ def output(made: Picture, told: Story | None, kind: str, blank: bool, path: str 
     else:
         text = dot(made) if kind == "dot" else mermaid(made) if kind == "mmd" else tikz(draw(made, blank))
     write(text, path, own)
-
-
-def about(told: Story | None) -> str:
-    """What a screen reader says instead of showing a picture."""
-    if told is None:
-        return ""
-    steps = "; ".join(f"{s.name} = {s.formula}" for s in told.steps)
-    return f"The computation graph of {told.trace.of}: {steps}."
 
 
 def write_png(text: str, path: str) -> None:

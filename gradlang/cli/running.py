@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from gradlang import pipeline
-from gradlang.api import Model, proven
+from gradlang.api import Model
 from gradlang.check import errors
 from gradlang.check.program import Program, unreached
 from gradlang.check.requests import OBJECTIVES
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
+from gradlang.opening import proven
 from gradlang.runtime.bind import outside
 from gradlang.runtime.data import read_all
 from gradlang.runtime.files import Folder, read_text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from gradlang.view.geometry import CAPTION, FONT, SMALL, Curve, Drawing, Outline, Slot, Text
+from gradlang.view.story import Story
 
 INK, RED, GREY = "#1a1a1a", "#b3261e", "#5f6368"
 FACE = "Helvetica, Arial, 'Noto Sans', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', 'Malgun Gothic', sans-serif"
@@ -97,3 +98,11 @@ def text(t: Text) -> str:
         f'<text x="{number(t.x)}" y="{number(t.y)}" font-size="{number(size)}" fill="{colour}"{anchor}{more}{halo}>'
         f"{escape(t.text)}</text>"
     )
+
+
+def about(told: Story | None) -> str:
+    """What a screen reader says instead of showing a picture."""
+    if told is None:
+        return ""
+    steps = "; ".join(f"{s.name} = {s.formula}" for s in told.steps)
+    return f"The computation graph of {told.trace.of}: {steps}."
