@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from gradlang.check.program import LEAVES
+from gradlang.source import Source
 from gradlang.view.explain import ZEROS, Explanation
 from gradlang.view.explorer.code import Code
 from gradlang.view.explorer.formulas import Form, form, textbook
@@ -35,7 +37,7 @@ class PageData:
         self.texts: dict[str, int] = {}
         self.says: dict[str, int] = {}
         self.forms: dict[Any, Form] = {}
-        self.files: dict[str, tuple[int, str]] = {}
+        self.files: dict[int, tuple[int, Source]] = {}
 
     def as_json(self) -> dict[str, Any]:
         trace = self.trace
@@ -51,7 +53,7 @@ class PageData:
             "words": {**self.words.page, "unreached": self.words("nothing")},
             "says": list(self.says),
             "texts": list(self.texts),
-            "files": [{"name": name, "text": text} for name, (_, text) in self.files.items()],
+            "files": [{"name": PurePath(source.path).name, "text": source.text} for _, source in self.files.values()],
             "nodes": nodes,
             "branches": branches,
             "forward": [self.at[i] for i in self.steps.forward],
@@ -126,8 +128,7 @@ class PageData:
         source = sources.of(span[0])
         if not source.text:
             return {}
-        name = source.path if source.path not in self.files or self.files[source.path][1] == source.text else f"{source.path} "
-        at = self.files.setdefault(name, (len(self.files), source.text))[0]
+        at = self.files.setdefault(source.base, (len(self.files), source))[0]
         return {"at": [at, source.place(span[0])[0]]}
 
     # -------------------------------------------------------------- branches

@@ -9,7 +9,7 @@ from gradlang.view.geometry import SMALL, Drawing, Outline, Text
 from gradlang.view.picture import Line, Picture, Shape
 from gradlang.view.svg import number, point, smooth
 
-ROOM = 7  # characters that a number which changes has in the drawing
+ROOM = 8  # characters that a number which changes has in the drawing
 
 
 def roomy(picture: Picture) -> Picture:

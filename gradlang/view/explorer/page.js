@@ -130,7 +130,7 @@ const labels = [...document.querySelectorAll("[data-value], [data-slope], [data-
 });
 const shapes = [...document.querySelectorAll("[data-shape]")];
 const edges = [...document.querySelectorAll("[data-line]")];
-const ROOM = 7;
+const ROOM = 8; // characters, as the drawing has room for
 
 function put(element, text) {
     if (element.textContent !== text) element.textContent = text;

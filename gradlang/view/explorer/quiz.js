@@ -16,7 +16,10 @@ function buildQuiz() {
     for (const [i, cells] of rows) {
         const asked = [["value", nodes[i].kind === "op", now.values[i]], ["slope", nodes[i].d !== undefined, now.slopes[i]]];
         for (const [kind, yes, x] of asked) {
-            if (!yes || !isNumber(x)) continue;
+            if (!yes || !isNumber(x)) {
+                cells[kind].replaceChildren(kind === "value" ? number(x) : "");
+                continue;
+            }
             const text = kind === "value" ? words.blank_value : words.blank_slope;
             const label = say(text, { name: nodes[i].name, of: page.of });
             const input = make("input", { type: "text", inputMode: "decimal", autocomplete: "off", "aria-label": label });

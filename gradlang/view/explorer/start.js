@@ -23,6 +23,17 @@ function setStep(step) {
     const i = state.step > START ? branches[page.backward[state.step - START - 1]].user : state.step < START && state.step ? page.forward[state.step - 1] : -1;
     if (i >= 0) showLine(i);
     show();
+    if (i >= 0) bringIntoView(shapes[shapeOf.get(i)]);
+}
+
+/** Scrolls the drawing, not the page. */
+function bringIntoView(element) {
+    const frame = document.querySelector(".drawing");
+    if (!element || frame.scrollWidth <= frame.clientWidth + 1 && frame.scrollHeight <= frame.clientHeight + 1) return;
+    const [inner, outer] = [element.getBoundingClientRect(), frame.getBoundingClientRect()];
+    const margin = 90;
+    if (inner.left < outer.left + margin || inner.right > outer.right - margin) frame.scrollLeft += inner.left - outer.left - outer.width / 2;
+    if (inner.top < outer.top || inner.bottom > outer.bottom) frame.scrollTop += inner.top - outer.top - outer.height / 2;
 }
 
 function choose(i) {
@@ -37,14 +48,14 @@ const PAUSE = 1500; // milliseconds
 function pause() {
     clearInterval(state.playing);
     state.playing = null;
-    put(part("play"), "▶");
+    part("play").classList.remove("playing");
     part("play").setAttribute("aria-label", words.play);
 }
 
 function play() {
     if (state.playing !== null) return pause();
     if (state.step === STEPS) setStep(0);
-    put(part("play"), "❚❚");
+    part("play").classList.add("playing");
     part("play").setAttribute("aria-label", words.pause);
     state.playing = setInterval(() => (state.step < STEPS ? setStep(state.step + 1) : pause()), PAUSE);
 }
