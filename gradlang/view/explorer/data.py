@@ -68,7 +68,7 @@ class PageData:
         out: dict[str, Any] = {"name": self.story.names[i], "value": self.value(trace.values[i]), "v": self.steps.values[i]}
         if i in trace.adjoints and i in self.steps.slopes:
             out |= {"slope": self.value(trace.adjoints[i]), "d": self.steps.slopes[i]}
-        if node.args:
+        if node.args or i in self.by_node:
             out["args"] = [self.at[a] for a in node.args]
         if i in trace.given:
             out["gives"] = [self.numbered[id(b)] for b in trace.given[i]]
@@ -141,8 +141,8 @@ class PageData:
             made = self.shared(back.readable, ("partial", b.position), len(node.args), True)
             usual = self.usual(node, b.position)
             out |= self.form(made if usual is None else usual)
-            if usual is not None and usual.names.replace("!", "") != made.names.replace("!", ""):
-                out["computed"] = self.text(made.names)
+            if usual is not None and usual.text.replace("!", "") != made.text.replace("!", ""):
+                out["computed"] = self.text(made.text)
         elif node.op not in ("scan", "root"):
             made = self.shared(back.readable, ("part", b.position), len(node.args), node.op not in ("scan", "item"))
             out |= self.form(made)
@@ -170,7 +170,7 @@ class PageData:
         return self.forms[key]
 
     def form(self, made: Form) -> dict[str, int]:
-        return {"formula": self.text(made.names), "numbers": self.text(made.numbers), "mathml": self.text(made.maths)}
+        return {"formula": self.text(made.text), "mathml": self.text(made.maths)}
 
     def text(self, text: str) -> int:
         return self.texts.setdefault(text, len(self.texts))

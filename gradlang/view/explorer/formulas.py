@@ -21,11 +21,10 @@ SIGNS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 
 @record
 class Form:
-    """A formula as text that takes names, as text that takes numbers, and in MathML that takes names. A hole is the number of
-    an argument, or `r` for the result, between two marks; with `!` behind it what is put in is grouped, if it has to be."""
+    """A formula as text and in MathML. A hole is the number of an argument, or `r` for the result, between two marks. In the
+    text, `!` behind it says that what is no name, number or call is grouped there, and `!!` that what has a sign is too."""
 
-    names: str
-    numbers: str
+    text: str
     maths: str
 
 
@@ -34,7 +33,7 @@ def hole(what: object) -> str:
 
 
 def grouping(text: str, sign: str) -> str:
-    """Parentheses around a hole alone, but not those of a call, become part of the hole."""
+    """Parentheses around a hole alone, but not those of a call, become a `!` of the hole."""
     inside = re.sub(rf"(?<![\w\])])\({sign}{OPEN}(\w+){CLOSE}\)", rf"{OPEN}\1!{CLOSE}", text)
     return inside.replace(sign + OPEN, OPEN) if sign else inside
 
@@ -43,10 +42,12 @@ def form(tape: Tape, output: Any, table: OpTable, count: int, result: bool) -> F
     """An output of the tape of one op with `count` arguments; with `result` it reads the result of the op as such."""
     ends: list[tuple[Any, object]] = [(("argument", k), k) for k in range(count)] + ([("value", "r")] if result else [])
     upstream: dict[Any, str] = dict.fromkeys([("upstream", n) for n in range(64)], "g")
-    names = formula(tape, output, table, {**{key: hole(k) for key, k in ends}, **upstream})
-    numbers = formula(tape, output, table, {**{key: "-" + hole(k) for key, k in ends}, **upstream})
+    loose = grouping(formula(tape, output, table, {**{key: hole(k) for key, k in ends}, **upstream}), "")
+    signed = grouping(formula(tape, output, table, {**{key: "-" + hole(k) for key, k in ends}, **upstream}), "-")
+    marks = iter(re.findall(rf"(!?){CLOSE}", signed))
+    text = re.sub(CLOSE, lambda m: next(marks) + CLOSE, loose)
     pieces = {**{key: hole(k) for key, k in ends}, **dict.fromkeys(upstream, "<mi>g</mi>")}
-    return Form(grouping(names, ""), grouping(numbers, "-"), maths(tape, output, table, pieces, result))
+    return Form(text, maths(tape, output, table, pieces, result))
 
 
 def maths(tape: Tape, output: Any, table: OpTable, pieces: dict[Any, str], result: bool) -> str:
@@ -61,8 +62,8 @@ def maths(tape: Tape, output: Any, table: OpTable, pieces: dict[Any, str], resul
 
 def textbook(text: str, ends: dict[str, object]) -> Form:
     """A local derivative as textbooks write it, in the names of the op's entry."""
-    shown = renamed(text, {name: f"{OPEN}{k}!{CLOSE}" for name, k in ends.items()})
-    return Form(shown, shown, written(ast.parse(text, mode="eval").body, ends, MathML()))
+    shown = renamed(text, {name: f"{OPEN}{k}!!{CLOSE}" for name, k in ends.items()})
+    return Form(shown, written(ast.parse(text, mode="eval").body, ends, MathML()))
 
 
 def written(e: ast.expr, ends: dict[str, object], note: MathML, needed: int = 0) -> str:

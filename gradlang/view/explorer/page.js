@@ -41,7 +41,7 @@ const knowsBranch = (b) => state.step >= (stepOf.get(b) ?? nodes[branches[b].sou
 function inNames(i, text) {
     return filled(page.texts[text], (k) => {
         const name = nodes[k === "r" ? i : nodes[i].args[k]].name;
-        return [name, named(name)];
+        return [name, named(name) ? ATOM : name.startsWith("-") ? SIGNED : LOOSE];
     });
 }
 
@@ -51,13 +51,13 @@ function inNumbers(i, text) {
     if (!ends.every(isNumber)) return "";
     return filled(page.texts[text], (k) => {
         const made = number(now.values[k === "r" ? i : nodes[i].args[k]]);
-        return [made, !made.startsWith("-")];
+        return [made, made.startsWith("-") ? SIGNED : ATOM];
     });
 }
 
 /** A formula in MathML. */
 function inMaths(i, text) {
-    return filled(page.texts[text], (k) => [maths(k === "r" ? i : nodes[i].args[k]), true]);
+    return filled(page.texts[text], (k) => [maths(k === "r" ? i : nodes[i].args[k]), ATOM]);
 }
 
 /** What a node is called in MathML. */
@@ -79,19 +79,19 @@ function chained(parts) {
 
 function forwardChain(i) {
     const node = nodes[i];
-    const numbers = node.numbers === undefined ? "" : inNumbers(i, node.numbers);
+    const numbers = node.mathml === undefined ? "" : inNumbers(i, node.formula);
     return chained([node.title ? node.name : "", formulaOf(i), numbers, number(now.values[i])]);
 }
 
 /** How a contribution comes about: what comes in, times the local derivative, in names, in numbers, as a value. */
 function backChain(b) {
-    const { user, formula, numbers } = branches[b];
+    const { user, formula } = branches[b];
     const value = number(now.parts[b]);
     const local = now.locals[b];
     if (local === undefined) return formula === undefined ? value : chained([inNames(user, formula), value]);
     const above = isNumber(now.slopes[user]) ? number(now.slopes[user]) : "g";
     const times = (text) => (text === "" ? "" : `${above} × ${isWord(text)}`);
-    return chained([times(inNames(user, formula)), times(inNumbers(user, numbers)), isNumber(local) ? times(number(local)) : "", value]);
+    return chained([times(inNames(user, formula)), times(inNumbers(user, formula)), isNumber(local) ? times(number(local)) : "", value]);
 }
 
 function sumSentence(i) {

@@ -37,7 +37,7 @@ function about(i) {
     const out = [make("h3", {}, mathElement(maths(i)), make("small", {}, [kind, node.label].filter(Boolean).join(": ")))];
     const value = make("p", {}, `${words.value}: `);
     if (node.mathml !== undefined) {
-        const numbers = inNumbers(i, node.numbers);
+        const numbers = inNumbers(i, node.formula);
         value.append(mathElement(inMaths(i, node.mathml)));
         if (knowsValue(i) && numbers !== "" && numbers !== number(now.values[i])) value.append(" = ", numbers);
         value.append(" = ");
