@@ -152,7 +152,7 @@ function draw() {
         const k = Number(element.dataset.shape);
         element.classList.toggle("now", lit.has(k));
         element.classList.toggle("chosen", k === chosen);
-        element.setAttribute("aria-pressed", String(k === chosen));
+        if ((element.getAttribute("aria-pressed") === "true") !== (k === chosen)) element.setAttribute("aria-pressed", String(k === chosen));
     }
     for (const element of edges) {
         const ends = page.lines[element.dataset.line];

@@ -1,6 +1,15 @@
 // ------------------------------------------------------------------ state
-/** Shows everything as it is at the moment. */
-function show() {
+const REST = 200; // milliseconds
+const waiting = {};
+
+/** Runs when nothing has asked for it for a while. */
+function later(name, run) {
+    clearTimeout(waiting[name]);
+    waiting[name] = setTimeout(run, REST);
+}
+
+/** Shows everything as it is at the moment; while a slider moves a long table waits until it rests. */
+function show(moving = false) {
     put(part("heading"), state.quiz ? page.of : say(words.heading, { of: page.of, value: number(now.values[page.top]) }));
     put(part("says"), sentence());
     put(part("place"), say(words.place, { step: state.step, count: STEPS }));
@@ -10,8 +19,9 @@ function show() {
     for (const name of ["forward", "last"]) part(name).disabled = state.step === STEPS;
     draw();
     showNode();
-    fillTable();
-    keep();
+    if (moving && rows.size > 200) later("table", fillTable);
+    else fillTable();
+    later("address", keep);
 }
 
 function compute() {
@@ -85,7 +95,7 @@ function setInput(i, x) {
 function refresh() {
     compute();
     if (state.quiz) buildQuiz();
-    show();
+    show(true);
 }
 
 function buildInputs() {
