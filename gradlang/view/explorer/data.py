@@ -193,5 +193,9 @@ def coded(value: Any) -> Any:
 
 
 def names_of_shapes(picture: Picture) -> list[str]:
-    """What the shapes are called by a screen reader."""
-    return [f"{s.title or s.text}: {s.tip}" if s.tip not in ("", s.text) else s.text for s in picture.shapes]
+    """What the shapes are called by a screen reader: what can be seen of them, and then their tips."""
+    out = []
+    for s in picture.shapes:
+        seen = f"{s.text} {s.title}" if s.title not in ("", s.text) else s.text
+        out.append(f"{seen}: {s.tip}" if s.tip not in ("", s.text) else seen)
+    return out
