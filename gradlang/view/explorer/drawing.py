@@ -42,7 +42,7 @@ def svg_html(drawing: Drawing, picture: Picture, title: str, names: list[str]) -
         head = f"{point(end)} {point((tip[0], tip[1] - 4))} {point((tip[0], tip[1] + 4))}"
         path = f'<path d="{smooth((*c.points[:-1], tip))}"/><polygon points="{head}"/>'
         edges.append(f'<g class="edge" data-line="{c.line}">{path}</g>')
-    nodes = [node(o, "".join(inside.get(o.shape, [])), names[o.shape]) for o in drawing.outlines]
+    nodes = [node(o, " ".join(inside.get(o.shape, [])), names[o.shape]) for o in drawing.outlines]
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="group" '
         f'aria-label="{escape(title)}">',
@@ -74,5 +74,5 @@ def node(o: Outline, inner: str, name: str) -> str:
     tip = f"<title>{escape(o.tip)}</title>" if o.tip else ""
     return (
         f'<g class="node {o.kind}" data-shape="{o.shape}" tabindex="0" role="button" aria-pressed="false" '
-        f'aria-label="{escape(name)}">{tip}{box}{inner}</g>'
+        f'aria-label="{escape(name)}">{tip} {box}{inner}</g>'
     )
