@@ -332,3 +332,10 @@ def test_paper(explore: Any) -> None:
     p.page.emulate_media(media="print", color_scheme="dark")
     assert not p.part("play").is_visible() and p.page.locator("svg [data-value]").first.is_visible()
     assert p.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_mathematics_has_the_parentheses_that_it_needs(explore: Any) -> None:
+    p = explore("a = 2\nb = 3\nq = (a + b) / (a*b)\ny = q * (a - b)", "y")
+    for name, shown in ("q", "a+ba·b"), ("y", "q·(a−b)"):
+        p.page.locator(".numbers").get_by_role("button", name=name, exact=True).click()
+        assert p.part("node").locator("p math").first.text_content() == shown

@@ -50,7 +50,7 @@ class PageData:
             "seed": coded(trace.upstream) if self.code is not None else 0,
             "live": self.code is not None,
             "digits": self.digits,
-            "words": {**self.words.page, "unreached": self.words("nothing")},
+            "words": self.words.page,
             "says": list(self.says),
             "texts": list(self.texts),
             "files": [{"name": PurePath(source.path).name, "text": source.text} for _, source in self.files.values()],

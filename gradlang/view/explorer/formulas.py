@@ -6,8 +6,8 @@ import ast
 import re
 from typing import Any
 
-from gradlang.backend.text import INFIX
-from gradlang.ir.tape import Tape
+from gradlang.backend.text import INFIX, TERNARY, Text
+from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.record import record
 from gradlang.view.formula import formula, single
@@ -21,8 +21,8 @@ SIGNS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 
 @record
 class Form:
-    """A formula as text and in MathML. A hole is the number of an argument, or `r` for the result, between two marks. In the
-    text, `!` behind it says that what is no name, number or call is grouped there, and `!!` that what has a sign is too."""
+    """A formula as text and in MathML. A hole is the number of an argument, or `r` for the result, between two marks. A
+    `!` behind it says that what is no name, number or call is grouped there, and `!!` that what has a sign is too."""
 
     text: str
     maths: str
@@ -53,11 +53,20 @@ def form(tape: Tape, output: Any, table: OpTable, count: int, result: bool) -> F
 def maths(tape: Tape, output: Any, table: OpTable, pieces: dict[Any, str], result: bool) -> str:
     """The same in MathML, with what is used twice behind it."""
     alone = single(tape, output, result)
-    printer = Maths(alone, table, pieces, MathML(), {})
+    printer = _Holes(alone, table, pieces, MathML(), {})
     at = alone.outputs[0][1]
     own = printer.steps.pop(at, None)
     rest = [f"<mo>,</mo>{name}<mo>=</mo>{text}" for name, text in reversed(printer.steps.values())]
-    return "".join([own[1] if own is not None else printer.text[at][0], *rest])
+    text = "".join([own[1] if own is not None else printer.text[at][0], *rest])
+    return re.sub(rf"<mrow><mo>\(</mo>{OPEN}(\w+){CLOSE}<mo>\)</mo></mrow>", rf"{OPEN}\1!{CLOSE}", text)
+
+
+class _Holes(Maths):
+    """Holes are grouped wherever a sum would be."""
+
+    def leaf(self, i: int, instr: Instr) -> Text:
+        text, precedence = super().leaf(i, instr)
+        return text, TERNARY if instr.op == "input" and OPEN in text else precedence
 
 
 def textbook(text: str, ends: dict[str, object]) -> Form:
@@ -70,7 +79,8 @@ def written(e: ast.expr, ends: dict[str, object], note: MathML, needed: int = 0)
     """An expression of arithmetic and calls in MathML."""
     match e:
         case ast.Name():
-            return hole(ends[e.id]) if e.id in ends else note.name(e.id)
+            mark = "!" if needed else ""
+            return f"{OPEN}{ends[e.id]}{mark}{CLOSE}" if e.id in ends else note.name(e.id)
         case ast.Constant():
             return note.number(str(e.value))
         case ast.UnaryOp():

@@ -28,11 +28,11 @@ const [ATOM, SIGNED, LOOSE] = [0, 1, 2];
 
 /** A formula with holes, filled by `piece(k)`: the text of argument k, or of the result for "r", and whether it is a name,
  * number or call, has a sign in front, or is loose. The marks of a hole say what is grouped there. */
-function filled(text, piece) {
+function filled(text, piece, group = (t) => `(${t})`) {
     return text.replace(/(-?)\uE000(\w+)(!*)\uE001/g, (_, sign, k, marks) => {
         const [made, kind] = piece(k);
         const most = sign || marks === "!!" ? ATOM : marks === "!" ? SIGNED : LOOSE;
-        return sign + (kind > most ? `(${made})` : made);
+        return sign + (kind > most ? group(made) : made);
     });
 }
 

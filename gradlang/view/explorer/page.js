@@ -57,7 +57,11 @@ function inNumbers(i, text) {
 
 /** A formula in MathML. */
 function inMaths(i, text) {
-    return filled(page.texts[text], (k) => [maths(k === "r" ? i : nodes[i].args[k]), ATOM]);
+    const piece = (k) => {
+        const a = k === "r" ? i : nodes[i].args[k];
+        return [maths(a), named(nodes[a].name) ? ATOM : LOOSE];
+    };
+    return filled(page.texts[text], piece, (t) => `<mrow><mo>(</mo>${t}<mo>)</mo></mrow>`);
 }
 
 /** What a node is called in MathML. */
@@ -66,7 +70,7 @@ function maths(i) {
     if (node.maths !== undefined) return page.texts[node.maths];
     if (node.title) return `<mi>${escaped(node.name)}</mi>`;
     if (node.mathml === undefined || /^\[\d+\]$/.test(node.name)) return `<mtext>${escaped(node.name)}</mtext>`;
-    return `<mrow><mo>(</mo>${inMaths(i, node.mathml)}<mo>)</mo></mrow>`;
+    return `<mrow>${inMaths(i, node.mathml)}</mrow>`;
 }
 
 const formulaOf = (i) => (nodes[i].mathml === undefined ? page.texts[nodes[i].formula] : inNames(i, nodes[i].formula));
