@@ -101,7 +101,7 @@ def _explain(to: argparse.ArgumentParser) -> None:
 
 def _graph(to: argparse.ArgumentParser) -> None:
     _inputs(to)
-    formats = "x.svg, .png, .dot, .json, .tex or .mmd (default: SVG on standard output)"
+    formats = "x.svg, .png, .html (the explorer), .dot, .json, .tex or .mmd (default: SVG on standard output)"
     to.add_argument("-o", dest="output", metavar="FILE", help=formats)
     to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one)")
     to.add_argument("--wrt", metavar="a,b", help="derivatives by these only")
@@ -113,6 +113,7 @@ def _graph(to: argparse.ArgumentParser) -> None:
     to.add_argument("--open", metavar="f,g", help="functions whose inner nodes are shown (all: of every function)")
     to.add_argument("--blank", action="store_true", help="a worksheet: boxes to fill in, and FILE-answers beside it")
     to.add_argument("--stage", metavar="NAME", help="a stage of the compiler instead of the program as it is written")
+    to.add_argument("--lang", choices=["en", "ko"], default="en", help="the language of a page")
     to.add_argument("--digits", type=digits, default=6, metavar="N", help="significant digits (default: 6)")
 
 
@@ -205,7 +206,8 @@ COMMANDS = {
     ),
     "graph": (
         "draw the computation graph, values above the edges and derivatives below",
-        "examples:\n  gradlang graph shopping.grad -o shopping.svg\n  gradlang graph shopping.grad --blank -o sheet.svg",
+        "examples:\n  gradlang graph shopping.grad -o shopping.svg\n  gradlang graph shopping.grad --blank -o sheet.svg\n"
+        "  gradlang graph shopping.grad -o shopping.html",
         _graph,
     ),
     "diff": (

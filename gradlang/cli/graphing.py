@@ -14,6 +14,7 @@ from gradlang.cli.running import given, open_model, upstreams
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ir.tape import Tape
 from gradlang.pipeline import Goal
+from gradlang.view.explorer.page import explorer
 from gradlang.view.exports import as_json, dot, mermaid, tikz
 from gradlang.view.geometry import draw
 from gradlang.view.picture import Picture, Style, picture
@@ -22,7 +23,7 @@ from gradlang.view.story import Story, story
 from gradlang.view.svg import about, svg
 from gradlang.view.trace import tangents, trace
 
-FORMATS = ("svg", "dot", "json", "tex", "mmd", "png")
+FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 
 
 def graph(args: argparse.Namespace) -> int:
@@ -43,6 +44,9 @@ def graph(args: argparse.Namespace) -> int:
     told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits)
     style = Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
     made = picture(told, style, moving(told, args, wrt))
+    if kind == "html":
+        write(explorer(told, made, args.lang, args.digits), args.output, own)
+        return 0
     output(made, told, kind, args.blank, args.output, own)
     if args.blank and args.output and args.output != "-":
         path = Path(args.output)
@@ -60,6 +64,9 @@ def ending(args: argparse.Namespace) -> str:
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
         raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="end its name in .svg, .png or .tex")])
+    if kind == "html" and (args.mode != "reverse" or args.stage):
+        left = "`--stage`" if args.stage else "`--mode`"
+        raise InputError([Diagnostic("G526", "a page plays the forward and the backward pass", help=f"leave {left} out")])
     return kind
 
 

@@ -89,15 +89,20 @@ def short(text: str, most: int = 40) -> str:
 def formula(tape: Tape, output: Any, table: OpTable, names: Mapping[Any, str]) -> str:
     """An output of a tape as an expression in which its inputs have these names, with what is used twice behind it:
     `t*t, t = x + 1`. Where `names` has one for "value", the output of that name is called so in others."""
-    outputs: dict[Any, int] = dict(tape.outputs)
-    instrs = list(tape.instrs)
-    known = outputs.get("value")
-    if output != "value" and "value" in names and known is not None and instrs[known].args:
-        instrs[known] = Instr("input", (), ("value",), instrs[known].type, instrs[known].span)
-    alone = dce(Tape(tuple(instrs), ((output, outputs[output]),)))
+    alone = single(tape, output, "value" in names)
     printer = Formula(alone, Names(GRAD_RESERVED | set(names.values())), table, True, dict(names))
     text = printer.text[alone.outputs[0][1]][0]
     lines = [line for line, _ in printer.lines]
     if lines and lines[-1].startswith(f"{text} = "):
         text = lines.pop().partition(" = ")[2]
     return ", ".join([text, *reversed(lines)])
+
+
+def single(tape: Tape, output: Any, called: bool) -> Tape:
+    """The tape of one output; `called` says that others read the output "value" as an input of that name."""
+    outputs: dict[Any, int] = dict(tape.outputs)
+    instrs = list(tape.instrs)
+    known = outputs.get("value")
+    if output != "value" and called and known is not None and instrs[known].args:
+        instrs[known] = Instr("input", (), ("value",), instrs[known].type, instrs[known].span)
+    return dce(Tape(tuple(instrs), ((output, outputs[output]),)))

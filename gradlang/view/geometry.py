@@ -19,12 +19,14 @@ Levels = tuple[tuple[float, float, float], ...]
 
 @record
 class Text:
-    """A text at the middle, start or end of a place; `role` says what it is: symbol, leaf, value, slope, branch, caption."""
+    """A text at the middle, start or end of a place; `role` says what it is: symbol, leaf, value, slope, branch, caption;
+    `owner` the number of its shape, of a branch that of its line."""
 
     x: float
     y: float
     text: str
     role: str
+    owner: int
     anchor: str = "middle"
 
 
@@ -97,7 +99,7 @@ class _Draft:
         outlines = []
         for k, s in enumerate(shapes):
             outlines.append(self.outline(k, s, x[k], y[k], glyphs[k]))
-            self.labels(s, x[k] + glyphs[k], y[k], stubs[k])
+            self.labels(k, s, x[k] + glyphs[k], y[k], stubs[k])
         curves = self.curves(x, y, glyphs, stubs, [r.levels for r in placed.routes])
         wide = placed.width + 2 * MARGIN
         return Drawing(
@@ -122,24 +124,24 @@ class _Draft:
     # -------------------------------------------------------------- pieces
     def outline(self, k: int, s: Shape, x: float, y: float, wide: float) -> Outline:
         if s.kind in ("leaf", "constant"):
-            self.texts.append(Text(x + wide - 6, y + FONT * 0.35, s.text, "leaf", "end"))
+            self.texts.append(Text(x + wide - 6, y + FONT * 0.35, s.text, "leaf", k, "end"))
             return Outline(x + wide / 2, y, wide, 24.0, s.kind, s.tip, k)
-        self.texts.append(Text(x + wide / 2, y + FONT * 0.35, s.text, "symbol"))
+        self.texts.append(Text(x + wide / 2, y + FONT * 0.35, s.text, "symbol", k))
         if s.title and s.title != s.text:
-            self.texts.append(Text(x + wide / 2, y + RADIUS + CAPTION + 2, caption(s.title, wide), "caption"))
+            self.texts.append(Text(x + wide / 2, y + RADIUS + CAPTION + 2, caption(s.title, wide), "caption", k))
         return Outline(x + wide / 2, y, wide, 2 * RADIUS, s.kind, s.tip, k)
 
-    def labels(self, s: Shape, x: float, y: float, stub: float) -> None:
+    def labels(self, k: int, s: Shape, x: float, y: float, stub: float) -> None:
         middle = x + stub / 2
         for text, role, at in ((s.above, "value", y - 6), (s.below, "slope", y + SMALL + 4)):
             if text:
-                self.put(text, role, middle, at)
+                self.put(text, role, k, middle, at)
 
-    def put(self, text: str, role: str, x: float, y: float) -> None:
+    def put(self, text: str, role: str, owner: int, x: float, y: float) -> None:
         if self.blank:
             self.slots.append(Slot(x - BLANK / 2, y - SMALL - (2 if role == "value" else 0), BLANK, role, text))
         else:
-            self.texts.append(Text(x, y, text, role))
+            self.texts.append(Text(x, y, text, role, owner))
 
     def curves(
         self,
@@ -166,7 +168,7 @@ class _Draft:
             for n, (left, right, height) in enumerate(routes[k]):
                 points += [(left + MARGIN, height + MARGIN), (right + MARGIN, height + MARGIN)]
                 if e.below and n == len(routes[k]) - 1:
-                    self.put(e.below, "branch", (left + right) / 2 + MARGIN, height + MARGIN + SMALL + 3)
+                    self.put(e.below, "branch", k, (left + right) / 2 + MARGIN, height + MARGIN + SMALL + 3)
             port = ports[k]
             inset = RADIUS - (RADIUS**2 - port**2) ** 0.5 if self.round(e.target, glyphs) else 0.0
             points.append((x[e.target] + inset, y[e.target] + port))

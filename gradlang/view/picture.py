@@ -13,6 +13,7 @@ from gradlang.view.folding import fold
 from gradlang.view.formula import plain
 from gradlang.view.show import value_text
 from gradlang.view.story import Story
+from gradlang.view.trace import Branch
 
 SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "@", "pow": "^", "powi": "^", "equal": "=",
@@ -27,7 +28,7 @@ SMALL = 4  # entries of an array that are written out
 @record(eq=False)
 class Shape:
     """A node of a picture. `kind` is leaf, constant, op or group; `above` and `below` are its value and derivative, "" where
-    there is none; `members` the nodes of the program that it stands for."""
+    there is none; `members` the nodes of the program that it stands for, `node` the one whose numbers it shows."""
 
     kind: str
     text: str
@@ -36,15 +37,18 @@ class Shape:
     above: str
     below: str
     members: tuple[int, ...]
+    node: int = -1
 
 
 @record(eq=False)
 class Line:
-    """An edge from one shape to another; `below` is what this branch hands back, where it is not all that comes back."""
+    """An edge from one shape to another; `below` is what this branch hands back, where it is not all that comes back: the sum
+    of `branches`."""
 
     source: int
     target: int
     below: str
+    branches: tuple[Branch, ...] = ()
 
 
 @record(eq=False)
@@ -95,8 +99,11 @@ class _Painter:
         uses: dict[int, int] = {}
         for a, _ in given:
             uses[a] = uses.get(a, 0) + 1
-        lines = tuple(Line(a, b, self.branch(pairs) if uses[a] > 1 else "") for (a, b), pairs in given.items())
-        return Picture(f"{self.trace.of}", shapes, lines, where[self.top()])
+        lines = []
+        for (a, b), pairs in given.items():
+            branches = self.branches(pairs) if uses[a] > 1 else ()
+            lines.append(Line(a, b, self.branch(branches), branches))
+        return Picture(f"{self.trace.of}", shapes, tuple(lines), where[self.top()])
 
     def top(self) -> int:
         return self.resolve(self.trace.top)
@@ -149,16 +156,16 @@ class _Painter:
         below = self.slope(self.slopes.get(last)) if self.style.backward else ""
         if len(group) > 1:
             name = self.called(group)
-            return Shape("group", name, node.name or "", f"{name}: {len(group)} nodes", above, below, tuple(group))
+            return Shape("group", name, node.name or "", f"{name}: {len(group)} nodes", above, below, tuple(group), last)
         if node.op in LEAVES:
             kind = (
                 "leaf" if last in self.leaves and self.trace.program.leaves[self.leaves[last]].role != "const" else "constant"
             )
             label = self.trace.program.leaves[self.leaves[last]].label if last in self.leaves else None
             name = self.story.names[last]
-            return Shape(kind, name, "", label or name, above if name != above else "", below, (last,))
+            return Shape(kind, name, "", label or name, above if name != above else "", below, (last,), last)
         step = self.steps[last]
-        return Shape("op", self.symbol(last, node), step.title, f"{step.name} = {step.formula}", above, below, (last,))
+        return Shape("op", self.symbol(last, node), step.title, f"{step.name} = {step.formula}", above, below, (last,), last)
 
     def called(self, group: Sequence[int]) -> str:
         """The name of the call that a group is."""
@@ -203,14 +210,18 @@ class _Painter:
             return self.value(value)
         return f"|∂| ≤ {plain(float(np.max(np.abs(array))), min(self.style.digits, 3))[0]}"
 
-    def branch(self, pairs: Sequence[tuple[int, int]]) -> str:
-        """What the edges between two shapes hand back together."""
+    def branches(self, pairs: Sequence[tuple[int, int]]) -> tuple[Branch, ...]:
+        """What goes back through the edges between two shapes."""
         if self.forward or not self.style.backward:
-            return ""
-        found: Any = None
+            return ()
+        found = []
         for a, b in pairs:
             at = self.nodes[b].args[0] if self.nodes[b].op == "item" else b
             for g in self.trace.given.get(at, ()):
                 if self.resolve(g.source) == a and np.shape(g.value) == np.shape(self.trace.values[a]):
-                    found = g.value if found is None else found + g.value
-        return self.slope(found)
+                    found.append(g)
+        return tuple(found)
+
+    def branch(self, branches: Sequence[Branch]) -> str:
+        """What they hand back together."""
+        return self.slope(sum((b.value for b in branches[1:]), branches[0].value)) if branches else ""

@@ -24,6 +24,7 @@ class Words:
         self.texts: dict[str, str] = found["text"]
         self.kinds: dict[str, str] = found["kinds"]
         self.ops: dict[str, str] = found["ops"]
+        self.page: dict[str, str] = found["page"]
 
     def __call__(self, key: str, **parts: object) -> str:
         return self.texts[key].format(**parts)

@@ -1,0 +1,170 @@
+/** A cell or piece of text with a number, or with the words for one that is not computed yet. */
+function pending() {
+    return make("span", { className: "pending" }, "–", make("span", { className: "spoken" }, words.pending));
+}
+
+const known = (yes, x) => (yes ? number(x) : pending());
+
+function mathElement(inside) {
+    const made = make("span", { className: "maths" });
+    made.innerHTML = `<math>${inside}</math>`; // made by gradlang, with names escaped
+    return made;
+}
+
+// ------------------------------------------------------------------ a node
+function goTo(i) {
+    return make("button", { type: "button", className: "link", onclick: () => choose(i) }, nodes[i].name);
+}
+
+function row(...cells) {
+    return make("tr", {}, ...cells.map((c) => make("td", {}, c)));
+}
+
+function tableOf(heads, rows) {
+    const head = make("tr", {}, ...heads.map((h) => make("th", { scope: "col" }, h)));
+    return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+function lineButton(i) {
+    const [file, line] = nodes[i].at;
+    const text = say(words.line, { file: page.files[file].name, line });
+    return make("button", { type: "button", className: "link", onclick: () => showLine(i, true) }, text);
+}
+
+function about(i) {
+    const node = nodes[i];
+    const kind = node.kind === "op" ? `${words.operation} ${node.op}` : words[node.kind] ?? "";
+    const out = [make("h3", {}, mathElement(maths(i)), make("small", {}, [kind, node.label].filter(Boolean).join(": ")))];
+    const value = make("p", {}, `${words.value}: `);
+    if (node.mathml !== undefined) {
+        const numbers = inNumbers(i, node.formula);
+        value.append(mathElement(inMaths(i, node.mathml)));
+        if (knowsValue(i) && numbers !== "" && numbers !== number(now.values[i])) value.append(" = ", numbers);
+        value.append(" = ");
+    } else if (node.formula !== undefined) value.append(formulaOf(i), " = ");
+    value.append(known(knowsValue(i), now.values[i]));
+    out.push(value);
+    if (node.at) out.push(make("p", {}, lineButton(i)));
+    out.push(...upstreamOf(i));
+    if (node.gives && node.says !== undefined) out.push(make("p", { className: "note" }, page.says[node.says]), gives(i));
+    return out;
+}
+
+function upstreamOf(i) {
+    const node = nodes[i];
+    if (node.d === undefined) return page.backward.length ? [make("p", { className: "note" }, words.unreached)] : [];
+    const title = node.gives ? words.upstream : words.slope;
+    const out = [make("p", {}, `${title}: ${slopeName(i)} = `, known(knowsSlope(i), now.slopes[i]))];
+    if (node.gets && node.gets.length > 1) {
+        const rows = node.gets.map((b) => row(goTo(branches[b].user), known(knowsBranch(b), now.parts[b])));
+        rows.push(make("tr", { className: "total" }, make("th", { scope: "row" }, words.total), make("td", {}, known(knowsSlope(i), now.slopes[i]))));
+        out.push(tableOf([words.gets, words.contribution], rows));
+    }
+    return out;
+}
+
+/** What a node hands back: for each argument the local derivative and the product. */
+function gives(i) {
+    const rows = nodes[i].gives.map((b) => {
+        const { source, mathml, computed, formula } = branches[b];
+        const told = knowsBranch(b);
+        const local = make("div", {});
+        if (mathml !== undefined) local.append(mathElement(inMaths(i, mathml)));
+        const slope = now.locals[b];
+        if (slope !== undefined && inNames(i, formula) !== number(slope)) local.append(" = ", known(knowsValue(i), slope));
+        if (computed !== undefined) local.append(make("div", { className: "note" }, say(words.computed, { formula: inNames(i, computed) })));
+        const up = now.slopes[i];
+        const product = told && slope !== undefined && isNumber(up) && isNumber(slope) ? `${number(up)} × ${signed(number(slope))} = ` : "";
+        return row(goTo(source), local, make("span", {}, product, known(told, now.parts[b])));
+    });
+    const plain = nodes[i].gives.every((b) => branches[b].local !== undefined);
+    return tableOf([words.gives, plain ? words.local : words.formula, plain ? words.product : words.contribution], rows);
+}
+
+const MOST = 40; // nodes of a box that are listed
+
+function showNode() {
+    const panel = part("node");
+    const { node } = state;
+    if (node < 0 || state.quiz) {
+        panel.replaceChildren(make("p", { className: "note" }, words.choose));
+        return;
+    }
+    const members = (page.shapes[shapeOf.get(node)]?.members ?? []).filter((i) => nodes[i].kind === "op");
+    const out = about(node);
+    if (members.length > 1) {
+        const list = make("ul", { className: "members" }, ...members.slice(0, MOST).map((i) => make("li", {}, goTo(i))));
+        if (members.length > MOST) list.append(make("li", {}, say(words.more, { count: members.length - MOST })));
+        out.push(make("p", { className: "note" }, say(words.group, { count: members.length })), list);
+    }
+    panel.replaceChildren(...out);
+}
+
+// ------------------------------------------------------------------ the source text
+const sourceLines = page.files.map((file, f) => {
+    const at = nodes.map((n, i) => [n, i]).filter(([n]) => n.at && n.at[0] === f);
+    const first = new Map(at.reverse().map(([n, i]) => [n.at[1], i]));
+    return file.text.replace(/\n$/, "").split("\n").map((text, k) => {
+        const i = first.get(k + 1);
+        const made = make("li", {}, make("code", {}, text || " "));
+        if (i !== undefined) {
+            made.className = "some";
+            made.onclick = () => choose(i);
+        }
+        return made;
+    });
+});
+
+function buildSource() {
+    page.files.forEach((file, f) => {
+        const list = make("ol", { className: "source", tabIndex: 0, "aria-label": file.name, role: "list" }, ...sourceLines[f]);
+        part("source").append(make("h3", {}, file.name), list);
+    });
+}
+
+/** Marks the line of a node, and brings it into view. */
+function showLine(i, focus = false) {
+    for (const element of sourceLines.flat()) {
+        element.classList.remove("here");
+        element.removeAttribute("aria-current");
+    }
+    const at = nodes[i]?.at;
+    if (!at) return;
+    const line = sourceLines[at[0]][at[1] - 1];
+    line.classList.add("here");
+    line.setAttribute("aria-current", "true");
+    const list = line.parentElement;
+    list.scrollTop = line.offsetTop - list.offsetTop - list.clientHeight / 2;
+    if (focus) list.focus();
+}
+
+// ------------------------------------------------------------------ the table
+const listed = nodes.map((n, i) => i).filter((i) => nodes[i].kind === "input" || nodes[i].step !== undefined);
+const rows = new Map();
+
+function buildTable() {
+    const body = part("rows");
+    for (const i of listed) {
+        const cells = { formula: make("td"), value: make("td", { className: "number" }), slope: make("td", { className: "number slope" }) };
+        cells.formula.textContent = nodes[i].kind === "op" ? formulaOf(i) : nodes[i].label ?? "";
+        rows.set(i, cells);
+        const line = make("tr", {}, make("th", { scope: "row" }, goTo(i)), cells.formula, cells.value, cells.slope);
+        cells.row = line;
+        body.append(line);
+    }
+}
+
+function fillTable() {
+    for (const [i, cells] of rows) {
+        cells.row.classList.toggle("chosen", i === state.node);
+        if (state.quiz) continue;
+        cell(cells.value, knowsValue(i), now.values[i]);
+        if (nodes[i].d === undefined) put(cells.slope, "");
+        else cell(cells.slope, knowsSlope(i), now.slopes[i]);
+    }
+}
+
+function cell(element, yes, x) {
+    if (yes) put(element, number(x));
+    else if (!element.querySelector(".pending")) element.replaceChildren(pending());
+}
