@@ -11,12 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Golden
 
 import gradlang as gl
 from gradlang import pipeline
+from gradlang.check.arrays import SPECIAL
+from gradlang.check.rules import library
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError
+from gradlang.ops.table import builtin
+from gradlang.view.entry import calls, page, program
 from gradlang.view.pages import FILE, Page, nearest, pages
+from gradlang.view.words import Words
 
 PACKAGE = Path(gl.__file__).parent
 CODE = re.compile(r"G\d{3}")
@@ -182,3 +188,64 @@ def test_nothing_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nearest() -> None:
     assert nearest("G000") == ["G101", "G102", "G103"]
     assert nearest("G999") == ["G549", "G601", "G900"]
+
+
+# ------------------------------------------------------------------ ops
+OPS = [op.name for op in builtin().entries()]
+
+
+@pytest.mark.parametrize("name", [*OPS, *(n for n in calls() if n not in OPS)])
+def test_example_of_an_op(name: str) -> None:
+    """The example runs, uses the op, and says what the compiled program gives."""
+    made = page(name, Words(), gl.loads)
+    e = made.example
+    assert e is not None and f"{name}(" in e.text.splitlines()[-1]
+    model = gl.loads(e.text)
+    assert np.allclose(
+        np.asarray(model.function(e.result, backend="numpy")(), float), np.asarray(e.value, float), rtol=1e-14, atol=0
+    )
+    if name in OPS and builtin()[name].differentiable:
+        assert made.locals, name
+        assert e.gradient
+    if e.gradient:
+        upstream = np.ones(()) if e.upstream is None else e.upstream
+        slopes = model.vjp(e.result, wrt=list(e.gradient))(upstream)[1]
+        for n, slope in e.gradient.items():
+            assert np.allclose(slope, slopes[n], rtol=1e-13, atol=1e-13, equal_nan=True), n
+        constant = name in OPS and not builtin()[name].differentiable
+        assert constant or any(np.any(s != 0) for s in e.gradient.values())
+    json.dumps(made.as_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", [op.name for op in builtin().entries() if op.pointwise and op.domains])
+def test_an_example_lies_in_the_domain_of_its_op(name: str) -> None:
+    op = builtin()[name]
+    model = gl.loads(program(op))
+    for p, (low, high) in op.domains[0].bounds.items():
+        if p in op.params:
+            assert low <= model.program.leaves[p].default <= high
+
+
+@pytest.mark.parametrize("name", ["mul", "sigmoid", "softmax", "powi", "less", "mean", "reshape"])
+def test_page_of_an_op(name: str, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    golden(f"explain_pages/{name}.out", told(name, capsys))
+
+
+def test_pages_of_every_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [*library().functions, *SPECIAL]:
+        made = page(name, Words("ko"), gl.loads)
+        assert name in made.entry and made.text(Words("ko"))
+
+
+def test_the_page_of_an_op_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    made = json.loads(told("mul --json", capsys))
+    assert made["entry"].startswith("op mul(a, b) -> y:")
+    assert [(d["by"], d["formula"]) for d in made["derivatives"]] == [("a", "b"), ("b", "a")]
+    assert made["example"] == {
+        "program": "a = 2\nb = 3\ny = mul(a, b)\n", "value": 6, "upstream": None, "gradient": {"a": 3, "b": 2}
+    }  # fmt: skip
+
+
+def test_the_page_of_an_op_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
+    out = told("mul --lang ko", capsys)
+    assert "국소 미분\n    ∂/∂a = b" in out and "곱" in out

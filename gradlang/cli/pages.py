@@ -84,6 +84,10 @@ def code_page(args: argparse.Namespace, code: str) -> None:
 
 
 def op_page(args: argparse.Namespace, name: str) -> None:
-    from gradlang.cli import tables
+    from gradlang.api import loads
+    from gradlang.view.entry import page  # brings NumPy
+    from gradlang.view.words import Words
 
-    tables.one(name, args.json)
+    words = Words(args.lang)
+    found = page(name, words, loads)
+    print(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False) if args.json else found.text(words))

@@ -31,7 +31,7 @@ def ops(args: argparse.Namespace) -> int:
             print(f"{op.name:<14}{point:<30}{partials}".rstrip())
         return 0
     if args.name:
-        return one(args.name, args.json)
+        return _one(args.name, args.json)
     if args.json:
         print(json.dumps([_as_json(op) for op in table.entries()]))
         return 0
@@ -57,7 +57,7 @@ def _as_json(op: Op) -> dict[str, object]:
     return {"name": op.name, "kind": op.kind, "params": list(op.params), "settings": list(op.attrs), "entry": op.text()}
 
 
-def one(name: str, as_json: bool) -> int:
+def _one(name: str, as_json: bool) -> int:
     table, functions = builtin(), library().functions
     if name in table:
         print(json.dumps(_as_json(table[name])) if as_json else table[name].text())

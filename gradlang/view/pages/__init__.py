@@ -3,6 +3,7 @@ for each hundred of codes."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 import tomllib
 from functools import cache
@@ -81,7 +82,7 @@ def pages() -> dict[str, Page]:
     """Every page by its code, in order."""
     found: dict[str, Page] = {}
     for file in sorted(files(__package__).iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".toml"):
+        if re.fullmatch(r"g\d\.toml", file.name):
             found |= {code: page(code, row) for code, row in tomllib.loads(file.read_text(encoding="utf-8")).items()}
     return dict(sorted(found.items()))
 
