@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,7 @@ PACKAGE = Path(gl.__file__).parent
 CODE = re.compile(r"G\d{3}")
 
 
+@cache
 def emitted() -> set[str]:
     """The codes that stand in the source of the package as texts of their own."""
     found = set()
@@ -249,3 +251,11 @@ def test_the_page_of_an_op_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_page_of_an_op_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("mul --lang ko", capsys)
     assert "국소 미분\n    ∂/∂a = b" in out and "곱" in out
+
+
+def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (PACKAGE.parent / "docs" / "explaining.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\$ gradlang explain (\w+)\n(.*?)^```", text, re.M | re.S)
+    assert [name for name, _ in shown] == ["G204", "tanh"]
+    for name, page_text in shown:
+        assert told(name, capsys) == page_text

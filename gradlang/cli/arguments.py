@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   gradlang check shopping.grad               everything that can be wrong with it
   gradlang fit net.grad --data d.npz -o p.npz   parameters that fit data
   gradlang compile shopping.grad -o m.py     Python that needs no gradlang
+  gradlang explain G201                      what the code of an error means
 """
 
 

@@ -12,7 +12,7 @@ from gradlang.check.rules import library
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ops.table import builtin
 
-CODE = re.compile(r"[Gg]\d{3}")
+CODE = re.compile(r"[Gg][0-9]{3}")
 WORD = re.compile(r"[^\W\d]\w*")
 
 
