@@ -230,7 +230,7 @@ def test_an_example_lies_in_the_domain_of_its_op(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mul", "sigmoid", "softmax", "powi", "less", "mean", "reshape"])
 def test_page_of_an_op(name: str, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
-    golden(f"explain_pages/{name}.out", told(name, capsys))
+    golden(f"explain_pages/{name}.out", told(f"{name} --digits 6", capsys))
 
 
 def test_pages_of_every_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +255,7 @@ def test_the_page_of_an_op_in_korean(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
     text = (PACKAGE.parent / "docs" / "explaining.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^\$ gradlang explain (\w+)\n(.*?)^```", text, re.M | re.S)
-    assert [name for name, _ in shown] == ["G204", "tanh"]
+    shown = re.findall(r"^\$ gradlang explain (\w+(?: [^\n]*)?)\n(.*?)^```", text, re.M | re.S)
+    assert [name for name, _ in shown] == ["G204", "tanh --digits 6"]
     for name, page_text in shown:
         assert told(name, capsys) == page_text

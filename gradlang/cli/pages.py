@@ -90,4 +90,4 @@ def op_page(args: argparse.Namespace, name: str) -> None:
 
     words = Words(args.lang)
     found = page(name, words, loads)
-    print(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False) if args.json else found.text(words))
+    print(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False) if args.json else found.text(words, args.digits))

@@ -67,7 +67,7 @@ class Entry:
     tested: tuple[str, ...]
     example: Example | None
 
-    def text(self, words: Words) -> str:
+    def text(self, words: Words, digits: int | None = None) -> str:
         parts = [f"{self.name}: {self.kind}", textwrap.indent(self.entry, "    ")]
         if self.says:
             parts.append(self.says)
@@ -82,16 +82,16 @@ class Entry:
             if rows:
                 parts.append("\n".join([words(title), *(f"    {row}" for row in rows)]))
         if self.example is not None:
-            parts.append(self.shown(self.example, words))
+            parts.append(self.shown(self.example, words, digits))
         return "\n\n".join(parts)
 
-    def shown(self, e: Example, words: Words) -> str:
+    def shown(self, e: Example, words: Words, digits: int | None) -> str:
         lines = [words("entry_example"), textwrap.indent(e.text.rstrip(), "    "), ""]
-        lines.append(row(f"    {e.result} = ", e.value))
+        lines.append(row(f"    {e.result} = ", e.value, digits))
         if e.gradient and e.upstream is not None:
-            lines.append(row(f"    ∂L/∂{e.result} = g = ", e.upstream))
+            lines.append(row(f"    ∂L/∂{e.result} = g = ", e.upstream, digits))
         of = "L" if e.upstream is not None else e.result
-        lines += [row(f"    ∂{of}/∂{name} = ", slope) for name, slope in e.gradient.items()]
+        lines += [row(f"    ∂{of}/∂{name} = ", slope, digits) for name, slope in e.gradient.items()]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -119,9 +119,9 @@ class Entry:
         }
 
 
-def row(head: str, value: Any) -> str:
+def row(head: str, value: Any, digits: int | None) -> str:
     value = value.item() if getattr(value, "shape", None) == () else value
-    return head + value_text(value, None).removesuffix(".0").replace("\n", "\n" + " " * len(head))
+    return head + value_text(value, digits).removesuffix(".0").replace("\n", "\n" + " " * len(head))
 
 
 # ------------------------------------------------------------------ examples
