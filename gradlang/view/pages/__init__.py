@@ -1,5 +1,5 @@
 """Pages about error codes: `gradlang explain G201`. Each has a reason, a program that fails and a program that works; one file
-for each hundred of codes."""
+for each hundred of codes, or for a part of it."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Page:
         if self.untested:
             return "\n\n".join([*parts, words("page_untested", reason=self.untested)])
         for title, program, call in (("page_fails", self.fails, self.wrong), ("page_works", self.works, self.right)):
-            shown = [program] if program and (title == "page_fails" or program != self.fails) else []
+            first = title == "page_fails"
+            shown = [program] if program and (first or program != self.fails) else []
+            shown += [f"# {name}\n{text}" for name, text in self.files.items() if first]
             called = f"$ {call}\n" if call.startswith("gradlang ") else call
             shown += [called] if called else []
-            if title == "page_fails":
-                shown += [f"# {name}\n{text}" for name, text in self.files.items()]
             parts.append(f"{words(title)}\n" + "\n".join(textwrap.indent(s, "    ") for s in shown).rstrip())
-            if title == "page_fails" and (said := self.said()):
+            if first and (said := self.said()):
                 parts.append(f"{words('page_says')}\n{textwrap.indent(said, '    ')}")
         return "\n\n".join(parts)
 
@@ -82,7 +82,7 @@ def pages() -> dict[str, Page]:
     """Every page by its code, in order."""
     found: dict[str, Page] = {}
     for file in sorted(files(__package__).iterdir(), key=lambda f: f.name):
-        if re.fullmatch(r"g\d\.toml", file.name):
+        if re.fullmatch(r"g\d+\.toml", file.name):
             found |= {code: page(code, row) for code, row in tomllib.loads(file.read_text(encoding="utf-8")).items()}
     return dict(sorted(found.items()))
 
