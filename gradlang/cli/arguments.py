@@ -12,10 +12,12 @@ EXAMPLES = """examples:
   gradlang check shopping.grad               everything that can be wrong with it
   gradlang fit net.grad --data d.npz -o p.npz   parameters that fit data
   gradlang compile shopping.grad -o m.py     Python that needs no gradlang
+  gradlang explain G201                      what the code of an error means
 """
 
 
 FILE = "a .grad file, - for standard input"
+PAGE = "a .grad file, - for standard input; or the code of an error (G201), or the name of an op or a function (mul)"
 DTYPES = ("float64", "float32")
 CHECKPOINT = "long recurrences keep about sqrt(n) of their n states and compute the others again for the gradient"
 
@@ -59,14 +61,17 @@ def digits(text: str) -> int:
     return number
 
 
-def _program(to: argparse.ArgumentParser) -> None:
-    to.add_argument("file", help=FILE)
+def _program(to: argparse.ArgumentParser, page: bool = False) -> None:
+    if page:
+        to.add_argument("file", nargs="?", help=PAGE)
+    else:
+        to.add_argument("file", help=FILE)
     allow = "a folder outside the program's own from which files may be imported; may be repeated"
     to.add_argument("--allow-import", action="append", default=[], metavar="DIR", help=allow)
 
 
-def _inputs(to: argparse.ArgumentParser) -> None:
-    _program(to)
+def _inputs(to: argparse.ArgumentParser, page: bool = False) -> None:
+    _program(to, page)
     to.add_argument("values", nargs="*", metavar="name=value", help="inputs: numbers or lists such as x=[1,2,3]")
     _data(to)
     to.add_argument("--seed", type=natural, default=0, help="for parameters that are not given")
@@ -90,7 +95,8 @@ def _run(to: argparse.ArgumentParser) -> None:
 
 
 def _explain(to: argparse.ArgumentParser) -> None:
-    _inputs(to)
+    _inputs(to, page=True)
+    to.add_argument("--list", action="store_true", help="list the codes of errors, one line each")
     to.add_argument("--of", metavar="NAME", help="what to explain (default: every output with a derivative)")
     to.add_argument("--wrt", metavar="a,b", help="only what lies between these and the result")
     flows = "the derivative that flows in from above"
@@ -200,8 +206,13 @@ COMMANDS = {
     ),
     "check": ("report everything that is wrong: errors, its own checks, gradients against multi-precision", "", _inputs),
     "explain": (
-        "tell the forward and the backward pass, node by node",
-        "examples:\n  gradlang explain shopping.grad\n  gradlang explain shopping.grad --wrt apple --lang ko",
+        "tell the forward and the backward pass, node by node; or what an error or an op is",
+        """examples:
+  gradlang explain shopping.grad                        both passes in words and numbers
+  gradlang explain shopping.grad --wrt apple --lang ko
+  gradlang explain G201                                 an error: why, a program that fails, one that works
+  gradlang explain sigmoid                              an op: its entry, its derivative, an example
+  gradlang explain --list                               the codes of errors""",
         _explain,
     ),
     "graph": (

@@ -20,6 +20,10 @@ def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     from gradlang.cli import compiling, fitting, running, tables
 
     def explain(args: argparse.Namespace) -> int:
+        from gradlang.cli import pages
+
+        if pages.shown(args):
+            return 0
         from gradlang.cli import explaining  # brings NumPy
 
         return explaining.explain(args)
@@ -56,6 +60,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         top.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
         args.values = [*args.values, *rest]
+    if args.command == "explain" and args.file is None and not args.list:
+        top.error("explain needs a file, the code of an error or the name of an op")
     return args
 
 
