@@ -84,7 +84,7 @@ def code_page(args: argparse.Namespace, code: str) -> None:
 
 
 def op_page(args: argparse.Namespace, name: str) -> None:
-    from gradlang.api import loads
+    from gradlang.opening import loads
     from gradlang.view.entry import page  # brings NumPy
     from gradlang.view.words import Words
 
