@@ -261,3 +261,9 @@ def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name, _ in shown] == ["G204", "tanh --digits 6"]
     for name, page_text in shown:
         assert told(name, capsys) == page_text
+
+
+def test_a_page_claims_no_proof_that_there_is_not() -> None:
+    """The rows of `gradlang ops --check` that take the entry as it is."""
+    for name, tested in (("less", False), ("where", False), ("mul", True), ("matmul", True), ("floor", True)):
+        assert bool(page(name, Words(), gl.loads).tested) == tested, name
