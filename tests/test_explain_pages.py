@@ -19,7 +19,7 @@ from gradlang import pipeline
 from gradlang.check.arrays import SPECIAL
 from gradlang.check.rules import library
 from gradlang.cli.main import main
-from gradlang.diagnostics import GradlangError
+from gradlang.diagnostics import GradlangError, text_width
 from gradlang.ops.table import builtin
 from gradlang.view.entry import calls, page, program
 from gradlang.view.pages import FILE, Page, nearest, pages
@@ -136,8 +136,10 @@ def test_a_page_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_titles_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("G201 --lang ko", capsys)
-    assert out.startswith("G201: 정의되지 않은 이름\n\nEvery name in a formula")
+    assert out.startswith("G201: 정의되지 않은 이름\n\n식에 쓰는 이름은")
     assert "틀린 프로그램\n    apple = 100" in out
+    assert all(text_width(line) <= 96 for line in out.splitlines())
+    assert told("G900 --lang ko", capsys).startswith("G900: gradlang의 버그\n\nThe compiler compares")
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,3 +261,9 @@ def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name, _ in shown] == ["G204", "tanh --digits 6"]
     for name, page_text in shown:
         assert told(name, capsys) == page_text
+
+
+def test_a_page_claims_no_proof_that_there_is_not() -> None:
+    """The rows of `gradlang ops --check` that take the entry as it is."""
+    for name, tested in (("less", False), ("where", False), ("mul", True), ("matmul", True), ("floor", True)):
+        assert bool(page(name, Words(), gl.loads).tested) == tested, name

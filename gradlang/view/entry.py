@@ -25,6 +25,7 @@ from gradlang.view.words import Words, catalog
 if TYPE_CHECKING:
     from gradlang.api import Model
 
+EXACT = {"predicate", "logical", "choice", "cast", "marker"}  # nothing is rounded: there is nothing to prove
 NICE = (2.0, 3.0, 0.5, 0.25, -0.5, 10.0)  # numbers that are easy to follow
 
 
@@ -189,9 +190,10 @@ def of_op(op: Op, words: Words, made: Callable[[str], Model]) -> Entry:
         if not (formula := g.computed or g.local or g.part):
             continue
         slopes.append(Local(g.name, formula, g.local if g.computed and k < len(books) else "", bool(g.local)))
-    tested = [box(d) for d in op.domains or (Domain(dict.fromkeys(op.params, (-10.0, 10.0))),)]
-    if not op.pointwise:
-        tested = [words("entry_arrays")] if op.differentiable else []
+    tested = [words("entry_arrays")] if op.differentiable else []
+    if op.pointwise:
+        domains = op.domains or (Domain(dict.fromkeys(op.params, (-10.0, 10.0))),)
+        tested = [] if op.flags & EXACT else [box(d) for d in domains]
     kind = "moves" if "moves" in op.flags else op.kind
     says = words.op(op.name, kind) if kind in words.kinds else words("entry_constant")
     return Entry(

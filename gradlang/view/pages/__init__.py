@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from gradlang import pipeline
-from gradlang.diagnostics import render_all
+from gradlang.diagnostics import render_all, text_width
 from gradlang.record import record
 from gradlang.view.words import Words
 
@@ -29,6 +29,7 @@ class Page:
     title: str
     title_ko: str
     why: str
+    why_ko: str
     fails: str
     works: str
     wrong: str
@@ -42,6 +43,10 @@ class Page:
         """The title, in English where there is no other."""
         return self.title_ko if language == "ko" and self.title_ko else self.title
 
+    def reason(self, language: str) -> str:
+        """Why the error is one, in English where there is no other text."""
+        return self.why_ko if language == "ko" and self.why_ko else self.why
+
     def said(self) -> str:
         """What the compiler says about the failing program; "" if it says so of a command or of several files only."""
         if not self.fails or self.wrong or self.untested:
@@ -50,7 +55,7 @@ class Page:
         return render_all(diagnostics, program.sources)
 
     def text(self, words: Words, language: str) -> str:
-        parts = [f"{self.code}: {self.name(language)}", textwrap.fill(self.why, WIDE, break_long_words=False)]
+        parts = [f"{self.code}: {self.name(language)}", wrapped(self.reason(language))]
         if self.untested:
             return "\n\n".join([*parts, words("page_untested", reason=self.untested)])
         for title, program, call in (("page_fails", self.fails, self.wrong), ("page_works", self.works, self.right)):
@@ -69,12 +74,22 @@ class Page:
             "schema": 1,
             "code": self.code,
             "title": self.name(language),
-            "why": self.why,
+            "why": self.reason(language),
             "fails": {"program": self.fails or None, "call": self.wrong or None, "says": self.said() or None},
             "works": {"program": self.works or None, "call": self.right or None},
             "files": self.files,
             "untested": self.untested or None,
         }
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines of at most `WIDE` columns of a terminal, where Korean letters take two."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and text_width(f"{lines[-1]} {word}") > WIDE:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines)
 
 
 @cache
@@ -94,6 +109,7 @@ def page(code: str, row: dict[str, Any]) -> Page:
         row["title"],
         row.get("ko", ""),
         row["why"],
+        row.get("why_ko", ""),
         fails,
         row.get("works", fails),
         wrong,
