@@ -334,6 +334,11 @@ def test_paper(explore: Any) -> None:
     assert p.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_contributions_that_are_summed(explore: Any) -> None:
+    p = explore("m = 2\nx = [1, 2, 3]\nd = x - m\ny = sum(d)", "y")
+    assert p.text("says").endswith("d → m: g × (-1), summed to [] = -3.")
+
+
 def test_mathematics_has_the_parentheses_that_it_needs(explore: Any) -> None:
     p = explore("a = 2\nb = 3\nq = (a + b) / (a*b)\ny = q * (a - b)", "y")
     for name, shown in ("q", "a+ba·b"), ("y", "q·(a−b)"):

@@ -136,6 +136,8 @@ class PageData:
         out: dict[str, Any] = {"user": self.at[self.shown(b.user)], "source": self.at[b.source], "value": self.value(b.value)}
         if b.local is not None:
             out["local"] = self.value(b.local)
+            if np.shape(b.value) != np.shape(self.trace.values[b.user]):
+                out["summed"] = f"[{', '.join(map(str, np.shape(b.value)))}]"
         node, back = self.trace.nodes[b.user], self.trace.backs[b.user]
         if back.has("partial", b.position):
             made = self.shared(back.readable, ("partial", b.position), len(node.args), True)

@@ -89,12 +89,13 @@ function forwardChain(i) {
 
 /** How a contribution comes about: what comes in, times the local derivative, in names, in numbers, as a value. */
 function backChain(b) {
-    const { user, formula } = branches[b];
+    const { user, formula, summed } = branches[b];
     const value = number(now.parts[b]);
     const local = now.locals[b];
     if (local === undefined) return formula === undefined ? value : chained([inNames(user, formula), value]);
     const above = isNumber(now.slopes[user]) ? number(now.slopes[user]) : "g";
     const times = (text) => (text === "" ? "" : `${above} × ${isWord(text)}`);
+    if (summed !== undefined) return chained([say(words.summed, { text: times(inNames(user, formula)), shape: summed }), value]);
     return chained([times(inNames(user, formula)), times(inNumbers(user, formula)), isNumber(local) ? times(number(local)) : "", value]);
 }
 
