@@ -188,7 +188,7 @@ class Model(Fitting, Viewing):
             else:
                 unwanted = self._floats(job, backend) if job.scalar else backend == "numpy"
             native = None if unwanted else self._native(goal, origin, backend, threads)
-            found = self._compiled[goal, backend, threads] = compiled(job, binder, native)
+            found = self._compiled[goal, backend, threads] = compiled(job, binder, native, backend == "numpy")
         return found
 
     def _floats(self, job: Job, backend: str) -> bool:

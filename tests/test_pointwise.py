@@ -103,10 +103,11 @@ def test_derivatives_of_arrays_and_floats_agree(op: Op) -> None:
         many = model(op.name, op.params, " : [N]")
         n = len(at[op.params[0]])
         slopes = [one(named(floats(at, k)))[1] for k in range(n)]
-        pulled = many.vjp("y", wrt=wrt)(np.ones(n), named(at))[1]
+        # in machine code cancelling sums keep other digits: its tests have bounds of their own
+        pulled = many.vjp("y", wrt=wrt, backend="numpy")(np.ones(n), named(at))[1]
         for w in wrt:
             same(pulled[w], [s[w] for s in slopes], 4 * tolerance(op))
-            same(many.jvp("y", wrt=w)(np.ones(n), named(at))[1], pulled[w], 4 * tolerance(op))
+            same(many.jvp("y", wrt=w, backend="numpy")(np.ones(n), named(at))[1], pulled[w], 4 * tolerance(op))
 
 
 @by_name([op for op in OPS if op.flags & {"predicate"}])

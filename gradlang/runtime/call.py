@@ -40,15 +40,17 @@ class Compiled:
 
     Raises InputError if values are missing, unknown, or of a wrong shape or kind."""
 
-    __slots__ = ("__weakref__", "_artifact", "binder", "job", "native", "out", "pick", "raw", "seen")
+    __slots__ = ("__weakref__", "_artifact", "binder", "exact", "job", "native", "out", "pick", "raw", "seen")
 
-    def __init__(self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None) -> None:
-        self.job, self.binder, self._artifact, self.native = job, binder, artifact, native
+    def __init__(
+        self, job: Job, binder: Binder, artifact: Artifact | None = None, native: Native | None = None, exact: bool = False
+    ) -> None:
+        self.job, self.binder, self._artifact, self.native, self.exact = job, binder, artifact, native, exact
         self.out: Out | None = None
         self.seen: Seen | None = None  # of the last call that was checked
         self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
         table = binder.program.language.table
-        self.raw: Callable[..., Any] = Large(job, table) if artifact is None else load(artifact)
+        self.raw: Callable[..., Any] = Large(job, table, exact) if artifact is None else load(artifact)
         if artifact is not None and not job.scalar:
             from gradlang.runtime.planned import PlannedProgram  # brings the planning of tiles
 
@@ -168,17 +170,18 @@ class Compiled:
         return cast(Compiled, MethodType(function, self))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return build, (self.job, self.binder, self.native)
+        return build, (self.job, self.binder, self.native, self.exact)
 
     def __repr__(self) -> str:
         names = ", ".join(p.name for p in self.job.params)
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def build(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
-    """A compiled function; a very large scalar program is run step by step instead of being compiled."""
+def build(job: Job, binder: Binder, native: Native | None = None, exact: bool = False) -> Compiled:
+    """A compiled function; a very large scalar program is run from its tape instead of being compiled, if `exact` with the bits
+    of Python's floats."""
     if large(job, binder.program.language.table):
-        return with_own_call(Compiled(job, binder))
+        return with_own_call(Compiled(job, binder, exact=exact))
     return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
 
 
@@ -190,10 +193,10 @@ def with_own_call(made: Compiled) -> Compiled:
     return made
 
 
-def compiled(job: Job, binder: Binder, native: Native | None = None) -> Compiled:
+def compiled(job: Job, binder: Binder, native: Native | None = None, exact: bool = False) -> Compiled:
     """What the user calls: for a small scalar program a function that takes floats straight to the formula, with `native` to
-    machine code."""
-    made = build(job, binder, native)
+    machine code. For `exact` see `build`."""
+    made = build(job, binder, native, exact)
     params = job.params
     if native is not None and params and isinstance(made.raw, Large):
         return in_machine_code(made, made, native)

@@ -33,10 +33,11 @@ def coded(job: Job, table: OpTable) -> bool:
 
 
 class Large:
-    """A job run from its tape: called like the generated function, with the leaves in their order."""
+    """A job run from its tape: called like the generated function, with the leaves in their order. If it is `exact` results
+    have the bits of Python's floats; else functions may be our own."""
 
-    def __init__(self, job: Job, table: OpTable) -> None:
-        self.job, self.table = job, table
+    def __init__(self, job: Job, table: OpTable, exact: bool = False) -> None:
+        self.job, self.table, self.exact = job, table, exact
         self.truths = {k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"}
         self.shape = shaped(job.returns, {name: k for k, (name, _) in enumerate(job.tape.outputs)})
         self.ieee: Way | None = None
@@ -54,10 +55,12 @@ class Large:
             return None
         from gradlang.runtime.x86 import machine
 
-        return machine(self.job.tape, [p.name for p in self.job.params])
+        return machine(self.job.tape, [p.name for p in self.job.params], not self.exact)
 
     def tapes(self) -> Way | None:
-        """The job on the machine for tapes, if LLVM is there."""
+        """The job on the machine for tapes, if LLVM is there. Its functions are our own."""
+        if self.exact:
+            return None
         from gradlang.runtime.tapes import tapes
 
         return tapes(self.job, self.table)
