@@ -16,7 +16,7 @@ import pytest
 from conftest import GOLDEN, Golden
 
 import gradlang as gl
-from gradlang.api import Model, load, loads
+from gradlang import Model, load, loads
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, InternalError
 
