@@ -315,7 +315,7 @@ def test_without_mpmath_there_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     found = importlib.util.find_spec
-    monkeypatch.setattr("gradlang.api.find_spec", lambda name: None if name == "mpmath" else found(name))
+    monkeypatch.setattr("gradlang.opening.find_spec", lambda name: None if name == "mpmath" else found(name))
     with pytest.warns(UserWarning, match=r"pip install gradlang\[prove\]"):
         model = gl.loads(SWISH + "z = swish(x)")
     assert model(x=0.0) == 0.0

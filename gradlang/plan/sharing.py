@@ -161,6 +161,8 @@ class Sharing:
         (r,) = group.members
         axis, state = group.axis[r], self.state[r]
         into = state.into is not None and r.target is None and r.onto is None
+        if any(g.aside for g in state.path):  # where steps are side by side, each adds up for itself
+            return False
         return into and r.special is None and self.rows(r, axis)
 
     def looped(self, r: Root) -> bool:
