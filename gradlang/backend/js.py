@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gradlang.backend.c import Scope
 from gradlang.backend.js_scalar import need
-from gradlang.backend.js_words import MATH, RESERVED, TEMPLATES, literal
+from gradlang.backend.js_words import MATH, RESERVED, SAME, TEMPLATES, literal
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.loop_program import FunctionBody
 from gradlang.backend.units import Opened
@@ -61,9 +61,10 @@ class JsBody(FunctionBody):
     def let(self, s: Let) -> str:
         args = [self.at(a) for a in s.args]
         if s.op == "call":
-            if s.function not in MATH:
-                need(self.helpers, s.function)
-            text = f"{'Math.' if s.function in MATH else ''}{s.function}({', '.join(args)})"
+            function = SAME.get(s.function, s.function)
+            if function not in MATH:
+                need(self.helpers, function)
+            text = f"{'Math.' if function in MATH else ''}{function}({', '.join(args)})"
             return self.rounded(text)
         if s.op == "itof" and s.args[0] not in self.signed:
             return self.rounded(args[0])

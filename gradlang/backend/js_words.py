@@ -70,7 +70,9 @@ function minimum(a, b) {
 }""",
 }
 NEEDS = {"mod": ("copysign",), "floordiv": ("copysign",), "idiv": ("imod",)}
-WRITTEN = frozenset({"erf", "erfc"})  # functions that are printed from their entry in the table of ops
+# functions that are printed from their entry in the table of ops
+WRITTEN = frozenset({"erf", "erfc", "tanh_slope", "softplus", "log_sigmoid"})
+SAME = {"exp_less": "exp"}  # functions for fewer arguments than that of `Math` takes
 RESERVED = KEYWORDS | USED | WRITTEN | frozenset(HELPERS)
 
 # A template of the loop form and the helper that it needs. Whole numbers are JavaScript's numbers, exact up to 2**53.
