@@ -111,3 +111,29 @@ def test_where_numpy_has_no_value_neither_have_loops():
     for backend in ("numpy", "native"):
         with pytest.raises(gl.InputError, match="G517"):
             model.function("f", backend=backend)(x=np.zeros(0))
+
+
+# ------------------------------------------------------------------ long axes around short ones, at the edges of blocks
+AROUND = {
+    "distances": "const D = 8\nconst K = 5\nx : [N, D]\nm : [K, D]\n"
+    "d = [[sum((x[n] - m[k])**2) for k in range(K)] for n in range(N)]\nf = sum(logsumexp(-d/2, axis=1))",
+    "product": "const D = 3\nx : [N, D]\nW : [D, D]\nf = sum(tanh(x @ W)**2) + sum(W*W)",
+    "layer": "const D = 16\nx : [N, D]\nW : [D, D]\nb : [D]\nh = tanh(x @ W + b)\nf = mean(sum(h*h, axis=1)*sum(x*h, axis=1))",
+    "logistic": "const D = 10\nx : [N, D]\nw : [D]\ny : [N]\nf = mean(softplus(-y*(x @ w))) + sum(w**2)",
+    "triangle": "const D = 4\nx : [N, D]\nQ : [D, D]\n"
+    "z = [[sum(Q[i, j]*x[n, j] for j in range(i + 1)) for i in range(D)] for n in range(N)]\nf = sum(exp(-sum(z**2, axis=1)))",
+    "rows": "const D = 24\nx : [N, D]\nv : [D]\ns = sum(x*v, axis=0)\nf = sum(sin(s)) + sum(sqrt(1 + x**2))",
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_sizes_around_those_of_blocks(name: str) -> None:
+    model = gl.loads(AROUND[name])
+    native, plain = (model.value_and_grad("f", backend=b) for b in ("native", "numpy"))
+    for n in (1, 7, 64, 65, 127, 129, 300):
+        r = np.random.default_rng(n)
+        given = {k: r.normal(0, 0.5, [n if d == "N" else d for d in i.shape]) for k, i in model.inputs.items()}
+        (value, slopes), (right, exact) = native(given), plain(given)
+        np.testing.assert_allclose(value, right, rtol=1e-11)
+        for k, e in exact.items():
+            np.testing.assert_allclose(slopes[k], e, rtol=1e-9, atol=1e-11 * np.max(np.abs(e)))
