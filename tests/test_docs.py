@@ -56,7 +56,7 @@ def test_console(page, text):
         # the set-up of the README's first commands is done already; the tests do not run themselves
         last = command.split("&&")[-1].strip().replace(".venv/bin/", "")
         if "pytest" in last:
-            assert last == "python -m pytest"
+            assert last == "python -m pytest -n auto"
             continue
         got = shell(last)
         assert not output or got == output

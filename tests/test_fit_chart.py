@@ -85,8 +85,9 @@ def test_ticks_are_round_and_cover_the_values(low: float, width: float, whole: b
     if whole:  # counts
         low, width = float(round(low)), float(round(width) + 1)
     axis = Axis(low, low + width, 0.0, 100.0, whole=whole)
-    assert axis.low <= low * (1 + 1e-12) + 1e-9 or axis.low <= low
-    assert axis.high >= (low + width) - 1e-9 * abs(low + width) - 1e-12
+    high = low + width
+    unseen = 1e-9 * (axis.high - axis.low) + 4 * math.ulp(max(abs(low), abs(high)))  # of the height, and rounding
+    assert axis.low <= low + unseen and high - unseen <= axis.high
     assert len(axis.ticks) <= 13
     for value, _ in axis.ticks:
         assert -1e-6 <= axis.at(value) <= 100 + 1e-6
