@@ -171,6 +171,29 @@ def test_pictures_of_the_docs(picture_name: str, golden: Golden, monkeypatch: py
     golden(f"../../docs/pictures/{picture_name}.svg", out.read_text(encoding="utf-8"))
 
 
+def derivatives(words: list[str], out: Path) -> dict[str, object]:
+    assert main(["graph", str(FOLDER / "02_shopping.grad"), *words, "-o", str(out)]) == 0
+    return {n["name"]: n["derivative"] for n in json.loads(out.read_text(encoding="utf-8"))["nodes"]}
+
+
+def test_data_are_what_the_picture_shows(tmp_path: Path) -> None:
+    """Derivatives that flow forward, none, and a stage of the compiler."""
+    out = tmp_path / "p.json"
+    forward = derivatives(["--mode", "forward", "--wrt", "apple"], out)
+    assert (forward["apple"], forward["apples"], forward["price"], forward["tax"]) == (1.0, 2.0, 2.2, None)
+    assert set(derivatives(["--mode", "values"], out).values()) == {None}
+    assert "d_price_d_apple" in derivatives(["--stage", "differentiate"], out)
+
+
+def test_the_program_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("resvg_py")
+    program = tmp_path / "p.png"
+    program.write_text("y = x*x", encoding="utf-8")
+    assert main(["graph", str(program), "x=2", "-o", str(program)]) == 1
+    assert "this is the program itself" in capsys.readouterr().err
+    assert program.read_text(encoding="utf-8") == "y = x*x"
+
+
 def test_png(tmp_path: Path) -> None:
     pytest.importorskip("resvg_py")
     out = tmp_path / "p.png"
@@ -265,6 +288,7 @@ def test_inversions(values: list[int]) -> None:
         (["--stage", "expnd"], "did you mean `expand`?"),
         (["--mode", "forward"], "forward mode goes from one input"),
         (["--of", "prise"], "did you mean `price`?"),
+        (["--open", "affine"], "no function named `affine` is called on the way to `price`"),
         (["-o", "no/such/folder/p.svg"], "cannot write"),
     ],
 )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from gradlang.api import Model
 from gradlang.cli.running import given, open_model, upstreams
 from gradlang.diagnostics import Diagnostic, InputError
-from gradlang.view.explain import Explanation
-from gradlang.view.story import story
-from gradlang.view.trace import rules_used, trace
-from gradlang.view.words import Words
+from gradlang.view.explain import explained
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -21,7 +17,10 @@ def explain(args: argparse.Namespace) -> int:
     values = given(args, model)
     upstream = upstreams(model, args.upstream, list(model.program.values))
     wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
-    told = [told_of(model, of, wrt, values, upstream.get(of, 1.0), args) for of in chosen(model, args.of, upstream)]
+    told = [
+        explained(model, of, model._wrt(wrt, of), values, upstream.get(of, 1.0), args.lang, args.digits)
+        for of in chosen(model, args.of, upstream)
+    ]
     if args.json:
         found = [e.as_json() for e in told]
         print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False, allow_nan=False))
@@ -43,13 +42,3 @@ def chosen(model: Model, of: str | None, upstream: Iterable[str]) -> list[str]:
         text = "no output of this program has a derivative that could be explained"
         raise InputError([Diagnostic("G510", text, help="name a definition: `--of NAME`")])
     return found
-
-
-def told_of(
-    model: Model, of: str, wrt: list[str] | None, values: Mapping[str, Any], upstream: Any, args: argparse.Namespace
-) -> Explanation:
-    names = model._wrt(wrt, of)
-    rules = rules_used(model.program, of)
-    first = story(trace(model, of, values, names, upstream), args.digits)
-    compiled = story(trace(model, of, values, names, upstream, rewritten=True), args.digits) if rules else None
-    return Explanation(first, Words(args.lang), args.digits, compiled, rules)

@@ -14,6 +14,7 @@ from gradlang.cli.running import given, open_model, upstreams
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ir.tape import Tape
 from gradlang.pipeline import Goal
+from gradlang.runtime.saving import save
 from gradlang.view.explorer.page import explorer
 from gradlang.view.exports import as_json, dot, mermaid, tikz
 from gradlang.view.geometry import draw
@@ -95,25 +96,20 @@ def stage(model: Model, of: str, args: argparse.Namespace) -> Tape:
 
 
 def output(made: Picture, told: Story | None, kind: str, blank: bool, path: str | None, own: list[str]) -> None:
-    if kind == "png":
-        write_png(svg(draw(made, blank), about(told)), str(path))
+    if kind in ("svg", "png"):
+        drawn = svg(draw(made, blank), about(told))
+        if kind == "png":
+            save(str(path), png(drawn), own)
+        else:
+            write(drawn, path, own)
         return
-    if kind == "json" and told is not None:
-        text = as_json(told, made)
-    elif kind in ("svg", "json"):
-        text = svg(draw(made, blank), about(told))
-    else:
-        text = dot(made) if kind == "dot" else mermaid(made) if kind == "mmd" else tikz(draw(made, blank))
-    write(text, path, own)
+    write({"json": as_json, "dot": dot, "mmd": mermaid}[kind](made) if kind != "tex" else tikz(draw(made, blank)), path, own)
 
 
-def write_png(text: str, path: str) -> None:
+def png(text: str) -> bytes:
     try:
         import resvg_py
     except ImportError:
         help = "install it (`pip install gradlang[png]`), or write .svg"
         raise InputError([Diagnostic("G511", "PNG pictures need resvg-py, which is not installed", help=help)]) from None
-    try:
-        Path(path).write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=2)))
-    except OSError as error:
-        raise InputError([Diagnostic("G520", f"cannot write {path!r}: {error.strerror or error}")]) from None
+    return bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=2))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,12 @@ from gradlang.diagnostics import text_width
 from gradlang.ops.op import BODIES
 from gradlang.view.formula import atomic
 from gradlang.view.show import json_value, summary, table
-from gradlang.view.story import Entry, Given, Step, Story
+from gradlang.view.story import Entry, Given, Step, Story, story
+from gradlang.view.trace import rules_used, trace
 from gradlang.view.words import Words
+
+if TYPE_CHECKING:
+    from gradlang.api import Model
 
 ZEROS = {"zmul": "mul", "zmatmul": "matmul", "zeinsum": "einsum"}
 MOST_TERMS = 6  # branches of a sum that are written out
@@ -190,6 +194,22 @@ class Explanation:
             "inputs": [entry(e) for e in self.story.entries],
             "steps": [step(s) for s in self.story.steps],
         }
+
+
+def explained(
+    model: Model,
+    of: str,
+    wrt: Sequence[str],
+    given: Mapping[str, Any],
+    upstream: Any = 1.0,
+    lang: str = "en",
+    digits: int | None = None,
+) -> Explanation:
+    """The explanation of a definition for the values of a call; with that of the rewritten formulas if the compiler has any."""
+    rules = rules_used(model.program, of)
+    first = story(trace(model, of, given, wrt, upstream), digits)
+    compiled = story(trace(model, of, given, wrt, upstream, rewritten=True), digits) if rules else None
+    return Explanation(first, Words(lang), digits, compiled, rules)
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from gradlang.view.geometry import Drawing
 from gradlang.view.picture import Picture, Shape
 from gradlang.view.show import json_value
-from gradlang.view.story import Story
 
 
 def dot(picture: Picture) -> str:
@@ -106,14 +106,13 @@ def latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in text)
 
 
-def as_json(story: Story, picture: Picture) -> str:
+def as_json(picture: Picture) -> str:
     """The picture as data: nodes with values and derivatives in full, edges with what each branch hands back."""
-    trace = story.trace
 
-    def shape(k: int) -> dict[str, Any]:
-        s = picture.shapes[k]
-        last = s.members[-1]
-        slope = trace.adjoints.get(last)
+    def number(known: Mapping[int, Any], node: int) -> Any:
+        return None if known.get(node) is None else json_value(known[node])
+
+    def shape(k: int, s: Shape) -> dict[str, Any]:
         return {
             "id": k,
             "kind": s.kind,
@@ -121,15 +120,15 @@ def as_json(story: Story, picture: Picture) -> str:
             "name": s.title or (s.text if s.kind == "leaf" else None),
             "about": s.tip,
             "nodes": list(s.members),
-            "value": json_value(trace.values[last]) if len(s.members) == 1 else s.above,
-            "derivative": (None if slope is None else json_value(slope)) if len(s.members) == 1 else s.below or None,
+            "value": number(picture.values, s.node),
+            "derivative": number(picture.slopes, s.node),
         }
 
     made = {
         "schema": 1,
-        "of": trace.of,
+        "of": picture.title,
         "top": picture.top,
-        "nodes": [shape(k) for k in range(len(picture.shapes))],
+        "nodes": [shape(k, s) for k, s in enumerate(picture.shapes)],
         "edges": [{"source": e.source, "target": e.target, "branch": e.below or None} for e in picture.lines],
     }
     return json.dumps(made, ensure_ascii=False, indent=1) + "\n"

@@ -32,18 +32,12 @@ class Viewing:
         """The forward and the backward pass for inputs with these values, in words and numbers: what `gradlang explain` prints,
         as a text (`str`). `of` is a definition (default: the only output), `wrt` leaves (default: all), `upstream` the
         derivative that flows in, of the shape of `of`; `lang` is en or ko. Raises InputError as a call does."""
-        from gradlang.view.explain import Explanation
-        from gradlang.view.story import story
-        from gradlang.view.trace import rules_used, trace
-        from gradlang.view.words import LANGUAGES, Words
+        from gradlang.view.explain import explained
+        from gradlang.view.words import LANGUAGES
 
         one_of("lang", lang, LANGUAGES)
         name = self._one(of)
-        names = self._wrt(wrt, name)
-        rules = rules_used(self.program, name)
-        told = story(trace(self, name, given, names, upstream), digits)
-        compiled = story(trace(self, name, given, names, upstream, rewritten=True), digits) if rules else None
-        return Shown(Explanation(told, Words(lang), digits, compiled, rules).text(), "")
+        return Shown(explained(self, name, self._wrt(wrt, name), given, upstream, lang, digits).text(), "")
 
     def picture(
         self: Any,
@@ -80,7 +74,7 @@ class Viewing:
         return derivatives(self, name, self._wrt(wrt, name), given)
 
     def _repr_mimebundle_(self: Any, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What notebooks show: the picture, where every input has a value and there is one result, and the formulas."""
+        """What notebooks show: the picture, where every input has a value and there is one result."""
         bundle = {"text/plain": repr(self)}
         if len(self.program.outputs) == 1 and not any(leaf.required for leaf in self.program.callable_leaves()):
             bundle["image/svg+xml"] = self.picture().svg
@@ -101,8 +95,11 @@ class Shown:
     svg: str
 
     def save(self, path: str | Path) -> None:
-        """Writes the picture (or the text, where there is none) to a file."""
-        Path(path).write_text(self.svg or self.text, encoding="utf-8")
+        """Writes the picture (or the text, where there is none) to a file, whole or not at all. Raises InputError if it cannot
+        be written."""
+        from gradlang.runtime.saving import save
+
+        save(path, (self.svg or self.text).encode())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         bundle = {"text/plain": self.text}

@@ -111,7 +111,7 @@ class Locals:
                 outputs.append((("part", k), part))
                 if part in chain.masked:
                     zeros.add(k)
-            partial = self.partial(chain, instr, at, k, a)
+            partial = self.partial(chain, instr, at, k)
             if partial is not None:
                 outputs.append((("partial", k), partial))
         return Back(*self.tapes(b, outputs), frozenset(zeros))
@@ -133,7 +133,7 @@ class Locals:
         made: Tape = self.made[key]
         return made
 
-    def partial(self, chain: Chain, instr: Instr, at: int, k: int, argument: int) -> int | None:
+    def partial(self, chain: Chain, instr: Instr, at: int, k: int) -> int | None:
         """The local derivative of a pointwise op by an argument, of the shape of the result."""
         op = self.table[instr.op] if instr.op in self.table else None
         made = chain.b.instrs[at]

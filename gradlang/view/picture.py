@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlang.check.program import LEAVES, Node
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.record import record
 from gradlang.view.folding import fold
 from gradlang.view.formula import plain
@@ -53,12 +54,14 @@ class Line:
 
 @record(eq=False)
 class Picture:
-    """`top` is the shape of the result."""
+    """`top` is the shape of the result; `values` and `slopes` are the numbers of nodes in full, as far as they are shown."""
 
     title: str
     shapes: tuple[Shape, ...]
     lines: tuple[Line, ...]
     top: int
+    values: Mapping[int, Any]
+    slopes: Mapping[int, Any]
 
 
 @record
@@ -88,6 +91,7 @@ class _Painter:
         self.through: dict[int, int] = {}  # nodes that are not drawn -> what stands for them
 
     def paint(self) -> Picture:
+        self.opened()
         drawn, edges = self.visible()
         members = fold(drawn, edges, {i: self.nodes[i].scope for i in drawn}, self.style.open)
         where = {i: k for k, group in enumerate(members) for i in group}
@@ -103,7 +107,18 @@ class _Painter:
         for (a, b), pairs in given.items():
             branches = self.branches(pairs) if uses[a] > 1 else ()
             lines.append(Line(a, b, self.branch(branches), branches))
-        return Picture(f"{self.trace.of}", shapes, tuple(lines), where[self.top()])
+        slopes = self.slopes if self.style.backward else {}
+        return Picture(self.trace.of, shapes, tuple(lines), where[self.top()], self.trace.values, slopes)
+
+    def opened(self) -> None:
+        """Raises InputError for a name that is opened and that no call has."""
+        calls = {call.partition(".")[0] for i in self.trace.order for call in self.nodes[i].scope}
+        for name in self.style.open:
+            if name not in calls and name != "all":
+                known = sorted(calls)
+                help = did_you_mean(name, known) or (f"there are {', '.join(known)}" if known else "nothing is folded here")
+                text = f"no function named `{name}` is called on the way to `{self.trace.of}`"
+                raise InputError([Diagnostic("G509", text, help=help)])
 
     def top(self) -> int:
         return self.resolve(self.trace.top)

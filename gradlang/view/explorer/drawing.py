@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from html import escape
 
+from gradlang.record import changed
 from gradlang.view.geometry import SMALL, Drawing, Outline, Text
 from gradlang.view.picture import Line, Picture, Shape
 from gradlang.view.svg import number, point, smooth
@@ -22,7 +23,7 @@ def roomy(picture: Picture) -> Picture:
         Shape(s.kind, s.text, s.title, s.tip, room(s.above), room(s.below), s.members, s.node) for s in picture.shapes
     )
     lines = tuple(Line(e.source, e.target, room(e.below), e.branches) for e in picture.lines)
-    return Picture(picture.title, shapes, lines, picture.top)
+    return changed(picture, shapes=shapes, lines=lines)
 
 
 def svg_html(drawing: Drawing, picture: Picture, title: str, names: list[str]) -> str:
