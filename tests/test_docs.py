@@ -1,4 +1,5 @@
-"""README and docs are executed: every ```console, ```grad, ```grad-op and ```python block.
+"""README and docs are executed: every ```console, ```grad, ```grad-op and ```python block. Their pictures are those that the
+commands of the page draw.
 
 A block that opens with ```grad name.grad is a file that the other blocks of its page may import."""
 
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Golden
 
 import gradlang as gl
 from gradlang.ops.table import OpTable, builtin
@@ -17,6 +19,7 @@ from gradlang.source import Source
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PICTURE = re.compile(r"!\[[^\]]*\]\((?:docs/)?pictures/([\w.]+)\)")
 BLOCK = re.compile(r"^( *)```([\w-]+)(?: +([\w.-]+))?\n(.*?)^ *```$", re.S | re.M)
 
 
@@ -43,23 +46,37 @@ def commands(text: str) -> list[tuple[str, str]]:
     return [("\n".join(c), "\n".join(o).strip()) for c, o in pairs]
 
 
-def shell(command: str) -> str:
+def shell(command: str, folder: Path) -> str:
     tools = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip()
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("console"))
-def test_console(page, text):
+def pages_of(kind: str) -> list:
+    """The blocks of a page are run one after the other."""
+    pages: dict[Path, str] = {}
+    for param in blocks(kind):
+        page, text = param.values
+        pages[page] = pages.get(page, "") + text + "\n"
+    return [pytest.param(page, text, id=f"{page.parent.name}-{page.stem}") for page, text in pages.items()]
+
+
+@pytest.mark.parametrize(("page", "text"), pages_of("console"))
+def test_console(page: Path, text: str, tmp_path: Path, golden: Golden) -> None:
+    for name in ("examples", "grammars"):
+        (tmp_path / name).symlink_to(ROOT / name)
     for command, output in commands(text):
         # the set-up of the README's first commands is done already; the tests do not run themselves
         last = command.split("&&")[-1].strip().replace(".venv/bin/", "")
         if "pytest" in last:
             assert last == "python -m pytest -n auto"
             continue
-        got = shell(last)
+        got = shell(last, tmp_path)
         assert not output or got == output
+    for name in PICTURE.findall(page.read_text(encoding="utf-8")):
+        assert (tmp_path / name).is_file(), f"no command of {page.name} draws {name}"
+        golden(ROOT / "docs" / "pictures" / name, (tmp_path / name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("grad"))
@@ -81,16 +98,7 @@ def test_entry(page, text):
             assert builtin()[name].text() == text.strip()
 
 
-def pages_of_python() -> list:
-    """The Python blocks of a page are run one after the other."""
-    pages: dict[Path, str] = {}
-    for param in blocks("python"):
-        page, text = param.values
-        pages[page] = pages.get(page, "") + text + "\n"
-    return [pytest.param(page, text, id=page.stem) for page, text in pages.items()]
-
-
-@pytest.mark.parametrize(("page", "text"), pages_of_python())
+@pytest.mark.parametrize(("page", "text"), pages_of("python"))
 def test_python(page, text, monkeypatch):
     monkeypatch.chdir(ROOT)
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)

@@ -159,18 +159,6 @@ def test_other_formats(kind: str, golden: Golden, monkeypatch: pytest.MonkeyPatc
         assert {n["name"]: n["derivative"] for n in made["nodes"] if n["kind"] == "leaf"}["n"] == 110.00000000000001
 
 
-DOCS = {"shopping": ("02_shopping", []), "net": ("10_two_layer_net", ["--digits", "3"])}
-
-
-@pytest.mark.parametrize("picture_name", DOCS)
-def test_pictures_of_the_docs(picture_name: str, golden: Golden, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(FOLDER)
-    name, words = DOCS[picture_name]
-    path, out = FOLDER / f"{name}.grad", tmp_path / "p.svg"
-    assert main(["graph", path.name, *inputs(arguments(path)), *words, "-o", str(out)]) == 0
-    golden(f"../../docs/pictures/{picture_name}.svg", out.read_text(encoding="utf-8"))
-
-
 def derivatives(words: list[str], out: Path) -> dict[str, object]:
     assert main(["graph", str(FOLDER / "02_shopping.grad"), *words, "-o", str(out)]) == 0
     return {n["name"]: n["derivative"] for n in json.loads(out.read_text(encoding="utf-8"))["nodes"]}
@@ -201,14 +189,23 @@ def test_png(tmp_path: Path) -> None:
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_worksheet(tmp_path: Path) -> None:
-    """A worksheet has a box for every number and none of the numbers; the key beside it has them."""
+@pytest.mark.parametrize(
+    ("words", "boxes", "given", "asked"),
+    [
+        ([], 8, ["100", "715", "1"], ["2.2", "110", "3.3", "165"]),
+        (["--mode", "values"], 4, ["100", "1.1"], ["200", "450", "650", "715"]),
+        (["--mode", "forward", "--wrt", "apple"], 3, ["100", "715", "1"], ["2.2"]),
+    ],
+)
+def test_worksheet(words: list[str], boxes: int, given: list[str], asked: list[str], tmp_path: Path) -> None:
+    """A worksheet asks for what its mode shows and says what that follows from; the key beside it has the answers."""
     out = tmp_path / "sheet.svg"
-    assert main(["graph", str(FOLDER / "02_shopping.grad"), "--blank", "-o", str(out)]) == 0
+    assert main(["graph", str(FOLDER / "02_shopping.grad"), *words, "--blank", "-o", str(out)]) == 0
     sheet, key = out.read_text(encoding="utf-8"), (tmp_path / "sheet-answers.svg").read_text(encoding="utf-8")
-    assert "715" not in sheet and ">715<" in key
-    assert sheet.count('rx="3"') == 18
-    assert ">apple<" in sheet
+    assert sheet.count('rx="3"') == boxes
+    assert all(f">{n}<" in sheet for n in ["apple", *given])
+    assert all(f">{n}<" in key for n in [*given, *asked])
+    assert not any(f">{n}<" in sheet for n in asked)
 
 
 def test_branches_are_shown_where_a_value_is_used_twice() -> None:

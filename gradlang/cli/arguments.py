@@ -117,7 +117,8 @@ def _graph(to: argparse.ArgumentParser) -> None:
     leaves = "numbers of a formula inside the operations, or as leaves"
     to.add_argument("--constants", choices=["inside", "leaves"], default="inside", help=leaves)
     to.add_argument("--open", metavar="f,g", help="functions whose inner nodes are shown (all: of every function)")
-    to.add_argument("--blank", action="store_true", help="a worksheet: boxes to fill in, and FILE-answers beside it")
+    sheet = "a worksheet: boxes to fill in for the derivatives (or values, with --mode values), and FILE-answers beside it"
+    to.add_argument("--blank", action="store_true", help=sheet)
     to.add_argument("--stage", metavar="NAME", help="a stage of the compiler instead of the program as it is written")
     to.add_argument("--lang", choices=["en", "ko"], default="en", help="the language of a page")
     to.add_argument("--digits", type=digits, default=6, metavar="N", help="significant digits (default: 6)")

@@ -14,7 +14,7 @@ from gradlang.api import Model
 from gradlang.check import errors
 from gradlang.check.program import Program, unreached
 from gradlang.check.requests import OBJECTIVES
-from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all
+from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all, text_width
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
 from gradlang.runtime.data import read_all
@@ -175,7 +175,8 @@ def show(
 ) -> None:
     for name, value in outputs.items():
         label = model.program.labels.get(name)
-        print(f"{name} = {value_text(value, digits)}" + (f"    {label}" if label else ""))
+        rows = value_text(value, digits).replace("\n", "\n" + " " * (text_width(name) + 3))
+        print(f"{name} = {rows}" + (f"    {label}" if label else ""))
     for name, row in gradients.items():
         above = f", times {value_text(upstream[name], digits)} from above" if name in upstream else ""
         print(f"\ngradient of {name}{above}")

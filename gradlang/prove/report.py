@@ -51,6 +51,8 @@ class Report:
             f"{len(self.findings)} checked, {bad} failed"
             if bad
             else f"all {len(self.findings)} hold"
+            if len(self.findings) > 1
+            else "it holds"
             if self.findings
             else "nothing to check"
         )

@@ -123,10 +123,15 @@ class Explanation:
                 chain.append(f"{above} × {factor(g.numbers)}")
             if slope != g.local:
                 chain.append(f"{above} × {factor(slope)}")
-        elif np.shape(g.value) != np.shape(step.upstream):
-            shape = ", ".join(map(str, np.shape(g.value)))
-            chain[0] = self.words("summed", text=chain[0], shape=f"[{shape}]")
+        if np.shape(g.value) != np.shape(step.upstream):
+            chain[-1] = self.summed(chain[-1], np.shape(g.value))
         return " = ".join([*chain, value])
+
+    def summed(self, text: str, shape: tuple[int, ...]) -> str:
+        """What goes to an argument that was broadcast."""
+        if not shape:
+            return self.words("summed_all", text=text)
+        return self.words("summed", text=text, shape=f"[{', '.join(map(str, shape))}]")
 
     def total(self, name: str, branches: Any, total: Any) -> str:
         count = len(branches)

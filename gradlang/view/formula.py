@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -11,9 +12,11 @@ from gradlang.backend.grad import GradPrinter, value_text
 from gradlang.backend.names import GRAD_RESERVED, Names
 from gradlang.backend.text import ATOM, TERNARY, UNARY, Text, number
 from gradlang.check.calls import default_of
+from gradlang.check.program import Node
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
+from gradlang.types import Shape
 
 SILENT = frozenset({"broadcast_to", "reshape", "real", "mark", "within", "nearest"})  # moves that shapes say anyway
 ZEROS = {"zmul": "mul", "zmatmul": "matmul", "zeinsum": "einsum"}  # the same, with exact zeros that win over infinities
@@ -22,13 +25,24 @@ ZEROS = {"zmul": "mul", "zmatmul": "matmul", "zeinsum": "einsum"}  # the same, w
 class Formula(GradPrinter):
     """Expressions of the language as a person would write them. What is used twice gets a line of its own."""
 
+    @cached_property
+    def stretched(self) -> frozenset[int]:
+        return stretched(self.tape.instrs, self.table)
+
     def expression(self, i: int, instr: Instr) -> Text:
+        if i in self.stretched and (moved := added_axes(self.tape.instrs, instr)):
+            return spread(self.text[instr.args[0]][0], moved), ATOM
         if instr.op in SILENT:
             return self.text[instr.args[0]]
+        factors = outer(self.tape, instr)
+        if factors is not None:
+            return f"outer({', '.join(self.text[a][0] for a in factors)})", ATOM
         if instr.op == "iota":
             return f"range({value_text(instr.attrs[0])})", ATOM
         if instr.op == "sum_to":
-            return f"sum({self.at(instr.args[0])})", ATOM
+            axes, kept = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
+            along = (f", axis={value_text(axes)}" if axes != () else "") + (", keepdims=true" if kept else "")
+            return f"sum({self.at(instr.args[0])}{along})", ATOM
         if instr.op in ZEROS:
             settings = () if instr.op == "zmatmul" else instr.attrs
             return super().expression(i, Instr(ZEROS[instr.op], instr.args, settings, instr.type, instr.span))
@@ -54,6 +68,59 @@ class Formula(GradPrinter):
             if not (equal and usual.get(setting) == value):
                 kept.append(a)
         return super().call(name, kept)
+
+
+def stretched(values: Iterable[Instr | Node], table: OpTable) -> frozenset[int]:
+    """The values that are broadcast, where it counts on which side an axis is added."""
+    ops = [v for v in values if v.op == "broadcast_to" or (v.op in table and table[v.op].pointwise)]
+    return frozenset(a for v in ops for a in v.args)
+
+
+def added_axes(values: Sequence[Instr] | Sequence[Node], value: Instr | Node) -> Any:
+    """The axes of size 1 that a reshape adds, as a setting of `expand_dims`; () if it adds none, or only in front, where
+    broadcasting adds them by itself."""
+    if value.op != "reshape":
+        return ()
+    shape, made = values[value.args[0]].type.shape, value.type.shape
+    if not shape or made[len(made) - len(shape) :] == shape:
+        return ()
+    found, left = [], list(shape)
+    for k, dim in enumerate(made):
+        if left and left[0] == dim:
+            left.pop(0)
+        elif dim == 1:
+            found.append(k - len(made))
+        else:
+            return ()
+    return () if left or not found else found[0] if len(found) == 1 else tuple(found)
+
+
+def spread(text: str, axes: Any) -> str:
+    return f"expand_dims({text}, {value_text(axes)})"
+
+
+def outer(tape: Tape, instr: Instr) -> tuple[int, int] | None:
+    """The two vectors of which a product with added axes is the outer product."""
+    if instr.op not in ("mul", "zmul") or instr.type.rank != 2:
+        return None
+    values = tape.instrs
+    column, row = (values[a].args[0] if values[a].op == "broadcast_to" else a for a in instr.args)
+    if added_axes(values, values[column]) != -1:
+        return None
+    if values[row].op == "reshape" and not added_axes(values, values[row]):
+        row = values[row].args[0]
+    column = values[column].args[0]
+    return (column, row) if values[row].type.rank == values[column].type.rank == 1 else None
+
+
+def summed_axes(shape: Shape, made: Shape) -> tuple[Any, bool]:
+    """What `sum` is told in order to sum an array to another shape: the axes, () for all of them, and whether they stay."""
+    first = len(shape) - len(made)
+    axes = [*range(first), *(first + k for k, d in enumerate(made) if d == 1 and shape[first + k] != 1)]
+    kept = len(axes) > first
+    if not made or (kept and first):
+        return (), False
+    return axes[0] if len(axes) == 1 else tuple(axes), kept
 
 
 HEAD = re.compile(r"[\w.]+|\[\d+\]")

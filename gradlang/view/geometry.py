@@ -74,7 +74,8 @@ class Drawing:
 
 
 def draw(picture: Picture, blank: bool = False) -> Drawing:
-    """Places everything; with `blank` values and derivatives are boxes to fill in."""
+    """Places everything; with `blank` derivatives, but for the one that flows in, are left to fill in, and where none are shown
+    the values of operations."""
     return _Draft(picture, blank).draw()
 
 
@@ -87,12 +88,12 @@ class _Draft:
     def draw(self) -> Drawing:
         shapes, lines = self.picture.shapes, self.picture.lines
         glyphs = [glyph(s) for s in shapes]
-        stubs = [self.stub(s) for s in shapes]
+        stubs = [self.stub(k, s) for k, s in enumerate(shapes)]
         boxes = [
             Box(g + stub, self.tall(s), s.kind in ("leaf", "constant"))
             for s, g, stub in zip(shapes, glyphs, stubs, strict=True)
         ]
-        labels = [(self.wide(e.below) + 12, 30.0) if e.below else (0.0, 0.0) for e in lines]
+        labels = [(self.wide(e.below, "branch", k) + 12, 30.0) if e.below else (0.0, 0.0) for k, e in enumerate(lines)]
         placed = place(boxes, [(e.source, e.target) for e in lines], labels, BEND)
         x = [v + MARGIN for v in placed.x]
         y = [v + MARGIN for v in placed.y]
@@ -108,12 +109,22 @@ class _Draft:
         )  # fmt: skip
 
     # -------------------------------------------------------------- sizes
-    def wide(self, text: str, bold: bool = False) -> float:
-        return (BLANK if self.blank else width(text, SMALL, bold)) if text else 0.0
+    def wide(self, text: str, role: str, owner: int) -> float:
+        return (BLANK if self.asked(role, owner) else width(text, SMALL, role == "slope")) if text else 0.0
 
-    def stub(self, s: Shape) -> float:
+    def asked(self, role: str, owner: int) -> bool:
+        """Whether a number is to be filled in; `owner` is a shape, or a line for the role "branch"."""
+        if not self.blank:
+            return False
+        if role == "branch":
+            return True
+        if self.picture.slopes:
+            return role == "slope" and owner != self.picture.start
+        return self.picture.shapes[owner].kind not in ("leaf", "constant")
+
+    def stub(self, k: int, s: Shape) -> float:
         """The length of the level piece of line that carries a value above and a derivative below."""
-        return max(self.wide(s.above), self.wide(s.below, bold=True), 26.0) + 14.0
+        return max(self.wide(s.above, "value", k), self.wide(s.below, "slope", k), 26.0) + 14.0
 
     def tall(self, s: Shape) -> float:
         room = 50.0 if self.blank else 40.0
@@ -138,7 +149,7 @@ class _Draft:
                 self.put(text, role, k, middle, at)
 
     def put(self, text: str, role: str, owner: int, x: float, y: float) -> None:
-        if self.blank:
+        if self.asked(role, owner):
             self.slots.append(Slot(x - BLANK / 2, y - SMALL - (2 if role == "value" else 0), BLANK, role, text))
         else:
             self.texts.append(Text(x, y, text, role, owner))

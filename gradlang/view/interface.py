@@ -52,7 +52,7 @@ class Viewing:
     ) -> Shown:
         """The computation graph with values above the edges and derivatives below: what `gradlang graph` draws, with an SVG
         text as `.svg`. `constants` is inside or leaves, `open` names functions whose nodes are shown ("all"), `blank` leaves
-        boxes to fill in; the rest is as for `explain`."""
+        the derivatives to be filled in; the rest is as for `explain`."""
         from gradlang.view.geometry import draw
         from gradlang.view.picture import Style, picture
         from gradlang.view.story import story

@@ -11,7 +11,7 @@ from gradlang.backend.names import GRAD_RESERVED, Names
 from gradlang.backend.text import ATOM, DEEPEST, INFIX, NOT, PRODUCT, SUM, TERNARY, UNARY, Text
 from gradlang.ir.tape import BEYOND, Instr, Tape
 from gradlang.ops.table import OpTable
-from gradlang.view.formula import SILENT, ZEROS, Formula, plain, short
+from gradlang.view.formula import SILENT, ZEROS, Formula, added_axes, outer, plain, short, summed_axes
 from gradlang.view.notation import Notation
 
 
@@ -65,8 +65,12 @@ class Maths(Formula):
         if name in BEYOND:
             return self.body(instr), ATOM
         args = self.operands(instr) if self.table[instr.op].pointwise else list(instr.args)
+        if i in self.stretched and (moved := added_axes(self.tape.instrs, instr)):
+            return note.function("expand_dims", [self.at(args[0])], f"axis {value_text(moved).strip('[]')}"), ATOM
         if name in SILENT:
             return self.text[args[0]]
+        if factors := outer(self.tape, instr):
+            return note.function("outer", [self.text[a][0] for a in factors]), ATOM
         if name == "div":
             return note.fraction(self.at(args[0]), self.at(args[1])), PRODUCT
         if name in INFIX:
@@ -110,7 +114,16 @@ class Maths(Formula):
                 return note.index(self.at(args[0], ATOM), inside), ATOM
         if name == "iota":
             return note.function("range", [note.number(str(instr.attrs[0]))]), ATOM
-        if name == "sum_to":
-            name = "sum"
         shown = [note.name(f'"{instr.attrs[0]}"')] if name == "einsum" else []
-        return note.function(name, [*shown, *(self.at(a) for a in args)]), ATOM
+        named = "sum" if name == "sum_to" else name
+        return note.function(named, [*shown, *(self.at(a) for a in args)], self.along(instr)), ATOM
+
+    def along(self, instr: Instr) -> str:
+        """The axes that an op with a setting for them goes along, where there are others."""
+        shape = self.tape.instrs[instr.args[0]].type.shape if instr.args else ()
+        if instr.op == "sum_to":
+            axes = summed_axes(shape, instr.type.shape)[0]
+        else:
+            settings = dict(zip(self.table[instr.op].attrs, instr.attrs, strict=True))
+            axes = () if settings.get("axis") is None or len(shape) < 2 else settings["axis"]
+        return "" if axes == () else f"axis {value_text(axes).strip('[]')}"

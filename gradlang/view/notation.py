@@ -32,7 +32,7 @@ class Notation(Protocol):
     def size(self, a: str) -> str: ...
     def index(self, a: str, text: str) -> str: ...
     def transposed(self, a: str) -> str: ...
-    def function(self, name: str, args: Sequence[str]) -> str: ...
+    def function(self, name: str, args: Sequence[str], below: str = "") -> str: ...
     def cases(self, condition: str, a: str, b: str) -> str: ...
     def slope(self, of: str, by: str) -> str: ...
 
@@ -102,12 +102,13 @@ class Latex:
     def transposed(self, a: str) -> str:
         return rf"{{{a}}}^{{\top}}"
 
-    def function(self, name: str, args: Sequence[str]) -> str:
+    def function(self, name: str, args: Sequence[str], below: str = "") -> str:
         shown = FUNCTIONS.get(name, name)
         word = {"sigmoid": r"\sigma", "sum": r"\textstyle\sum"}.get(name) or (
             f"\\{shown}" if shown in KNOWN or shown.startswith("arc") else rf"\operatorname{{{shown}}}".replace("_", r"\_")
         )
-        return rf"{word}\left({', '.join(args)}\right)"
+        under = rf"_{{\text{{{below}}}}}" if below else ""
+        return rf"{word}{under}\left({', '.join(args)}\right)"
 
     def cases(self, condition: str, a: str, b: str) -> str:
         return rf"\begin{{cases}} {a} & \text{{if }} {condition} \\ {b} & \text{{otherwise}} \end{{cases}}"
@@ -154,9 +155,11 @@ class MathML:
     def transposed(self, a: str) -> str:
         return f"<msup><mrow>{a}</mrow><mo>⊤</mo></msup>"
 
-    def function(self, name: str, args: Sequence[str]) -> str:
+    def function(self, name: str, args: Sequence[str], below: str = "") -> str:
         word = {"sigmoid": "σ", "sum": "∑"}.get(name) or FUNCTIONS.get(name, name)
-        return f"<mrow><mi>{escape(word)}</mi><mo>(</mo>{'<mo>,</mo>'.join(args)}<mo>)</mo></mrow>"
+        head = f"<mi>{escape(word)}</mi>"
+        head = f"<msub>{head}<mtext>{escape(below)}</mtext></msub>" if below else head
+        return f"<mrow>{head}<mo>(</mo>{'<mo>,</mo>'.join(args)}<mo>)</mo></mrow>"
 
     def cases(self, condition: str, a: str, b: str) -> str:
         rows = f"<mtr><mtd>{a}</mtd><mtd><mtext>if </mtext>{condition}</mtd></mtr>"

@@ -54,12 +54,14 @@ class Line:
 
 @record(eq=False)
 class Picture:
-    """`top` is the shape of the result; `values` and `slopes` are the numbers of nodes in full, as far as they are shown."""
+    """`top` is the shape of the result, `start` the one from which derivatives flow; `values` and `slopes` are the numbers of
+    nodes in full, as far as they are shown."""
 
     title: str
     shapes: tuple[Shape, ...]
     lines: tuple[Line, ...]
     top: int
+    start: int
     values: Mapping[int, Any]
     slopes: Mapping[int, Any]
 
@@ -108,7 +110,8 @@ class _Painter:
             branches = self.branches(pairs) if uses[a] > 1 else ()
             lines.append(Line(a, b, self.branch(branches), branches))
         slopes = self.slopes if self.style.backward else {}
-        return Picture(self.trace.of, shapes, tuple(lines), where[self.top()], self.trace.values, slopes)
+        top, start = where[self.top()], where[self.start()]
+        return Picture(self.trace.of, shapes, tuple(lines), top, start, self.trace.values, slopes)
 
     def opened(self) -> None:
         """Raises InputError for a name that is opened and that no call has."""
@@ -122,6 +125,10 @@ class _Painter:
 
     def top(self) -> int:
         return self.resolve(self.trace.top)
+
+    def start(self) -> int:
+        """Where derivatives flow from: the result, or the input by which they are taken forward."""
+        return self.resolve(min(i for i in self.slopes if i in self.leaves)) if self.forward else self.top()
 
     def resolve(self, i: int) -> int:
         while i in self.through:
@@ -214,7 +221,7 @@ class _Painter:
             return str(array.item()).lower() if array.dtype.kind == "b" else plain(float(array), self.style.digits)[0]
         if array.size <= SMALL:
             return value_text(array, self.style.digits).replace("\n", "")
-        return f"[{', '.join(map(str, array.shape))}]"
+        return str(array.shape)  # (2, 3): [2, 3] would be two numbers
 
     def slope(self, value: Any) -> str:
         """A derivative; of a large array the largest entry. What is not computed is not shown."""

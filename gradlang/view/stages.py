@@ -21,7 +21,7 @@ def stage_picture(tape: Tape, title: str) -> Picture:
     shapes = tuple(shape(tape, g, outputs) for g in groups)
     lines = dict.fromkeys((where[a], where[b]) for a, b in edges if where[a] != where[b])
     top = where.get(tape.outputs[0][1], 0) if tape.outputs else 0
-    return Picture(title, shapes, tuple(Line(a, b, "") for a, b in lines), top, {}, {})
+    return Picture(title, shapes, tuple(Line(a, b, "") for a, b in lines), top, top, {}, {})
 
 
 def shape(tape: Tape, group: tuple[int, ...], outputs: dict[int, str]) -> Shape:

@@ -9,7 +9,7 @@ from typing import Any
 from gradlang.check.program import LEAVES, Node
 from gradlang.record import record
 from gradlang.source import Span
-from gradlang.view.formula import SILENT, atomic, formula, plain, short
+from gradlang.view.formula import SILENT, added_axes, atomic, formula, plain, short, spread
 from gradlang.view.show import value_text
 from gradlang.view.trace import Branch, Trace, sequences
 from gradlang.view.words import catalog
@@ -156,7 +156,12 @@ class _Teller:
         return str(scan.names[node.attrs[0]])
 
     def arguments(self, node: Node, names: Mapping[int, str]) -> dict[Any, str]:
-        return {("argument", k): names[a] for k, a in enumerate(node.args)}
+        """What the arguments are called. A move of axes is not said, unless two arguments would look the same: x[i] - x[j]."""
+        texts = {a: names[a] for a in node.args}
+        if len(set(texts.values())) < len(texts):
+            nodes = self.trace.nodes
+            texts |= {a: spread(t, axes) for a, t in texts.items() if (axes := added_axes(nodes, nodes[a]))}
+        return {("argument", k): texts[a] for k, a in enumerate(node.args)}
 
     def in_numbers(self, i: int, tape: Any, output: Any, text: str, more: Mapping[Any, str]) -> str:
         """A formula with the numbers of its operands, where all of them are short."""

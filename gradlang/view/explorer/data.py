@@ -137,7 +137,7 @@ class PageData:
         if b.local is not None:
             out["local"] = self.value(b.local)
             if np.shape(b.value) != np.shape(self.trace.values[b.user]):
-                out["summed"] = f"[{', '.join(map(str, np.shape(b.value)))}]"
+                out["summed"] = str(np.shape(b.value)) if np.shape(b.value) else ""
         node, back = self.trace.nodes[b.user], self.trace.backs[b.user]
         if back.has("partial", b.position):
             made = self.shared(back.readable, ("partial", b.position), len(node.args), True)

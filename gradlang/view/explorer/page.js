@@ -95,7 +95,7 @@ function backChain(b) {
     if (local === undefined) return formula === undefined ? value : chained([inNames(user, formula), value]);
     const above = isNumber(now.slopes[user]) ? number(now.slopes[user]) : "g";
     const times = (text) => (text === "" ? "" : `${above} × ${isWord(text)}`);
-    if (summed !== undefined) return chained([say(words.summed, { text: times(inNames(user, formula)), shape: summed }), value]);
+    if (summed !== undefined) return chained([say(summed ? words.summed : words.summed_all, { text: times(inNames(user, formula)), shape: summed }), value]);
     return chained([times(inNames(user, formula)), times(inNumbers(user, formula)), isNumber(local) ? times(number(local)) : "", value]);
 }
 
