@@ -81,12 +81,16 @@ class Story:
 
 def story(trace: Trace, digits: int | None = None) -> Story:
     """The story of a trace, in the order of the program; numbers in formulas have `digits` significant digits (None: all)."""
-    return _Teller(trace, digits).tell()
+    teller = _Teller(trace, digits, {})
+    told, moves = teller.tell(), teller.moves()
+    return _Teller(trace, digits, moves).tell() if moves else told
 
 
 class _Teller:
-    def __init__(self, trace: Trace, digits: int | None) -> None:
+    def __init__(self, trace: Trace, digits: int | None, moves: Mapping[int, Any]) -> None:
+        """`moves` are the axes that nodes add, where that has to be said."""
         self.trace, self.table, self.digits = trace, trace.locals.table, digits
+        self.moved = moves
         self.names: dict[int, str] = {}
         self.plain: dict[int, str] = {}  # nodes -> numbers, where these are short
         self.firsts: dict[int, int] = {}  # recurrence -> the first of its sequences
@@ -108,10 +112,20 @@ class _Teller:
             elif node.op == "scan":
                 self.names[i] = ", ".join(node.attrs[0].names)
             elif node.op in SILENT and not node.name:
-                self.names[i] = self.names[node.args[0]]
+                text = self.names[node.args[0]]
+                self.names[i] = spread(text, self.moved[i]) if i in self.moved else text
             else:
                 steps.append(self.step(i, node, len(steps) + 1))
         return Story(trace, tuple(entries), tuple(steps), self.names)
+
+    def moves(self) -> dict[int, Any]:
+        """The added axes of nodes without which two arguments would look the same, as in x[i] - x[j]."""
+        nodes, found = self.trace.nodes, dict[int, Any]()
+        for i in self.trace.order:
+            args = set(nodes[i].args)
+            if len({self.names[a] for a in args}) < len(args):
+                found |= {a: axes for a in args if (axes := added_axes(nodes, nodes[a]))}
+        return found
 
     def entry(self, i: int) -> Entry:
         trace, leaf = self.trace, self.trace.program.leaves[self.leaves[i]]
@@ -156,12 +170,7 @@ class _Teller:
         return str(scan.names[node.attrs[0]])
 
     def arguments(self, node: Node, names: Mapping[int, str]) -> dict[Any, str]:
-        """What the arguments are called. A move of axes is not said, unless two arguments would look the same: x[i] - x[j]."""
-        texts = {a: names[a] for a in node.args}
-        if len(set(texts.values())) < len(texts):
-            nodes = self.trace.nodes
-            texts |= {a: spread(t, axes) for a, t in texts.items() if (axes := added_axes(nodes, nodes[a]))}
-        return {("argument", k): texts[a] for k, a in enumerate(node.args)}
+        return {("argument", k): names[a] for k, a in enumerate(node.args)}
 
     def in_numbers(self, i: int, tape: Any, output: Any, text: str, more: Mapping[Any, str]) -> str:
         """A formula with the numbers of its operands, where all of them are short."""
