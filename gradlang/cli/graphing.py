@@ -17,12 +17,13 @@ from gradlang.pipeline import Goal
 from gradlang.runtime.saving import save
 from gradlang.view.explorer.page import explorer
 from gradlang.view.exports import as_json, dot, mermaid, tikz
+from gradlang.view.flow import tangents
 from gradlang.view.geometry import draw
 from gradlang.view.picture import Picture, Style, picture
 from gradlang.view.stages import stage_picture
 from gradlang.view.story import Story, story
 from gradlang.view.svg import about, svg
-from gradlang.view.trace import tangents, trace
+from gradlang.view.trace import trace
 
 FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 
