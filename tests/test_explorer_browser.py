@@ -106,6 +106,7 @@ def test_playback(explore: Any) -> None:
 
 def test_branches_of_a_sum(explore: Any) -> None:
     p = explore("x = 3\ny = x*x + 5*x", "y")
+    p.page.keyboard.press("End")
     assert p.text("says").endswith("x is used 3 times, so its branches add up: 5 + 3 + 3 = 11.")
     assert sorted(p.drawn("branch")) == ["5", "6"]
     p.part("back").click()
@@ -279,7 +280,7 @@ def test_names_and_roles(explore: Any) -> None:
         assert p.js(
             "[...document.querySelectorAll('[aria-labelledby]')].every(e => document.getElementById(e.getAttribute('aria-labelledby')))"
         )
-    assert p.part("says").get_attribute("aria-live") == "polite"
+    assert p.part("spoken").get_attribute("aria-live") == "polite"
     assert p.js(
         "[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1]).every((n, k, all) => !k || n <= all[k - 1] + 1)"
     )
@@ -336,6 +337,7 @@ def test_paper(explore: Any) -> None:
 
 def test_contributions_that_are_summed(explore: Any) -> None:
     p = explore("m = 2\nx = [1, 2, 3]\nd = x - m\ny = sum(d)", "y")
+    p.page.keyboard.press("End")
     assert p.text("says").endswith("d → m: g × (-1), summed to [] = -3.")
 
 

@@ -44,6 +44,7 @@ class Move:
     are ("argument", k) and ("tangent", k). A result without an output does not move; those in `exact` hold exact zeros."""
 
     tape: Tape
+    readable: Tape
     exact: frozenset[Any]
 
 
@@ -139,8 +140,8 @@ class Locals:
             given = {b.leaf("input", (("argument", k),), types[k], instr.span).id: t for k, t in flows.items()}
             chain.masked.update(flows[k] for k in masked)
             found = {n: t for (n, _), t in zip(ends, jvp(chain, [i for _, i in ends], given), strict=True) if t is not None}
-            tape = self.tapes(b, list(found.items()))[0]
-            self.made[key] = Move(tape, frozenset(n for n, t in found.items() if t in chain.masked))
+            exact = frozenset(n for n, t in found.items() if t in chain.masked)
+            self.made[key] = Move(*self.tapes(b, list(found.items())), exact)
         made: Move = self.made[key]
         return made
 
