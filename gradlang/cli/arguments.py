@@ -111,7 +111,7 @@ def _graph(to: argparse.ArgumentParser) -> None:
     to.add_argument("-o", dest="output", metavar="FILE", help=formats)
     to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one; a page offers all)")
     to.add_argument("--wrt", metavar="a,b", help="derivatives by these only")
-    to.add_argument("--mode", choices=["reverse", "forward", "values"], default="reverse", help="which derivatives are shown; forward goes from one --wrt")
+    to.add_argument("--mode", choices=["reverse", "forward", "values"], default="reverse", help="which derivatives are shown")
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
     leaves = "numbers of a formula inside the operations, or as leaves"
