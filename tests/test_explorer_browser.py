@@ -94,7 +94,7 @@ def test_playback(explore: Any) -> None:
     assert {"200", "450", "650", "715"} <= set(p.drawn("value"))
     assert p.row("apple") == ["price of one apple", "100", "2.2"]
     p.part("first").click()
-    assert p.text("says") == "The inputs are known; nothing is computed yet."
+    assert p.text("says") == "The inputs are known; nothing is computed yet." and p.text("heading") == "price"
     assert p.drawn("value") == ["100", "2", "150", "3", "1.1"] and p.drawn("slope") == []
     assert p.row("apples")[1:] == ["–not computed yet"] * 2 and p.part("back").is_disabled()
     p.part("forward").click()
@@ -283,7 +283,7 @@ def test_forward_mode(explore: Any) -> None:
     )
     assert p.page.locator(".edge.now").count() == 1
     p.part("forward").click()
-    assert p.text("says").endswith("oranges does not depend on apple: its derivative is 0.")
+    assert p.text("says").endswith("No derivative by apple comes to oranges: it is 0.")
     p.part("last").click()
     p.page.get_by_role("slider", name="tax").fill("2")
     sync_api.expect(p.part("heading")).to_have_text("price = 1300, ∂price/∂apple = 4")
@@ -305,6 +305,19 @@ def test_the_sum_of_the_chain_rule(explore: Any) -> None:
     p.page.locator(".numbers").get_by_role("button", name="x * x", exact=True).click()
     rows = [r.locator("th, td").all_text_contents() for r in p.part("node").locator("tbody tr").all()]
     assert rows == [["x", "x = 3", "3 × 1 = 3"], ["x", "x = 3", "3 × 1 = 3"], ["sum (chain rule)", "6"]]
+
+
+def test_what_has_no_derivative_says_so(explore: Any) -> None:
+    p = explore("x = 3\nc = 2\nb = x > 2\nf = floor(x)\ny = (x*f if b else c) + c", "y")
+    choose_mode(p, "forward: from x")
+    for name, says in (
+        ("b", "No derivative by x comes to b."),
+        ("f", "No derivative by x comes to f."),
+        ("c", "No derivative by x comes to c: it is 0."),
+    ):
+        p.page.locator(".numbers").get_by_role("button", name=name, exact=True).click()
+        assert says in p.part("node").text_content()
+    assert p.text("heading") == "y = 11, ∂y/∂x = 3"
 
 
 def test_the_command_opens_in_forward_mode(browser: Any, tmp_path: Path) -> None:
@@ -408,6 +421,7 @@ def test_what_is_announced(explore: Any) -> None:
     p.page.locator("[data-shape]").first.focus()
     p.page.keyboard.press("Enter")
     p.until("document.querySelector('[data-part=spoken]').textContent === 'apple = 100, ∂price/∂apple = not computed yet'")
+    p.part("last").click()
     p.page.get_by_role("slider", name="tax").fill("2")
     p.until("document.querySelector('[data-part=spoken]').textContent === 'price = 1300'")
 

@@ -68,24 +68,32 @@ function totalRow(title, i, span = 1) {
     return make("tr", { className: "total" }, head, make("td", {}, known(knowsSlope(i), slopeOf(i))));
 }
 
+/** A local derivative as a formula, its number, and how it is computed where textbooks write it otherwise. */
+function localCell(i, { mathml, formula, computed }, slope) {
+    const made = make("div", {});
+    if (mathml !== undefined) made.append(mathElement(inMaths(i, mathml)));
+    if (!state.quiz && slope !== undefined && inNames(i, formula) !== number(slope)) made.append(" = ", known(knowsValue(i), slope));
+    if (computed !== undefined) made.append(make("div", { className: "note" }, say(words.computed, { formula: inNames(i, computed) })));
+    return made;
+}
+
+const productOf = (told, left, right) =>
+    !state.quiz && told && isNumber(left) && isNumber(right) ? `${number(left)} × ${signed(number(right))} = ` : "";
+
 /** In forward mode: the sum of the chain rule that the derivative of a node by the input is. */
 function tangentOf(i) {
     const x = nodes[state.from].name;
-    if (!hasSlope(i)) return [make("p", { className: "note" }, say(nodes[i].kind === "op" ? words.no_tangent : words.unmoved, { name: nodes[i].name, x }))];
+    const none = (text) => make("p", { className: "note" }, say(text, { name: nodes[i].name, x }));
+    if (!hasSlope(i)) return [none(words.unmoved)];
     const out = [make("p", {}, `${say(words.tangent, { x })}: ${slopeName(i)} = `, known(knowsSlope(i), slopeOf(i)))];
     const ways = waysOf(i, true);
     const told = knowsSlope(i);
-    if (i !== state.from && now.tangents[i] === undefined) out.push(make("p", { className: "note" }, say(words.no_tangent, { name: nodes[i].name, x })));
+    if (i !== state.from && now.tangents[i] === undefined) out.push(none(words.no_tangent));
     if (!ways.length) return out;
     const rows = ways.map((w) => {
-        const { mathml, formula, computed } = wayFormula(w);
-        const local = make("div", {}, mathElement(inMaths(i, mathml)));
         const slope = w.whole ? undefined : localOf(i, w);
-        if (!state.quiz && slope !== undefined && inNames(i, formula) !== number(slope)) local.append(" = ", known(knowsValue(i), slope));
-        if (computed !== undefined) local.append(make("div", { className: "note" }, say(words.computed, { formula: inNames(i, computed) })));
-        const came = slopeOf(w.source) ?? 0;
-        const product = !state.quiz && told && isNumber(slope) && isNumber(came) ? `${number(slope)} × ${signed(number(came))} = ` : "";
-        return row(goTo(w.source), local, make("span", {}, product, known(told, w.term ?? 0)));
+        const product = productOf(told, slope, slopeOf(w.source) ?? 0);
+        return row(goTo(w.source), localCell(i, wayFormula(w), slope), make("span", {}, product, known(told, w.term ?? 0)));
     });
     const whole = ways.some((w) => w.whole);
     if (ways.length > 1) rows.push(totalRow(words.chain_total, i, 2));
@@ -97,16 +105,9 @@ function tangentOf(i) {
 /** What a node hands back: for each argument the local derivative and the product. */
 function gives(i) {
     const rows = nodes[i].gives.map((b) => {
-        const { source, mathml, computed, formula } = branches[b];
         const told = knowsBranch(b);
-        const local = make("div", {});
-        if (mathml !== undefined) local.append(mathElement(inMaths(i, mathml)));
-        const slope = now.locals[b];
-        if (!state.quiz && slope !== undefined && inNames(i, formula) !== number(slope)) local.append(" = ", known(knowsValue(i), slope));
-        if (computed !== undefined) local.append(make("div", { className: "note" }, say(words.computed, { formula: inNames(i, computed) })));
-        const up = now.slopes[i];
-        const product = !state.quiz && told && slope !== undefined && isNumber(up) && isNumber(slope) ? `${number(up)} × ${signed(number(slope))} = ` : "";
-        return row(goTo(source), local, make("span", {}, product, known(told, now.parts[b])));
+        const product = productOf(told, now.slopes[i], now.locals[b]);
+        return row(goTo(branches[b].source), localCell(i, branches[b], now.locals[b]), make("span", {}, product, known(told, now.parts[b])));
     });
     const plain = nodes[i].gives.every((b) => branches[b].local !== undefined);
     return tableOf([words.gives, plain ? words.local : words.formula, plain ? words.product : words.contribution], rows);

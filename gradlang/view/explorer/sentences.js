@@ -96,7 +96,7 @@ function tangentChain(i) {
 function tangentSentence(i) {
     const parts = { name: nodes[i].name, x: nodes[state.from].name };
     if (now.tangents[i] !== undefined) return say(words.tangent_says, { chain: tangentChain(i) });
-    return carries(i) || nodes[i].kind === "op" ? say(words.no_tangent, parts) : "";
+    return say(carries(i) ? words.no_tangent : words.unmoved, parts);
 }
 
 /** What happens at the step, as pieces: what an op does in general, and what it does here. */

@@ -28,7 +28,7 @@ function show(moving = false) {
 
 function heading() {
     const top = { of: page.of, value: number(now.values[page.top]) };
-    if (state.quiz) return page.of;
+    if (state.quiz || !knowsValue(page.top)) return page.of;
     if (!forwards() || !hasSlope(page.top)) return say(words.heading, top);
     return say(words.heading_forward, { ...top, slope: slopeName(page.top), number: number(slopeOf(page.top)) });
 }
@@ -167,7 +167,7 @@ function refresh() {
     compute();
     if (state.quiz) buildQuiz();
     show(true);
-    announce(heading);
+    if (knowsValue(page.top)) announce(heading);
 }
 
 function buildInputs() {
