@@ -380,6 +380,15 @@ def test_forward_mode_of_arrays(explore: Any) -> None:
     assert "t is the derivative of the argument by a." in p.part("node").text_content()
 
 
+def test_a_link_to_a_step_brings_it_into_view(explore: Any) -> None:
+    text = "\n".join(["x0 = 1.5", *(f"x{k + 1} = sin(x{k})" for k in range(60))])
+    p = explore(text, "x60")
+    p.page.goto(p.address + "#step=60")
+    p.page.reload()
+    frame, node = (p.page.locator(s).bounding_box() for s in (".drawing", ".node.now"))
+    assert frame["x"] <= node["x"] and node["x"] + node["width"] <= frame["x"] + frame["width"]
+
+
 def test_several_results(browser: Any, tmp_path: Path) -> None:
     model = gl.loads("x = 3\nc = 2\ny = x*x + 5*x*c\nz = y*sin(x)\nw = c*c\noutput y, z, w")
     told = [told_of(model, of, {}) for of in ("y", "z", "w")]
@@ -390,7 +399,6 @@ def test_several_results(browser: Any, tmp_path: Path) -> None:
     p.page.keyboard.press("Enter")
     sync_api.expect(p.part("heading")).to_have_text("y = 24")
     choose_mode(p, "forward: from x")
-    p.until("location.hash === '#mode=x&in.x=2'")
     p.part("result").focus()
     p.part("result").select_option("z")
     assert p.text("heading").startswith("z = 21.8231, ∂z/∂x = ") and p.part("mode").input_value() == "0"
@@ -549,6 +557,11 @@ def test_contrast(explore: Any, scheme: str) -> None:
     assert p.js(CONTRAST) == []
     p.page.keyboard.press("ArrowLeft")
     assert p.js(CONTRAST) == []
+    choose_mode(p, "forward: from apple")
+    p.page.locator("h1").click()
+    p.page.keyboard.press("ArrowLeft")
+    assert p.js(CONTRAST) == []
+    choose_mode(p, "reverse: from price to every input")
     p.part("quiz").click()
     p.page.get_by_role("textbox", name="value of goods").fill("7")
     p.part("check").click()

@@ -27,7 +27,7 @@ from gradlang.view.story import Story, story
 from gradlang.view.svg import about, svg
 from gradlang.view.trace import Trace, trace
 
-ROOM = 300  # nodes of the results that a page offers beside the first
+ROOM = 200  # nodes of the results that a page offers beside the first
 FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 
 

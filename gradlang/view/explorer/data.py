@@ -63,12 +63,14 @@ class PageData:
         self.numbered = {id(b): k for k, b in enumerate(order.numbered)}
         self.by_node = {s.node: s for s in story.steps}
         self.places = {i: [w.position for w in made] for i, made in code.ways.items()} if code is not None else ways(self.trace)
+        leaves = [self.trace.leaves[name] for name in sources(self.trace)]
+        self.sources = leaves if code is not None else [f.source for f in flows]
+        self.carries = {*self.places, *self.sources}  # nodes that derivatives by inputs may come to
         self.text = shared.text
         self.forms: dict[Any, Form] = {}
 
     def as_json(self) -> dict[str, Any]:
         trace, live = self.trace, self.code is not None
-        leaves = [trace.leaves[name] for name in sources(trace)]
         nodes = [self.node(i) for i in trace.order]
         branches = [self.branch(b) for b in self.steps.numbered]
         return {
@@ -85,7 +87,7 @@ class PageData:
                 [e.source, e.target, [self.numbered[id(b)] for b in e.branches], *([] if live else [e.below])]
                 for e in self.picture.lines
             ],
-            "sources": [self.at[i] for i in (leaves if live else [f.source for f in self.flows])],
+            "sources": [self.at[i] for i in self.sources],
             "flows": [] if live else [self.flow(f) for f in self.flows],
         }
 
@@ -99,8 +101,13 @@ class PageData:
             "tangents": {self.at[i]: self.value(t) for i, t in f.tangents.items()},
             "terms": {self.at[i]: [self.value(terms[k]) if k in terms else None for k in self.places[i]]
                       for i, terms in f.parts.items()},
-            "below": belows(self.picture, f, self.shared.digits),
+            "below": self.belows(f),
         }  # fmt: skip
+
+    def belows(self, f: Flow) -> list[str]:
+        """What stands below the edges of the picture in forward mode."""
+        found = [f.tangents.get(s.node, 0.0 if s.node in self.carries else None) for s in self.picture.shapes]
+        return [slope_label(t, self.shared.digits) for t in found]
 
     # -------------------------------------------------------------- nodes
     def node(self, i: int) -> dict[str, Any]:
@@ -268,8 +275,3 @@ def names_of_shapes(picture: Picture) -> list[str]:
         seen = f"{s.text} {s.title}" if s.title not in ("", s.text) else s.text
         out.append(f"{seen}: {s.tip}" if s.tip not in ("", s.text) else seen)
     return out
-
-
-def belows(picture: Picture, flow: Flow, digits: int) -> list[str]:
-    """What stands below the edges of a picture in forward mode."""
-    return [slope_label(flow.tangents.get(s.node), digits) for s in picture.shapes]

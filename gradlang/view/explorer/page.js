@@ -61,12 +61,12 @@ const signed = (text) => (text.startsWith("-") ? `(${text})` : text);
 // ------------------------------------------------------------------ what is known, and at which step
 const forwards = () => state.from >= 0;
 const carries = (i) => nodes[i].ways !== undefined || page.sources.includes(i) || now.tangents[i] !== undefined; // derivatives by inputs
-const hasSlope = (i) => (forwards() ? carries(i) && slopeOf(i) !== undefined : nodes[i].d !== undefined);
+const hasSlope = (i) => (forwards() ? carries(i) : nodes[i].d !== undefined);
 
 /** The derivative that is shown with a node: of the result by it, or in forward mode its own by the input. */
 function slopeOf(i) {
     if (!forwards()) return now.slopes[i];
-    return now.tangents[i] ?? (page.live || nodes[i].kind === "input" ? 0 : undefined);
+    return now.tangents[i] ?? (carries(i) ? 0 : undefined);
 }
 
 const ratio = (top, below) => `∂${isWord(top)}/∂${isWord(below)}`;

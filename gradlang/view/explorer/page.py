@@ -11,7 +11,7 @@ from typing import Any
 
 from gradlang.record import record
 from gradlang.view.explorer.code import Functions, is_live
-from gradlang.view.explorer.data import PageData, Shared, belows, names_of_shapes
+from gradlang.view.explorer.data import PageData, Shared, names_of_shapes
 from gradlang.view.explorer.drawing import forwards, roomy, svg_html, widest
 from gradlang.view.explorer.order import order
 from gradlang.view.flow import flow, sources
@@ -63,10 +63,8 @@ def graph(scene: Scene, functions: Functions, shared: Shared, start: str) -> dic
     inputs.sort(key=lambda name: name != start)
     flows = [] if live else [flow(trace, name) for name in inputs[:MOST_FLOWS]]
     made = PageData(story, picture, order(story), code, shared, flows)
-    texts = [belows(picture, f, shared.digits) for f in flows]
-    reached = {*made.places, *(trace.leaves[name] for name in inputs)}
-    room = roomy(picture, reached) if live else widest(picture, texts)
-    shown = forwards(picture, belows(picture, flow(trace, start), shared.digits)) if start in inputs else picture
+    room = roomy(picture, made.carries) if live else widest(picture, [made.belows(f) for f in flows])
+    shown = forwards(picture, made.belows(flow(trace, start))) if start in inputs else picture
     title = shared.words.page["graph"].format(of=trace.of)
     return made.as_json() | {"drawing": svg_html(draw(room), shown, title, names_of_shapes(picture))}
 

@@ -88,7 +88,7 @@ function tangentChain(i) {
         terms((w) => (w.whole ? inNames(i, w.formula) : times(inNames(i, wayFormula(w).formula), slopeName(w.source)))),
         terms((w) => (w.whole ? "" : times(inNumbers(i, wayFormula(w).formula), came(w)))),
         terms((w) => (local(w) === "" || came(w) === "" ? "" : `${local(w)} × ${came(w)}`)),
-        terms((w) => (isNumber(w.term) ? signed(number(w.term)) : "")),
+        ways.length > 1 ? terms((w) => (isNumber(w.term) ? signed(number(w.term)) : "")) : "",
         total,
     ]);
 }

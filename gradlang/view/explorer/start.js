@@ -108,6 +108,7 @@ function changeMode(from) {
 
 function changeGraph(k) {
     pause();
+    keep();
     const held = new URLSearchParams(location.hash.slice(1));
     for (const name of ["step", "node"]) held.delete(name);
     held.set("of", graphs[k].of);
@@ -243,6 +244,7 @@ function restore() {
     state.step = whole("step", STEPS, STEPS);
     state.fresh = !held.has("step");
     setQuiz(held.get("quiz") === "1");
+    if (!state.fresh) bringIntoView(shapes[shapeOf.get(lit().nodes[0])]);
 }
 
 // ------------------------------------------------------------------ events
