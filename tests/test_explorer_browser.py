@@ -469,6 +469,21 @@ def test_a_phone(explore: Any) -> None:
     assert p.js("document.documentElement.scrollWidth") <= 360
 
 
+def test_long_formulas_are_broken_into_lines(explore: Any) -> None:
+    """Mathematics is not broken by browsers: what is long is text."""
+    first, second = "the_first_of_two_quantities", "the_second_of_two_quantities"
+    p = explore(f"{first} = 2\n{second} = 3\ny = {first}**{second}\nz = sin(y)", "z", viewport={"width": 360, "height": 740})
+    for shape in p.page.locator("[data-shape]").all():
+        shape.click()
+        wide = "[...document.querySelectorAll('.node-panel *')].filter((e) => e.getBoundingClientRect().right > innerWidth && !e.closest('.maths'))"
+        assert p.js(f"{wide}.length") == 0
+        assert p.js("[...document.querySelectorAll('.maths')].every((e) => e.scrollWidth <= 3 * e.clientWidth)")
+    p.page.locator(".numbers").get_by_role("button", name="y", exact=True).click()
+    assert p.part("node").locator("p code").text_content() == f"{first}**{second}"
+    p.page.locator(".numbers").get_by_role("button", name="z", exact=True).click()
+    assert p.part("node").locator("p math").text_content() == "sin(y)"
+
+
 def test_the_size_of_the_picture(explore: Any) -> None:
     p = explore(viewport={"width": 1280, "height": 900})
     wide = "document.querySelector('.drawing svg').getBoundingClientRect().width"

@@ -12,6 +12,13 @@ function mathElement(inside) {
     return made;
 }
 
+const LONGEST = 48; // characters of a formula in mathematics, which browsers do not break into lines
+
+function formulaElement(i, formula, mathml) {
+    const text = inNames(i, formula);
+    return text.length > LONGEST ? make("code", {}, text) : mathElement(inMaths(i, mathml));
+}
+
 // ------------------------------------------------------------------ a node
 function goTo(i) {
     return make("button", { type: "button", className: "link", onclick: () => choose(i) }, nodes[i].name);
@@ -39,7 +46,7 @@ function about(i) {
     const value = make("p", {}, `${words.value}: `);
     if (node.mathml !== undefined) {
         const numbers = state.quiz ? "" : inNumbers(i, node.formula);
-        value.append(mathElement(inMaths(i, node.mathml)));
+        value.append(formulaElement(i, node.formula, node.mathml));
         if (knowsValue(i) && numbers !== "" && numbers !== number(now.values[i])) value.append(" = ", numbers);
         value.append(" = ");
     } else if (node.formula !== undefined) value.append(formulaOf(i), " = ");
@@ -71,7 +78,7 @@ function totalRow(title, i, span = 1) {
 /** A local derivative as a formula, its number, and how it is computed where textbooks write it otherwise. */
 function localCell(i, { mathml, formula, computed }, slope) {
     const made = make("div", {});
-    if (mathml !== undefined) made.append(mathElement(inMaths(i, mathml)));
+    if (mathml !== undefined) made.append(formulaElement(i, formula, mathml));
     if (!state.quiz && slope !== undefined && inNames(i, formula) !== number(slope)) made.append(" = ", known(knowsValue(i), slope));
     if (computed !== undefined) made.append(make("div", { className: "note" }, say(words.computed, { formula: inNames(i, computed) })));
     return made;

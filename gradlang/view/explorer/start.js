@@ -174,6 +174,7 @@ function refresh() {
 function buildInputs() {
     put(part("hint"), page.live ? words.live : words.still);
     part("reset").hidden = !page.live;
+    document.body.classList.toggle("still", !page.live);
     part("inputs").replaceChildren();
     controls.clear();
     if (!page.live) return;
