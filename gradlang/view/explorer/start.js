@@ -38,10 +38,17 @@ function announce(text) {
     later("announce", () => put(part("spoken"), text()));
 }
 
+/** The node that the step is about; -1 for none. */
+function activeNode() {
+    const { step } = state;
+    if (step > START) return branches[page.backward[step - START - 1]].user;
+    return step > 0 && step < START ? page.forward[step - 1] : -1;
+}
+
 function setStep(step) {
     state.step = Math.min(Math.max(step, 0), STEPS);
     state.fresh = false;
-    const i = state.step > START ? branches[page.backward[state.step - START - 1]].user : state.step < START && state.step ? page.forward[state.step - 1] : -1;
+    const i = activeNode();
     if (i >= 0) showLine(i);
     show();
     if (i >= 0) bringIntoView(shapes[shapeOf.get(i)]);
@@ -84,7 +91,8 @@ function openMode(from) {
     setMode(from);
     part("mode").value = String(from);
     part("scrub").max = STEPS;
-    const phases = from >= 0 ? [[words.phase_both, STEPS]] : [[words.phase_forward, page.forward.length], [words.phase_backward, STEPS - page.forward.length]];
+    const ahead = page.forward.length;
+    const phases = from >= 0 ? [[words.phase_both, STEPS]] : [[words.phase_forward, ahead], [words.phase_backward, STEPS - ahead]];
     part("phases").replaceChildren(...phases.filter(([, n]) => n).map(([text, n]) => {
         const made = make("span", { title: text }, text);
         made.style.flexGrow = n;
