@@ -19,11 +19,13 @@ from test_explain import opened, scalars
 from test_graph_pictures import random_program
 
 import gradlang as gl
+from gradlang.cli.graphing import ROOM
 from gradlang.cli.main import main
 from gradlang.view.explorer.code import is_live
-from gradlang.view.explorer.data import PageData
+from gradlang.view.explorer.data import PageData, Shared
 from gradlang.view.explorer.order import order
-from gradlang.view.explorer.page import SCRIPTS, asset, explorer
+from gradlang.view.explorer.page import SCRIPTS, Scene, asset, explorer
+from gradlang.view.flow import flow, sources
 from gradlang.view.formula import atomic
 from gradlang.view.picture import Style, picture
 from gradlang.view.show import summary
@@ -45,16 +47,17 @@ def told_of(model: gl.Model, of: str, values: dict[str, Any]) -> Story:
     return story(trace(model, of, values), 6)
 
 
-def page_of(told: Story, language: str = "en") -> str:
-    return explorer(told, picture(told, Style()), language)
+def page_of(told: Story, language: str = "en", start: str = "") -> str:
+    return explorer([Scene(told, picture(told, Style()))], language, start=start)
 
 
 def pieces(page: str) -> tuple[dict[str, Any], str]:
-    """The data of a page, and the functions that compute its numbers."""
+    """The data of a page with those of its first graph, and the functions that compute its numbers."""
     data = re.search(r'<script type="application/json" data-part="data">(.*?)</script>', page, re.S)
     script = page.rpartition('"use strict";')[2]
     assert data is not None
-    return json.loads(data[1]), script[: script.index(asset("numbers.js"))]
+    made = json.loads(data[1])
+    return made | made["graphs"][0], script[: script.index(asset("numbers.js"))]
 
 
 def in_node(text: str) -> Any:
@@ -161,7 +164,140 @@ def test_a_derivative_that_flows_in() -> None:
 def test_every_op_is_printed_once() -> None:
     lines = ["x0 = 1.5", *(f"x{k + 1} = sin(x{k}) * x{k}" for k in range(150))]
     page = page_of(told_of(gl.loads("\n".join(lines)), "x150", {}))
-    assert pieces(page)[1].count("=>") == 4
+    assert pieces(page)[1].count("=>") == 7, "two forward, two back, and three arguments in forward mode"
+
+
+# ------------------------------------------------------------------ forward mode
+def moved(page: str, told: Story, inputs: dict[str, float]) -> dict[str, dict[str, list[Any]]]:
+    """What the page computes in forward mode from each input, with the derivatives of reverse mode as "slopes"."""
+    data, functions = pieces(page)
+    at = {n["name"]: i for i, n in enumerate(data["nodes"]) if n.get("kind") == "input"}
+    given = json.dumps({str(at[name]): x for name, x in inputs.items() if name in at})
+    run = f"""const page = {json.dumps(data)};
+        const {{ values, slopes }} = computed(page, {given}, FORWARD, BACK);
+        const made = page.sources.map((i) => [page.nodes[i].name, {{ ...moved(page, values, i, MOVE), slopes }}]);
+        console.log(JSON.stringify(Object.fromEntries(made), {CODED}));"""
+    return dict(in_node(functions + asset("numbers.js") + run))
+
+
+def compare_flows(page: str, told: Story, inputs: dict[str, float]) -> int:
+    """The tangents of a page and their terms against those of Python, and at the result against reverse mode."""
+    t = told.trace
+    scale = max((abs(float(v)) for v in t.values.values() if math.isfinite(v)), default=0.0)
+    compared = 0
+
+    def same(a: Any, b: Any) -> None:
+        np.testing.assert_allclose(float(coded(a)), float(b), rtol=1e-9, atol=1e-12 * scale, equal_nan=True)
+
+    for name, made in moved(page, told, inputs).items():
+        found = flow(t, name)
+        for i, tangent, terms in zip(t.order, made["tangents"], made["terms"], strict=True):
+            assert (tangent is None) == (i not in found.tangents), (name, told.names[i])
+            if tangent is not None:
+                same(tangent, found.tangents[i])
+            for term, wanted in zip([x for x in terms or () if x is not None], found.parts.get(i, {}).values(), strict=True):
+                same(term, wanted)
+        here, top = t.order.index(t.leaves[name]), t.order.index(t.top)
+        same(made["tangents"][top] or 0.0, coded(made["slopes"][here]) or 0.0)
+        compared += 1
+    return compared
+
+
+@node
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_forward_mode_of_examples(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From every scalar input the derivative that arrives at the result is that of reverse mode, at any inputs."""
+    monkeypatch.chdir(FOLDER)
+    model, values = opened(path)
+    for of in scalars(model):
+        told = told_of(model, of, values)
+        page = page_of(told)
+        data, _ = pieces(page)
+        assert [data["nodes"][i]["name"] for i in data["sources"]] == sources(told.trace)[:8]
+        if data["live"]:
+            assert data["flows"] == []
+            others = {e.name: float(e.value) * 1.1 + 0.02 for e in told.entries}
+            assert compare_flows(page, told, {}) == compare_flows(page, told_of(model, of, values | others), others)
+        for i, recorded in zip(data["sources"], data["flows"], strict=False):
+            arrived, slope = recorded["tangents"].get(str(data["top"]), 0), data["nodes"][i].get("slope", 0)
+            assert isinstance(arrived, str) or arrived == pytest.approx(slope, rel=1e-9), data["nodes"][i]["name"]
+            assert len(recorded["below"]) == len(data["shapes"])
+            for at, terms in recorded["terms"].items():
+                if not isinstance(recorded["tangents"][at], str) and None not in terms and "" not in terms:
+                    assert sum(x for x in terms if not isinstance(x, str)) == pytest.approx(recorded["tangents"][at], abs=1e-6)
+
+
+@node
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = -1\ny = sqrt(x if x > 0 else 0) + 2*x",
+        "x = 0\ny = (log(x) if x > 0 else 3*x) + relu(x) + abs(x)",
+        "x = -2\nz = 2*(x if x > 0 else 0) + -(x if x > 1 else 0)\ny = sqrt(z)/z + sqrt(z) + x",
+        "x = 0\nw = x*x\ny = sqrt(w)",
+        "a = 2\nb = 3\nc = a if b > 1 else b\ny = c**2 * floor(a) + maximum(a, b) + a**b",
+    ],
+)
+def test_exact_zeros_of_forward_mode(text: str) -> None:
+    """Branches not taken, kinks, and undefined local derivatives: the JavaScript goes with Python, nan where it is nan."""
+    told = told_of(gl.loads(text), "y", {})
+    assert compare_flows(page_of(told), told, {}) == len(told.entries)
+
+
+@node
+@pytest.mark.parametrize("seed", range(4))
+def test_forward_mode_of_random_programs(seed: int) -> None:
+    told = told_of(gl.loads(random_program(random.Random(seed), 60)), "out", {})
+    assert compare_flows(page_of(told), told, {}) > 0
+
+
+def test_functions_of_forward_mode_are_shared() -> None:
+    """Functions for derivatives with exact zeros are made only behind choices."""
+    assert "=== 0" not in pieces(page_of(told_of(gl.load(FOLDER / "02_shopping.grad"), "price", {})))[1]
+    choice = pieces(page_of(told_of(gl.loads("x = 2\ny = sqrt(x if x > 0 else 0)"), "y", {})))[1]
+    assert choice.count("t === 0 ? 0 :") == 1
+
+
+# ------------------------------------------------------------------ several results
+def test_a_page_offers_the_other_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, page = tmp_path / "two.grad", tmp_path / "x.html"
+    file.write_text("x = 3\ny = x*x + 5*x\nz = y*sin(x)\noutput y, z\n", encoding="utf-8")
+
+    def graphs(*words: str) -> list[str]:
+        assert main(["graph", str(file), *words, "-o", str(page)]) == 0
+        return [g["of"] for g in pieces(page.read_text(encoding="utf-8"))[0]["graphs"]]
+
+    assert graphs() == ["y", "z"] and graphs("--of", "z") == ["z", "y"] and graphs("--of", "z,y") == ["z", "y"]
+    assert graphs("--upstream", "z=2") == ["z"]
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg xmlns") == 1, "the drawings of the others are data until they are asked for"
+    assert len(text.encode()) < 100_000
+    file.write_text("x = 3\ny = x*x\n", encoding="utf-8")
+    assert graphs() == ["y"]
+    file.write_text("x = 3\nb = x > 2\ny = x*x if b else x\noutput b\n", encoding="utf-8")
+    assert graphs("--of", "y") == ["y"], "an output without a derivative is not offered"
+    assert main(["graph", str(file), "-o", str(page)]) == 1 and "G510" in capsys.readouterr().err
+
+
+def test_large_results_are_left_to_pages_of_their_own(tmp_path: Path) -> None:
+    lines = ["x0 = 0.5", *(f"x{k + 1} = sin(x{k}) + x{k}" for k in range(ROOM // 2))]
+    file, page = tmp_path / "large.grad", tmp_path / "x.html"
+    file.write_text("\n".join([*lines, "small = x0*x0", f"output x{ROOM // 2}, small, x2\n"]), encoding="utf-8")
+    assert main(["graph", str(file), "--of", "x2", "-o", str(page)]) == 0
+    data, _ = pieces(page.read_text(encoding="utf-8"))
+    assert [g["of"] for g in data["graphs"]] == ["x2", "small"] and data["left"] == [f"x{ROOM // 2}"]
+    assert main(["graph", str(file), "--of", f"x2,x{ROOM // 2}", "-o", str(page)]) == 0
+    data, _ = pieces(page.read_text(encoding="utf-8"))
+    assert [g["of"] for g in data["graphs"]] == ["x2", f"x{ROOM // 2}"] and data["left"] == []
+
+
+def test_functions_to_open_need_not_be_called_in_every_result(tmp_path: Path) -> None:
+    file, page = tmp_path / "f.grad", tmp_path / "x.html"
+    file.write_text("def f(a) = a*a + 1\nx = 3\ny = f(x)\nz = x*x\noutput y, z\n", encoding="utf-8")
+    assert main(["graph", str(file), "--open", "f", "-o", str(page)]) == 0
+    data, _ = pieces(page.read_text(encoding="utf-8"))
+    assert [g["of"] for g in data["graphs"]] == ["y", "z"]
+    assert all(len(s["members"]) == 1 for s in data["shapes"]), "f is open"
 
 
 # ------------------------------------------------------------------ numbers and formulas as texts
@@ -223,8 +359,9 @@ def test_formulas_are_those_of_the_story(path: Path, monkeypatch: pytest.MonkeyP
     model, values = opened(path)
     for of in scalars(model):
         told = told_of(model, of, values)
-        data = PageData(told, picture(told, Style()), order(told), None, Words(), 6).as_json()
-        texts, nodes = data["texts"], data["nodes"]
+        shared = Shared(Words(), 6)
+        data = PageData(told, picture(told, Style()), order(told), None, shared).as_json()
+        texts, nodes = list(shared.texts), data["nodes"]
         at = {i: k for k, i in enumerate(told.trace.order)}
         for s in told.steps:
             known = nodes[at[s.node]]
@@ -352,9 +489,26 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["graph", file, "apple=120", "--lang", "ko", "-o", str(tmp_path / "x.html")]) == 0
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     data, _ = pieces(page)
-    assert '<html lang="ko">' in page and data["nodes"][0]["value"] == 120.0
+    assert '<html lang="ko">' in page and data["nodes"][0]["value"] == 120.0 and data["start"] == ""
     assert data["files"][0]["name"] == "02_shopping.grad"
-    for words, said in (["--mode", "values"], "--mode"), (["--stage", "differentiate"], "--stage"), (["--blank"], "worksheet"):
+    for words, said in (
+        (["--mode", "values"], "--mode"),
+        (["--stage", "differentiate"], "--stage"),
+        (["--blank"], "worksheet"),
+        (["--mode", "forward"], "name it with `--wrt`"),
+        (["--mode", "forward", "--wrt", "goods"], "forward mode goes from one scalar input"),
+    ):
         assert main(["graph", file, *words, "-o", str(tmp_path / "y.html")]) == 1
         assert said in capsys.readouterr().err
     assert not (tmp_path / "y.html").exists()
+
+
+def test_the_command_in_forward_mode(tmp_path: Path) -> None:
+    """The picture of the file, which is there without JavaScript too, has the derivatives by the input."""
+    file, page = str(FOLDER / "02_shopping.grad"), tmp_path / "x.html"
+    assert main(["graph", file, "--mode", "forward", "--wrt", "apple", "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    data, _ = pieces(text)
+    assert data["start"] == "apple" and len(data["backward"]) == 8, "reverse mode is there with all inputs"
+    shown = re.findall(r'<text class="slope"[^>]*>([^<]*)</text>', text)
+    assert sorted(shown) == ["0"] * 5 + ["1", "2", "2", "2.2"]

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_examples import FOLDER
-from test_explain import opened
+from test_examples import FOLDER, NAMES, PATHS
+from test_explain import opened, scalars
 from test_explorer import HOSTILE, page_of, told_of
 
 import gradlang as gl
+from gradlang.view.explorer.page import Scene, explorer
+from gradlang.view.flow import sources
+from gradlang.view.picture import Style, picture
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright (pip install gradlang[web])")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -91,7 +94,7 @@ def test_playback(explore: Any) -> None:
     assert {"200", "450", "650", "715"} <= set(p.drawn("value"))
     assert p.row("apple") == ["price of one apple", "100", "2.2"]
     p.part("first").click()
-    assert p.text("says") == "The inputs are known; nothing is computed yet."
+    assert p.text("says") == "The inputs are known; nothing is computed yet." and p.text("heading") == "price"
     assert p.drawn("value") == ["100", "2", "150", "3", "1.1"] and p.drawn("slope") == []
     assert p.row("apples")[1:] == ["–not computed yet"] * 2 and p.part("back").is_disabled()
     p.part("forward").click()
@@ -106,6 +109,7 @@ def test_playback(explore: Any) -> None:
 
 def test_branches_of_a_sum(explore: Any) -> None:
     p = explore("x = 3\ny = x*x + 5*x", "y")
+    p.page.keyboard.press("End")
     assert p.text("says").endswith("x is used 3 times, so its branches add up: 5 + 3 + 3 = 11.")
     assert sorted(p.drawn("branch")) == ["5", "6"]
     p.part("back").click()
@@ -260,7 +264,254 @@ def test_a_thousand_nodes(explore: Any) -> None:
     assert p.row("x0")[1] == "2"
 
 
+# ------------------------------------------------------------------ modes and results
+def choose_mode(p: Opened, label: str) -> None:
+    p.part("mode").select_option(label=label)
+
+
+def test_forward_mode(explore: Any) -> None:
+    p = explore()
+    choose_mode(p, "forward: from apple")
+    assert p.text("heading") == "price = 715, ∂price/∂apple = 2.2" and p.text("place") == "4 / 4"
+    assert [p.row(name)[2] for name in ("apple", "n", "apples", "oranges", "price")] == ["1", "0", "2", "0", "2.2"]
+    assert "by apple" in p.text("legend") and p.text("ratio") == "∂…/∂apple" and p.drawn("branch") == []
+    p.part("first").click()
+    assert p.drawn("slope") == ["1", "0", "0", "0", "0"] and "derivative of apple by itself is 1" in p.text("says")
+    p.part("forward").click()
+    assert p.text("says") == (
+        "Forward: apples = apple * n = 100 * 2 = 200. Its derivative: ∂apples/∂apple = n × ∂apple/∂apple = 2 × 1 = 2."
+    )
+    assert p.page.locator(".edge.now").count() == 1
+    p.part("forward").click()
+    assert p.text("says").endswith("No derivative by apple comes to oranges: it is 0.")
+    p.part("last").click()
+    p.page.get_by_role("slider", name="tax").fill("2")
+    sync_api.expect(p.part("heading")).to_have_text("price = 1300, ∂price/∂apple = 4")
+    p.until("location.hash === '#mode=apple&in.tax=2'")
+    p.page.reload()
+    assert p.text("heading") == "price = 1300, ∂price/∂apple = 4"
+    choose_mode(p, "reverse: from price to every input")
+    assert p.text("heading") == "price = 1300" and p.row("apple")[2] == "4" and p.text("place") == "13 / 13"
+
+
+def test_the_sum_of_the_chain_rule(explore: Any) -> None:
+    p = explore("x = 3\ny = x*x + 5*x", "y")
+    choose_mode(p, "forward: from x")
+    p.page.keyboard.press("End")
+    says = "Its derivative: ∂y/∂x = 1 × ∂(x * x)/∂x + 1 × ∂(5 * x)/∂x = 1 × 6 + 1 × 5 = 6 + 5 = 11."
+    assert p.text("says").endswith(says)
+    rows = [r.locator("th, td").all_text_contents() for r in p.part("node").locator("tbody tr").all()]
+    assert rows == [["x * x", "1", "1 × 6 = 6"], ["5 * x", "1", "1 × 5 = 5"], ["sum (chain rule)", "11"]]
+    p.page.locator(".numbers").get_by_role("button", name="x * x", exact=True).click()
+    rows = [r.locator("th, td").all_text_contents() for r in p.part("node").locator("tbody tr").all()]
+    assert rows == [["x", "x = 3", "3 × 1 = 3"], ["x", "x = 3", "3 × 1 = 3"], ["sum (chain rule)", "6"]]
+
+
+def test_what_has_no_derivative_says_so(explore: Any) -> None:
+    p = explore("x = 3\nc = 2\nb = x > 2\nf = floor(x)\ny = (x*f if b else c) + c", "y")
+    choose_mode(p, "forward: from x")
+    for name, says in (
+        ("b", "No derivative by x comes to b."),
+        ("f", "No derivative by x comes to f."),
+        ("c", "No derivative by x comes to c: it is 0."),
+    ):
+        p.page.locator(".numbers").get_by_role("button", name=name, exact=True).click()
+        assert says in p.part("node").text_content()
+    assert p.text("heading") == "y = 11, ∂y/∂x = 3"
+
+
+def test_the_command_opens_in_forward_mode(browser: Any, tmp_path: Path) -> None:
+    p = Opened(browser, tmp_path / "page.html", page_of(told_of(gl.loads(SHOPPING), "price", {}), start="n"))
+    assert p.text("heading") == "price = 715, ∂price/∂n = 110"
+    choose_mode(p, "reverse: from price to every input")
+    p.until("location.hash === '#mode=reverse'")
+    p.context.close()
+    assert p.faults == []
+
+
+FEW = 5
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_forward_mode_of_examples_arrives_at_the_gradient(
+    path: Path, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What forward mode brings to the result is the entry of the gradient, for every example with few scalar inputs."""
+    monkeypatch.chdir(FOLDER)
+    model, values = opened(path)
+    told = {of: told_of(model, of, values) for of in scalars(model)}
+    told = {of: t for of, t in told.items() if 0 < len(sources(t.trace)) <= FEW}
+    if not told:
+        pytest.skip("no scalar inputs, or many")
+    scenes = [Scene(t, picture(t, Style())) for t in list(told.values())[:2]]
+    p = Opened(browser, tmp_path / "page.html", explorer(scenes))
+    for k, scene in enumerate(scenes):
+        if k:
+            p.part("result").select_option(str(k))
+        for name in sources(scene.story.trace):
+            choose_mode(p, f"reverse: from {scene.story.trace.of} to every input")
+            slope = p.row(name)[2]
+            choose_mode(p, f"forward: from {name}")
+            arrived = p.text("heading").rpartition(" = ")[2] if "∂" in p.text("heading") else "0"
+            assert float(arrived) == pytest.approx(float(slope or 0), rel=2e-6), name
+    p.context.close()
+    assert p.faults == []
+
+
+def test_forward_mode_of_arrays(explore: Any) -> None:
+    """Recorded derivatives: of entries, of sums, and of a recurrence, in which arguments are taken together."""
+    text = "a = 2\nw = [1, 2, 3]\nv = a*w\nh[0] = a\nh[t] = 0.5*h[t-1] + v[t] for t in range(1, 3)\ny = sum(v)*a + h[2]"
+    p = explore(text, "y")
+    assert p.page.get_by_role("slider").count() == 1, "that of the steps"
+    slope = p.row("a")[2]
+    choose_mode(p, "forward: from a")
+    assert p.text("heading").endswith(f"∂y/∂a = {slope}") and p.row("v")[2] == "[1, 2, 3]" and p.row("w")[2] == ""
+    assert "[1, 2, 3]" in p.drawn("slope")
+    last = int(p.text("place").split(" / ")[1])
+    p.part("first").click()
+    assert p.drawn("slope") == ["1"]
+    for _ in range(last):
+        p.page.keyboard.press("ArrowRight")
+        assert p.text("says") and "undefined" not in p.text("says")
+    for shape in p.page.locator("[data-shape]").all():
+        shape.click()
+        assert "undefined" not in p.part("node").text_content()
+    p.page.locator(".numbers").get_by_role("button", name="sum(v").first.click()
+    assert "t is the derivative of the argument by a." in p.part("node").text_content()
+
+
+def test_a_link_to_a_step_brings_it_into_view(explore: Any) -> None:
+    text = "\n".join(["x0 = 1.5", *(f"x{k + 1} = sin(x{k})" for k in range(60))])
+    p = explore(text, "x60")
+    p.page.goto(p.address + "#step=60")
+    p.page.reload()
+    frame, node = (p.page.locator(s).bounding_box() for s in (".drawing", ".node.now"))
+    assert frame["x"] <= node["x"] and node["x"] + node["width"] <= frame["x"] + frame["width"]
+
+
+def test_several_results(browser: Any, tmp_path: Path) -> None:
+    model = gl.loads("x = 3\nc = 2\ny = x*x + 5*x*c\nz = y*sin(x)\nw = c*c\noutput y, z, w")
+    told = [told_of(model, of, {}) for of in ("y", "z", "w")]
+    page = explorer([Scene(t, picture(t, Style())) for t in told], left=["huge"])
+    p = Opened(browser, tmp_path / "page.html", page)
+    assert p.part("result").locator("option").all_text_contents() == ["y", "z", "w", "huge (too large here: --of huge)"]
+    p.page.get_by_role("textbox", name="x", exact=True).fill("2")
+    p.page.keyboard.press("Enter")
+    sync_api.expect(p.part("heading")).to_have_text("y = 24")
+    choose_mode(p, "forward: from x")
+    p.part("result").focus()
+    p.part("result").select_option("z")
+    assert p.text("heading").startswith("z = 21.8231, ∂z/∂x = ") and p.part("mode").input_value() == "0"
+    assert p.js("document.title").startswith("z") and p.js("document.activeElement.dataset.part") == "result"
+    assert p.page.locator(".drawing svg").get_attribute("aria-label") == "Computation graph of z"
+    p.page.locator("[data-shape]").last.click()
+    p.until("location.hash.includes('of=z')")
+    p.page.reload()
+    assert p.text("heading").startswith("z = 21.8231") and p.part("result").input_value() == "1"
+    p.part("result").select_option("w")
+    assert p.text("heading") == "w = 4" and p.part("mode").input_value() == "-1", "w does not depend on x"
+    assert p.row("w")[1:] == ["4", "1"]
+    p.part("result").select_option("y")
+    assert "y = " in p.text("heading") and len(p.page.locator("[data-part=rows] tr").all()) == len(told[0].entries) + len(
+        told[0].steps
+    )
+    p.context.close()
+    assert p.faults == []
+
+
 # ------------------------------------------------------------------ for everyone
+def test_what_is_announced(explore: Any) -> None:
+    """Steps, chosen nodes, and results of other inputs, once nothing changes any more."""
+    p = explore()
+    p.part("first").click()
+    p.part("forward").click()
+    p.until("document.querySelector('[data-part=spoken]').textContent.startsWith('Forward: apples')")
+    p.page.locator("[data-shape]").first.focus()
+    p.page.keyboard.press("Enter")
+    p.until("document.querySelector('[data-part=spoken]').textContent === 'apple = 100, ∂price/∂apple = not computed yet'")
+    p.part("last").click()
+    p.page.get_by_role("slider", name="tax").fill("2")
+    p.until("document.querySelector('[data-part=spoken]').textContent === 'price = 1300'")
+
+
+def test_the_order_of_the_keyboard(explore: Any) -> None:
+    """Choosers, the player, the picture (which can be skipped), inputs, numbers, source: as they are read."""
+    p = explore()
+    p.page.keyboard.press("Home")
+    seen = []
+    for _ in range(12):
+        p.page.keyboard.press("Tab")
+        seen.append(
+            p.js(
+                "document.activeElement.dataset.part ?? document.activeElement.className.baseVal ?? document.activeElement.className"
+            )
+        )
+    assert seen[:6] == ["mode", "quiz", "play", "forward", "last", "scrub"]
+    assert seen[6:9] == ["skip", "drawing", "node leaf"]
+    p.part("skip").focus()
+    assert p.part("skip").is_visible() and p.part("skip").bounding_box()["x"] >= 0
+    p.page.keyboard.press("Enter")
+    assert p.js("document.activeElement.id") == "inputs-title"
+    p.page.keyboard.press("Tab")
+    assert "apple" in p.js("document.activeElement.getAttribute('aria-label')")
+
+
+def test_a_phone(explore: Any) -> None:
+    """Nothing but the picture and the source text is wider than the screen."""
+    p = explore(viewport={"width": 360, "height": 740})
+    for mode in "reverse: from price to every input", "forward: from apple":
+        choose_mode(p, mode)
+        assert p.js("document.documentElement.scrollWidth") <= 360
+        wide = """[...document.querySelectorAll("section *")].filter((e) => !e.closest(".drawing, .source, .spoken, .skip, .maths, [hidden]"))
+            .filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 80))"""
+        assert p.js(wide) == []
+    p.part("quiz").click()
+    assert p.js("document.documentElement.scrollWidth") <= 360
+
+
+def test_long_formulas_are_broken_into_lines(explore: Any) -> None:
+    """Mathematics is not broken by browsers: what is long is text."""
+    first, second = "the_first_of_two_quantities", "the_second_of_two_quantities"
+    p = explore(f"{first} = 2\n{second} = 3\ny = {first}**{second}\nz = sin(y)", "z", viewport={"width": 360, "height": 740})
+    for shape in p.page.locator("[data-shape]").all():
+        shape.click()
+        wide = "[...document.querySelectorAll('.node-panel *')].filter((e) => e.getBoundingClientRect().right > innerWidth && !e.closest('.maths'))"
+        assert p.js(f"{wide}.length") == 0
+        assert p.js("[...document.querySelectorAll('.maths')].every((e) => e.scrollWidth <= 3 * e.clientWidth)")
+    p.page.locator(".numbers").get_by_role("button", name="y", exact=True).click()
+    assert p.part("node").locator("p code").text_content() == f"{first}**{second}"
+    p.page.locator(".numbers").get_by_role("button", name="z", exact=True).click()
+    assert p.part("node").locator("p math").text_content() == "sin(y)"
+
+
+def test_the_size_of_the_picture(explore: Any) -> None:
+    p = explore(viewport={"width": 1280, "height": 900})
+    wide = "document.querySelector('.drawing svg').getBoundingClientRect().width"
+    before = p.js(wide)
+    assert before <= 1280
+    p.part("larger").click()
+    assert p.js(wide) == pytest.approx(1.25 * before, rel=1e-3)
+    p.part("smaller").click()
+    assert p.js(wide) == pytest.approx(before, rel=1e-3)
+    p.page.set_viewport_size({"width": 500, "height": 900})
+    p.part("fit").click()
+    assert p.js("document.querySelector('.drawing').scrollWidth <= document.querySelector('.drawing').clientWidth")
+
+
+def test_a_quiz_has_hints_without_numbers(explore: Any) -> None:
+    p = explore()
+    p.part("quiz").click()
+    p.page.locator("[data-shape='8']").click()
+    shown = p.part("node").text_content()
+    assert "goods·tax" in shown and "A product hands each factor" in shown
+    assert not any(number in shown for number in ("715", "650", "1.1")), shown
+    choose_mode(p, "forward: from apple")
+    assert p.drawn("slope") == ["?"] * 9
+    p.page.get_by_role("textbox", name="derivative of price by apple", exact=True).fill("2.2")
+    p.part("check").click()
+    assert p.text("score") == "1 of 13 right"
+
+
 def test_names_and_roles(explore: Any) -> None:
     """Every control has a name, every table heads, and what changes is announced."""
     p = explore()
@@ -279,7 +530,7 @@ def test_names_and_roles(explore: Any) -> None:
         assert p.js(
             "[...document.querySelectorAll('[aria-labelledby]')].every(e => document.getElementById(e.getAttribute('aria-labelledby')))"
         )
-    assert p.part("says").get_attribute("aria-live") == "polite"
+    assert p.part("spoken").get_attribute("aria-live") == "polite"
     assert p.js(
         "[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1]).every((n, k, all) => !k || n <= all[k - 1] + 1)"
     )
@@ -321,6 +572,11 @@ def test_contrast(explore: Any, scheme: str) -> None:
     assert p.js(CONTRAST) == []
     p.page.keyboard.press("ArrowLeft")
     assert p.js(CONTRAST) == []
+    choose_mode(p, "forward: from apple")
+    p.page.locator("h1").click()
+    p.page.keyboard.press("ArrowLeft")
+    assert p.js(CONTRAST) == []
+    choose_mode(p, "reverse: from price to every input")
     p.part("quiz").click()
     p.page.get_by_role("textbox", name="value of goods").fill("7")
     p.part("check").click()
@@ -336,6 +592,7 @@ def test_paper(explore: Any) -> None:
 
 def test_contributions_that_are_summed(explore: Any) -> None:
     p = explore("m = 2\nx = [1, 2, 3]\nd = x - m\ny = sum(d)", "y")
+    p.page.keyboard.press("End")
     assert p.text("says").endswith("d → m: g × (-1), summed to [] = -3.")
 
 

@@ -18,13 +18,14 @@ from test_explain import opened, scalars
 import gradlang as gl
 from gradlang.cli.main import main
 from gradlang.view import metrics
+from gradlang.view.flow import flow, tangents
 from gradlang.view.folding import MOST, fold
 from gradlang.view.geometry import CAPTION, FONT, RADIUS, SMALL, Drawing, draw
 from gradlang.view.layout import Box, inversions, place
 from gradlang.view.picture import Picture, Style, picture
 from gradlang.view.story import story
 from gradlang.view.svg import svg
-from gradlang.view.trace import tangents, trace
+from gradlang.view.trace import trace
 
 Rectangle = tuple[float, float, float, float]
 
@@ -234,6 +235,32 @@ def test_forward_mode_is_the_derivative_by_the_input(monkeypatch: pytest.MonkeyP
                 found = tangents(told, name).get(told.top, 0.0)
                 wanted = model.value_and_grad(of, name, backend="numpy")(values)[1][name]
                 assert abs(found - wanted) <= 1e-11 * max(abs(wanted), 1e-300), (path.stem, of, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("x = -1\ny = sqrt(x if x > 0 else 0)", 0.0),
+        ("x = 0\ny = (log(x) if x > 0 else 3*x) + relu(x)", 3.0),
+        ("x = -2\nz = 2*(x if x > 0 else 0) + -(x if x > 1 else 0)\ny = sqrt(z) + x", 1.0),
+    ],
+)
+def test_a_branch_that_is_not_taken_stays_zero_in_forward_mode(text: str, wanted: float) -> None:
+    """A zero that a choice leaves wins over an infinite local derivative, as in the compiled gradient."""
+    model = gl.loads(text)
+    assert model.value_and_grad("y")()[1]["x"] == wanted
+    assert tangents(trace(model, "y", {}), "x")[model.program.values["y"]] == wanted
+
+
+def test_the_terms_of_forward_mode_are_those_of_the_chain_rule() -> None:
+    model = gl.loads("x = 3\nc = 7\ny = x*x + 5*x + c")
+    found = flow(trace(model, "y", {}), "x")
+    y = model.program.values["y"]
+    assert found.tangents[y] == 11 and list(found.parts[y]) == [0], "c does not depend on x"
+    first, second = (i for i in found.parts if model.program.nodes[i].op == "mul")
+    assert found.parts[first] == {0: 3, 1: 3} and found.parts[second] == {1: 5}
+    for i, terms in found.parts.items():
+        assert sum(terms.values()) == found.tangents[i]
 
 
 # ------------------------------------------------------------------ folding and layout

@@ -109,7 +109,7 @@ def _graph(to: argparse.ArgumentParser) -> None:
     _inputs(to)
     formats = "x.svg, .png, .html (the explorer), .dot, .json, .tex or .mmd (default: SVG on standard output)"
     to.add_argument("-o", dest="output", metavar="FILE", help=formats)
-    to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one)")
+    to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one; a page offers all)")
     to.add_argument("--wrt", metavar="a,b", help="derivatives by these only")
     to.add_argument("--mode", choices=["reverse", "forward", "values"], default="reverse", help="which derivatives are shown")
     flows = "the derivative that flows in from above"

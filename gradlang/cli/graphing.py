@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from gradlang.cli.running import given, open_model, upstreams
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ir.tape import Tape
 from gradlang.pipeline import Goal
+from gradlang.record import changed
 from gradlang.runtime.saving import save
-from gradlang.view.explorer.page import explorer
+from gradlang.view.explorer.page import Scene, explorer
 from gradlang.view.exports import as_json, dot, mermaid, tikz
+from gradlang.view.flow import tangents
 from gradlang.view.geometry import draw
 from gradlang.view.picture import Picture, Style, picture
 from gradlang.view.stages import stage_picture
 from gradlang.view.story import Story, story
 from gradlang.view.svg import about, svg
-from gradlang.view.trace import tangents, trace
+from gradlang.view.trace import Trace, trace
 
+ROOM = 200  # nodes of the results that a page offers beside the first
 FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 
 
@@ -31,6 +35,9 @@ def graph(args: argparse.Namespace) -> int:
     kind = ending(args)
     model = open_model(args)
     own = [source.path for source in model.program.sources.files]
+    if kind == "html":
+        write(page(args, model), args.output, own)
+        return 0
     found = chosen(model, args.of, [w.partition("=")[0] for w in args.upstream])
     if len(found) > 1:
         help = f"name one: `--of {found[0]}`; the others are {', '.join(found[1:])}"
@@ -43,16 +50,16 @@ def graph(args: argparse.Namespace) -> int:
     upstream = upstreams(model, args.upstream, list(model.program.values))
     wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
     told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits)
-    style = Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
-    made = picture(told, style, moving(told, args, wrt))
-    if kind == "html":
-        write(explorer(told, made, args.lang, args.digits), args.output, own)
-        return 0
+    made = picture(told, style_of(args), moving(told, args, wrt))
     output(made, told, kind, args.blank, args.output, own)
     if args.blank and args.output and args.output != "-":
         path = Path(args.output)
         output(made, told, kind, False, str(path.with_name(f"{path.stem}-answers{path.suffix}")), own)
     return 0
+
+
+def style_of(args: argparse.Namespace) -> Style:
+    return Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
 
 
 def ending(args: argparse.Namespace) -> str:
@@ -65,20 +72,66 @@ def ending(args: argparse.Namespace) -> str:
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
         raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="end its name in .svg, .png or .tex")])
-    if kind == "html" and (args.mode != "reverse" or args.stage):
-        left = "`--stage`" if args.stage else "`--mode`"
-        raise InputError([Diagnostic("G526", "a page plays the forward and the backward pass", help=f"leave {left} out")])
+    if kind == "html" and (args.mode == "values" or args.stage):
+        left = "`--stage`" if args.stage else "`--mode values`"
+        raise InputError(
+            [Diagnostic("G526", "a page plays the passes of a program as it is written", help=f"leave {left} out")]
+        )
     return kind
 
 
 def moving(told: Story, args: argparse.Namespace, wrt: tuple[str, ...]) -> dict[int, Any] | None:
     """The derivatives that flow forward, from the first name of `--wrt`, if they are asked for."""
-    if args.mode != "forward":
-        return None
+    return tangents(told.trace, single(wrt)) if args.mode == "forward" else None
+
+
+def single(wrt: tuple[str, ...]) -> str:
     if len(wrt) != 1:
         help = f"for example `--wrt {wrt[0]}`" if wrt else ""
         raise InputError([Diagnostic("G512", "forward mode goes from one input: name it with `--wrt`", help=help)])
-    return tangents(told.trace, wrt[0])
+    return wrt[0]
+
+
+def page(args: argparse.Namespace, model: Model) -> str:
+    """The explorer of the results that `--of` names, the first of them in front, or of all; beside a single one that is named
+    the others are offered, as far as there is room."""
+    upstream = upstreams(model, args.upstream, list(model.program.values))
+    values, style = given(args, model), style_of(args)
+    named = chosen(model, args.of, upstream)
+    others = offered(model, named[0], upstream) if len(named) == 1 or not args.of else []
+    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
+    start = single(model._wrt(wrt, named[0])) if args.mode == "forward" else ""
+
+    def flowing(of: str) -> Trace:
+        return trace(model, of, values, model._wrt(None if start else wrt, of), upstream.get(of, 1.0))
+
+    def scene(made: Trace, style: Style) -> Scene:
+        told = story(made, args.digits)
+        return Scene(told, picture(told, style))
+
+    first = flowing(named[0])
+    if start:
+        tangents(first, start)
+    scenes = [scene(first, style), *(scene(flowing(of), style) for of in named[1:] if of not in others)]
+    left, room = [], ROOM
+    for of in others:
+        made = flowing(of)
+        if len(made.order) > room:
+            left.append(of)
+            continue
+        room -= len(made.order)
+        calls = {call.partition(".")[0] for i in made.order for call in made.nodes[i].scope}
+        known = tuple(name for name in style.open if name == "all" or name in calls)
+        scenes.append(scene(made, changed(style, open=known)))
+    return explorer(scenes, args.lang, args.digits, start, left)
+
+
+def offered(model: Model, of: str, upstream: Iterable[str]) -> list[str]:
+    """The results that a page offers beside one."""
+    try:
+        return [name for name in chosen(model, None, upstream) if name != of]
+    except InputError:  # there is none
+        return []
 
 
 def stage(model: Model, of: str, args: argparse.Namespace) -> Tape:

@@ -38,6 +38,16 @@ class Back:
         return (what, k) in outputs
 
 
+@record(eq=False)
+class Move:
+    """What an op does in forward mode. `tape` has the tangents of its results, "value" or the numbers of sequences; its inputs
+    are ("argument", k) and ("tangent", k). A result without an output does not move; those in `exact` hold exact zeros."""
+
+    tape: Tape
+    readable: Tape
+    exact: frozenset[Any]
+
+
 class Locals:
     """Makes the tapes of single ops, each once."""
 
@@ -116,21 +126,23 @@ class Locals:
                 outputs.append((("partial", k), partial))
         return Back(*self.tapes(b, outputs), frozenset(zeros))
 
-    def tangent(self, instr: Instr, types: Sequence[Type], moving: Sequence[int], items: Sequence[Type]) -> Tape:
-        """The tangents of an op's results, "value" or the numbers of sequences, for those of the arguments `moving`, which are
-        the inputs ("tangent", k). A result without an output does not move."""
-        key = self.key(("tangent", tuple(moving)), instr, types)
+    def tangent(
+        self, instr: Instr, types: Sequence[Type], moving: Sequence[int], items: Sequence[Type], masked: Sequence[int] = ()
+    ) -> Move:
+        """The tangents of an op's results by those of the arguments `moving`; those of the arguments `masked` hold exact zeros,
+        which win over infinite partials."""
+        key = self.key(("tangent", tuple(moving), tuple(masked)), instr, types)
         if key not in self.made:
             b, at = self.begin(instr, types)
             chain = Chain(b, self.templates)
             ends = [(n, b.add("item", (at,), (n,), t)) for n, t in enumerate(items)] if items else [("value", at)]
-            given = {}
-            for k in moving:
-                argument = b.leaf("input", (("argument", k),), types[k], instr.span).id
-                given[argument] = b.leaf("input", (("tangent", k),), types[k], instr.span).id
-            found = jvp(chain, [i for _, i in ends], given)
-            self.made[key] = self.tapes(b, [(n, t) for (n, _), t in zip(ends, found, strict=True) if t is not None])[0]
-        made: Tape = self.made[key]
+            flows = {k: b.leaf("input", (("tangent", k),), types[k], instr.span).id for k in moving}
+            given = {b.leaf("input", (("argument", k),), types[k], instr.span).id: t for k, t in flows.items()}
+            chain.masked.update(flows[k] for k in masked)
+            found = {n: t for (n, _), t in zip(ends, jvp(chain, [i for _, i in ends], given), strict=True) if t is not None}
+            exact = frozenset(n for n, t in found.items() if t in chain.masked)
+            self.made[key] = Move(*self.tapes(b, list(found.items())), exact)
+        made: Move = self.made[key]
         return made
 
     def partial(self, chain: Chain, instr: Instr, at: int, k: int) -> int | None:

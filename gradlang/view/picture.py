@@ -214,23 +214,10 @@ class _Painter:
         return text
 
     def value(self, value: Any) -> str:
-        if isinstance(value, tuple):
-            return ""
-        array = np.asarray(value)
-        if array.ndim == 0:
-            return str(array.item()).lower() if array.dtype.kind == "b" else plain(float(array), self.style.digits)[0]
-        if array.size <= SMALL:
-            return value_text(array, self.style.digits).replace("\n", "")
-        return str(array.shape)  # (2, 3): [2, 3] would be two numbers
+        return value_label(value, self.style.digits)
 
     def slope(self, value: Any) -> str:
-        """A derivative; of a large array the largest entry. What is not computed is not shown."""
-        if value is None:
-            return ""
-        array = np.asarray(value)
-        if array.size <= SMALL:
-            return self.value(value)
-        return f"|∂| ≤ {plain(float(np.max(np.abs(array))), min(self.style.digits, 3))[0]}"
+        return slope_label(value, self.style.digits)
 
     def branches(self, pairs: Sequence[tuple[int, int]]) -> tuple[Branch, ...]:
         """What goes back through the edges between two shapes."""
@@ -247,3 +234,25 @@ class _Painter:
     def branch(self, branches: Sequence[Branch]) -> str:
         """What they hand back together."""
         return self.slope(sum((b.value for b in branches[1:]), branches[0].value)) if branches else ""
+
+
+def value_label(value: Any, digits: int) -> str:
+    """A value as a picture shows it; of a large array its shape."""
+    if isinstance(value, tuple):
+        return ""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return str(array.item()).lower() if array.dtype.kind == "b" else plain(float(array), digits)[0]
+    if array.size <= SMALL:
+        return value_text(array, digits).replace("\n", "")
+    return str(array.shape)  # (2, 3): [2, 3] would be two numbers
+
+
+def slope_label(value: Any, digits: int) -> str:
+    """A derivative; of a large array the largest entry. What is not computed is not shown."""
+    if value is None:
+        return ""
+    array = np.asarray(value)
+    if array.size <= SMALL:
+        return value_label(value, digits)
+    return f"|∂| ≤ {plain(float(np.max(np.abs(array))), min(digits, 3))[0]}"

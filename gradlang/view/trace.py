@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check.program import LEAVES, Node, Program, needed
-from gradlang.diagnostics import Diagnostic, InputError
 from gradlang.ir.build import write
 from gradlang.ir.evaluate import Machine
 from gradlang.ir.tape import DERIVATIVES, Builder, Tape
@@ -152,35 +151,6 @@ def sequences(node: Node) -> list[Type]:
         return []
     (scan,) = node.attrs
     return [scan.item_type(k) for k in range(len(scan.names))]
-
-
-def tangents(trace: Trace, x: str) -> dict[int, Any]:
-    """Forward mode: the derivative of every node by one scalar input. Raises InputError if it is none."""
-    import numpy as np
-
-    source, program = trace.leaves.get(x), trace.program
-    if source is None or trace.nodes[source].type.shape:
-        why = f"`{trace.of}` does not depend on `{x}`" if source is None else f"`{x}` is an array"
-        raise InputError([Diagnostic("G512", f"forward mode goes from one scalar input, but {why}")], program.sources)
-    found: dict[int, Any] = {source: 1.0}
-    with np.errstate(all="ignore"):
-        for i in trace.order:
-            node = trace.nodes[i]
-            moving = [k for k, a in enumerate(node.args) if a in found]
-            if not moving or node.type.dtype not in ("real", "bundle"):
-                continue
-            if node.op == "item":
-                if node.attrs[0] in found[node.args[0]]:
-                    found[i] = found[node.args[0]][node.attrs[0]]
-                continue
-            items = sequences(node)
-            tape = trace.locals.tangent(node, [trace.nodes[a].type for a in node.args], moving, items)
-            given: dict[Any, Any] = {("argument", k): trace.values[a] for k, a in enumerate(node.args)}
-            given |= {("tangent", k): found[node.args[k]] for k in moving}
-            made = numbers(tape, trace.locals.language, given, trace.sizes)
-            if made:
-                found[i] = made if items else made["value"]
-    return {i: t for i, t in found.items() if not isinstance(t, dict)}
 
 
 class _Sweep:

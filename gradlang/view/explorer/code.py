@@ -1,5 +1,5 @@
-"""The numbers of a scalar program as JavaScript: one small function for each distinct op, forward and back, which a page calls
-for every node in the order of the trace."""
+"""The numbers of scalar programs as JavaScript: one small function for each distinct op in the forward pass, in the backward
+pass, and in forward mode for each argument, which a page calls for every node in the order of the trace."""
 
 from __future__ import annotations
 
@@ -11,20 +11,33 @@ from gradlang.backend.names import Names
 from gradlang.backend.python import spelled
 from gradlang.check.program import LEAVES, Node
 from gradlang.ir.tape import Tape
+from gradlang.ops.table import OpTable
 from gradlang.pipeline import optimized
 from gradlang.record import record
+from gradlang.view.flow import sources, together
 from gradlang.view.trace import Trace
 
 
 @record(eq=False)
-class Code:
-    """`text` defines the lists FORWARD and BACK of functions; `forward` and `back` have the function of each node. One of BACK
-    takes the operands and the derivative that comes in, and returns for each branch the contribution and the local
-    derivative."""
+class Way:
+    """How the derivative of an argument by an input comes to a node: `function` is that of MOVE, `masked` the one for a
+    derivative with exact zeros, `exact` whether what comes of it has such zeros in any case. -1 for no function."""
 
-    text: str
+    position: int
+    function: int
+    masked: int
+    exact: bool
+
+
+@record(eq=False)
+class Code:
+    """The functions of each node: `forward`, `back` and `ways` by their numbers. One of BACK takes the operands and the
+    derivative that comes in, and returns for each branch the contribution and the local derivative; one of MOVE takes the
+    operands and the derivative of one of them, and returns its term in that of the node."""
+
     forward: dict[int, int]
     back: dict[int, int]
+    ways: dict[int, tuple[Way, ...]]
 
 
 def is_live(trace: Trace) -> bool:
@@ -40,59 +53,96 @@ def node_is_plain(node: Node, table: Any) -> bool:
     return known and not node.type.shape and node.type.dtype in ("real", "bool")
 
 
-def code(trace: Trace) -> Code:
-    """The functions of a trace that `is_live`."""
-    made = _Functions(trace)
-    forward, back = {}, {}
+def ways(trace: Trace) -> dict[int, list[int]]:
+    """For each node the arguments through which derivatives by inputs come, each by itself."""
+    active = {trace.leaves[name] for name in sources(trace)}
+    found: dict[int, list[int]] = {}
     for i in trace.order:
         node = trace.nodes[i]
-        if node.op in LEAVES:
+        moving = [k for k, a in enumerate(node.args) if a in active]
+        if not moving or node.type.dtype not in ("real", "bundle"):
             continue
-        tape = trace.locals.forward(node, [trace.nodes[a].type for a in node.args], [])[0]
-        forward[i] = made.function(made.forward, tape, len(node.args), [("value", "")])
-    for i, branches in trace.given.items():
-        tape = trace.backs[i].tape
-        held: set[Any] = {name for name, _ in tape.outputs}
-        wanted = [n for b in branches for n in (("part", b.position), ("partial", b.position))]
-        results = [n if n in held else None for n in wanted]
-        back[i] = made.function(made.back, tape, len(trace.nodes[i].args), results)
-    helpers = helper_texts(made.helpers, trace.locals.table)
-    lists = [f"const {name} = [\n{''.join(f'    {f},{chr(10)}' for f in made.texts(found))}];" for name, found in made.lists()]
-    return Code("\n".join([*helpers, *lists]), forward, back)
+        if node.op == "item" or together(node, trace.locals):
+            active.add(i)
+            continue
+        types = [trace.nodes[a].type for a in node.args]
+        held = [k for k in moving if trace.locals.tangent(node, types, [k], []).tape.outputs]
+        if held:
+            active.add(i)
+            found[i] = held
+    return found
 
 
-class _Functions:
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+class Functions:
+    """The functions of the graphs of a page, each once; all are in the ops of one table."""
+
+    def __init__(self, table: OpTable) -> None:
+        self.table = table
         self.helpers: dict[str, None] = {}
-        self.forward: dict[Any, tuple[int, str]] = {}
-        self.back: dict[Any, tuple[int, str]] = {}
+        self.found: dict[str, dict[str, int]] = {"FORWARD": {}, "BACK": {}, "MOVE": {}}
+        self.known: dict[Any, tuple[Any, int]] = {}
 
-    def lists(self) -> list[tuple[str, dict[Any, tuple[int, str]]]]:
-        return [("FORWARD", self.forward), ("BACK", self.back)]
+    def text(self) -> str:
+        """Defines FORWARD, BACK and MOVE."""
+        lists = [f"const {name} = [\n{''.join(f'    {f},{chr(10)}' for f in found)}];" for name, found in self.found.items()]
+        return "\n".join([*helper_texts(self.helpers, self.table), *lists])
 
-    @staticmethod
-    def texts(found: dict[Any, tuple[int, str]]) -> list[str]:
-        return list(dict(sorted(found.values())).values())
+    def code(self, trace: Trace) -> Code:
+        """The functions of a trace that `is_live`."""
+        forward, back = {}, {}
+        for i in trace.order:
+            node = trace.nodes[i]
+            if node.op in LEAVES:
+                continue
+            types = [trace.nodes[a].type for a in node.args]
+            tape = trace.locals.forward(node, types, [])[0]
+            forward[i] = self.function("FORWARD", trace, tape, len(node.args), [("value", "")])
+        for i, branches in trace.given.items():
+            tape = trace.backs[i].tape
+            held: set[Any] = {name for name, _ in tape.outputs}
+            wanted = [n for b in branches for n in (("part", b.position), ("partial", b.position))]
+            results = [n if n in held else None for n in wanted]
+            back[i] = self.function("BACK", trace, tape, len(trace.nodes[i].args), results)
+        return Code(forward, back, self.moves(trace))
 
-    def function(self, found: dict[Any, tuple[int, str]], tape: Tape, count: int, results: list[Any]) -> int:
-        key = (id(tape), tuple(results))
-        if key not in found:
-            text = self.written(tape, count, results, found is self.back)
-            same = next((n for n, t in found.values() if t == text), None)
-            found[key] = (len(self.texts(found)) if same is None else same, text)
-        return found[key][0]
+    def moves(self, trace: Trace) -> dict[int, tuple[Way, ...]]:
+        found: dict[int, tuple[Way, ...]] = {}
+        exact: set[int] = set()  # nodes whose derivatives may hold exact zeros
+        for i, places in ways(trace).items():
+            node = trace.nodes[i]
+            found[i] = tuple(self.way(trace, node, k, node.args[k] in exact) for k in places)
+            if any(w.exact or node.args[w.position] in exact for w in found[i]):
+                exact.add(i)
+        return found
 
-    def written(self, tape: Tape, count: int, results: list[Any], back: bool) -> str:
+    def way(self, trace: Trace, node: Node, k: int, masked: bool) -> Way:
+        types = [trace.nodes[a].type for a in node.args]
+        plain = trace.locals.tangent(node, types, [k], [])
+        made = self.function("MOVE", trace, plain.tape, len(types), [k])
+        other = made
+        if masked:
+            other = self.function("MOVE", trace, trace.locals.tangent(node, types, [k], [], [k]).tape, len(types), [k])
+        return Way(k, made, other if other != made else -1, "value" in plain.exact)
+
+    def function(self, kind: str, trace: Trace, tape: Tape, count: int, results: list[Any]) -> int:
+        key = (kind, id(tape), tuple(results))
+        if key not in self.known:
+            text = self.written(kind, trace, tape, count, results)
+            self.known[key] = (tape, self.found[kind].setdefault(text, len(self.found[kind])))  # the tape keeps its id
+        return self.known[key][1]
+
+    def written(self, kind: str, trace: Trace, tape: Tape, count: int, results: list[Any]) -> str:
+        back = kind == "BACK"
         names = {old: f"r{n}" for n, old in enumerate(r for r in results if r is not None)} if back else {"value": "r0"}
         outputs = tuple((names[name], i) for name, i in tape.outputs if name in names)
-        made, _ = optimized(Tape(tape.instrs, outputs), self.trace.program.language, spelled)
-        params: dict[Any, str] = {("argument", k): f"a{k}" for k in range(count)} | {("upstream", 0): "g"}
-        lines, values, helpers = js_lines(
-            made, Names(RESERVED | set(params.values()), ascii_only=True), self.trace.locals.table, params
-        )
+        made, _ = optimized(Tape(tape.instrs, outputs), trace.program.language, spelled)
+        params: dict[Any, str] = {("argument", k): f"a{k}" for k in range(count)}
+        if back:
+            params["upstream", 0] = "g"
+        elif kind == "MOVE":
+            params["tangent", results[0]] = "t"
+        lines, values, helpers = js_lines(made, Names(RESERVED | set(params.values()), ascii_only=True), self.table, params)
         self.helpers.update(helpers)
         shown = [values[names[r]] if r is not None else "undefined" for r in results] if back else [values["r0"]]
-        head = ", ".join([f"a{k}" for k in range(count)] + ["g"] * back)
         result = f"[{', '.join(shown)}]" if back else shown[0]
-        return f"({head}) => {{ {' '.join([*lines, f'return {result};'])} }}"
+        return f"({', '.join(params.values())}) => {{ {' '.join([*lines, f'return {result};'])} }}"

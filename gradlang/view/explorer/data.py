@@ -1,4 +1,4 @@
-"""What a page knows: nodes, branches, steps, texts and words, as JSON."""
+"""What a page knows of each of its graphs: nodes, branches, steps, and how derivatives flow, as JSON."""
 
 from __future__ import annotations
 
@@ -9,58 +9,105 @@ from typing import Any
 
 import numpy as np
 
-from gradlang.check.program import LEAVES
+from gradlang.check.program import LEAVES, Node
 from gradlang.source import Source
 from gradlang.view.explain import ZEROS, Explanation
-from gradlang.view.explorer.code import Code
+from gradlang.view.explorer.code import Code, ways
 from gradlang.view.explorer.formulas import Form, form, textbook
 from gradlang.view.explorer.order import Order
+from gradlang.view.flow import Flow, sources
+from gradlang.view.local import Back
 from gradlang.view.notation import MathML
-from gradlang.view.picture import Picture
+from gradlang.view.picture import Picture, Shape, slope_label
 from gradlang.view.show import summary
 from gradlang.view.story import Step, Story
 from gradlang.view.trace import Branch, sequences
 from gradlang.view.words import Words, catalog
 
 
-class PageData:
-    """Everything is referred to by its place in a list; formulas that occur often are listed once."""
+class Shared:
+    """What all graphs of a page refer to by its place in a list: formulas, sentences and source texts, each once."""
 
-    def __init__(self, story: Story, picture: Picture, order: Order, code: Code | None, words: Words, digits: int) -> None:
-        self.story, self.trace, self.picture, self.steps = story, story.trace, picture, order
-        self.code, self.words, self.digits = code, words, digits
-        self.table = self.trace.locals.table
-        self.told = Explanation(story, words, digits)
-        self.at = {i: k for k, i in enumerate(self.trace.order)}
-        self.numbered = {id(b): k for k, b in enumerate(order.numbered)}
-        self.by_node = {s.node: s for s in story.steps}
+    def __init__(self, words: Words, digits: int) -> None:
+        self.words, self.digits = words, digits
         self.texts: dict[str, int] = {}
         self.says: dict[str, int] = {}
-        self.forms: dict[Any, Form] = {}
-        self.files: dict[int, tuple[int, Source]] = {}
+        self.files: dict[str, tuple[int, Source]] = {}
 
     def as_json(self) -> dict[str, Any]:
-        trace = self.trace
-        nodes = [self.node(i) for i in trace.order]
-        branches = [self.branch(b) for b in self.steps.numbered]
         return {
-            "schema": 1,
-            "of": trace.of,
-            "top": self.at[trace.top],
-            "seed": coded(trace.upstream) if self.code is not None else 0,
-            "live": self.code is not None,
+            "schema": 2,
             "digits": self.digits,
             "words": self.words.page,
             "says": list(self.says),
             "texts": list(self.texts),
             "files": [{"name": PurePath(source.path).name, "text": source.text} for _, source in self.files.values()],
+        }
+
+    def text(self, text: str) -> int:
+        return self.texts.setdefault(text, len(self.texts))
+
+
+class PageData:
+    """One graph; its nodes and branches are referred to by their places in a list. `flows` are recorded derivatives by inputs,
+    for a program without functions."""
+
+    def __init__(
+        self, story: Story, picture: Picture, order: Order, code: Code | None, shared: Shared, flows: Sequence[Flow] = ()
+    ) -> None:
+        self.story, self.trace, self.picture, self.steps = story, story.trace, picture, order
+        self.code, self.shared, self.flows = code, shared, flows
+        self.table = self.trace.locals.table
+        self.told = Explanation(story, shared.words, shared.digits)
+        self.at = {i: k for k, i in enumerate(self.trace.order)}
+        self.numbered = {id(b): k for k, b in enumerate(order.numbered)}
+        self.by_node = {s.node: s for s in story.steps}
+        self.places = {i: [w.position for w in made] for i, made in code.ways.items()} if code is not None else ways(self.trace)
+        leaves = [self.trace.leaves[name] for name in sources(self.trace)]
+        self.sources = leaves if code is not None else [f.source for f in flows]
+        self.carries = {*self.places, *self.sources}  # nodes that derivatives by inputs may come to
+        self.text = shared.text
+        self.forms: dict[Any, Form] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        trace, live = self.trace, self.code is not None
+        nodes = [self.node(i) for i in trace.order]
+        branches = [self.branch(b) for b in self.steps.numbered]
+        return {
+            "of": trace.of,
+            "top": self.at[trace.top],
+            "seed": coded(trace.upstream) if live else 0,
+            "live": live,
             "nodes": nodes,
             "branches": branches,
             "forward": [self.at[i] for i in self.steps.forward],
             "backward": [self.numbered[id(b)] for b in self.steps.backward],
-            "shapes": [{"node": self.at[s.node], "members": [self.at[i] for i in s.members]} for s in self.picture.shapes],
-            "lines": [[e.source, e.target, [self.numbered[id(b)] for b in e.branches]] for e in self.picture.lines],
+            "shapes": [self.shape(s, live) for s in self.picture.shapes],
+            "lines": [
+                [e.source, e.target, [self.numbered[id(b)] for b in e.branches], *([] if live else [e.below])]
+                for e in self.picture.lines
+            ],
+            "sources": [self.at[i] for i in self.sources],
+            "flows": [] if live else [self.flow(f) for f in self.flows],
         }
+
+    def shape(self, s: Shape, live: bool) -> dict[str, Any]:
+        out: dict[str, Any] = {"node": self.at[s.node], "members": [self.at[i] for i in s.members]}
+        return out if live else out | {"above": s.above, "below": s.below}
+
+    def flow(self, f: Flow) -> dict[str, Any]:
+        """The numbers of forward mode from an input, as far as it reaches."""
+        return {
+            "tangents": {self.at[i]: self.value(t) for i, t in f.tangents.items()},
+            "terms": {self.at[i]: [self.value(terms[k]) if k in terms else None for k in self.places[i]]
+                      for i, terms in f.parts.items()},
+            "below": self.belows(f),
+        }  # fmt: skip
+
+    def belows(self, f: Flow) -> list[str]:
+        """What stands below the edges of the picture in forward mode."""
+        found = [f.tangents.get(s.node, 0.0 if s.node in self.carries else None) for s in self.picture.shapes]
+        return [slope_label(t, self.shared.digits) for t in found]
 
     # -------------------------------------------------------------- nodes
     def node(self, i: int) -> dict[str, Any]:
@@ -78,6 +125,8 @@ class PageData:
             out |= self.leaf(i)
         if i in self.by_node:
             out |= self.step(self.by_node[i])
+        if i in self.places:
+            out["ways"] = [self.way(i, n) for n in range(len(self.places[i]))]
         if self.code is not None and i in self.code.forward:
             out["f"] = self.code.forward[i]
         if self.code is not None and i in self.code.back:
@@ -111,9 +160,10 @@ class PageData:
         else:
             types = [self.trace.nodes[a].type for a in node.args]
             readable = self.trace.locals.forward(node, types, sequences(node))[1]
-            out |= self.form(self.shared(readable, "value", len(node.args), False))
+            out |= self.form(self.shared_form(readable, "value", len(node.args), False))
         if s.gives:
-            out["says"] = self.says.setdefault(self.words.op(ZEROS.get(s.op, s.op), self.told.kind(s)), len(self.says))
+            says = self.shared.says
+            out["says"] = says.setdefault(self.shared.words.op(ZEROS.get(s.op, s.op), self.told.kind(s)), len(says))
         return out
 
     def named(self, name: str) -> dict[str, Any]:
@@ -128,7 +178,8 @@ class PageData:
         source = sources.of(span[0])
         if not source.text:
             return {}
-        at = self.files.setdefault(source.base, (len(self.files), source))[0]
+        files = self.shared.files
+        at = files.setdefault(source.path, (len(files), source))[0]
         return {"at": [at, source.place(span[0])[0]]}
 
     # -------------------------------------------------------------- branches
@@ -140,16 +191,42 @@ class PageData:
                 out["summed"] = str(np.shape(b.value)) if np.shape(b.value) else ""
         node, back = self.trace.nodes[b.user], self.trace.backs[b.user]
         if back.has("partial", b.position):
-            made = self.shared(back.readable, ("partial", b.position), len(node.args), True)
-            usual = self.usual(node, b.position)
-            out |= self.form(made if usual is None else usual)
-            if usual is not None and usual.text.replace("!", "") != made.text.replace("!", ""):
-                out["computed"] = self.text(made.text)
+            out |= self.local(node, back, b.position)
         elif node.op not in ("scan", "root"):
-            made = self.shared(back.readable, ("part", b.position), len(node.args), node.op not in ("scan", "item"))
+            made = self.shared_form(back.readable, ("part", b.position), len(node.args), node.op not in ("scan", "item"))
             out |= self.form(made)
         return out
 
+    def local(self, node: Node, back: Back, position: int) -> dict[str, int]:
+        """A local derivative as textbooks write it, and where it is computed otherwise, how."""
+        made = self.shared_form(back.readable, ("partial", position), len(node.args), True)
+        usual = self.usual(node, position)
+        out = self.form(made if usual is None else usual)
+        if usual is not None and usual.text.replace("!", "") != made.text.replace("!", ""):
+            out["computed"] = self.text(made.text)
+        return out
+
+    # -------------------------------------------------------------- forward mode
+    def way(self, i: int, n: int) -> dict[str, Any]:
+        """How the derivative of an argument comes to a node: the place of the argument, the numbers of its functions, and the
+        local derivative, that of a branch or a formula of its own; or the formula of its term."""
+        node, position = self.trace.nodes[i], self.places[i][n]
+        out: dict[str, Any] = {"k": position}
+        if self.code is not None:
+            w = self.code.ways[i][n]
+            out |= {"f": w.function} | ({"z": w.masked} if w.masked >= 0 else {}) | ({"e": 1} if w.exact else {})
+        branch = next((b for b in self.trace.given.get(i, ()) if b.position == position), None)
+        back = self.trace.backs.get(i)
+        if branch is not None and back is not None and back.has("partial", position):
+            return out | {"b": self.numbered[id(branch)]}
+        types = [self.trace.nodes[a].type for a in node.args]
+        back = self.trace.locals.back(node, types, [position], {0: node.type}, False)
+        if back.has("partial", position):
+            return out | self.local(node, back, position)
+        move = self.trace.locals.tangent(node, types, [position], [])
+        return out | self.form(self.shared_form(move.readable, "value", len(node.args), False)) | {"whole": 1}
+
+    # -------------------------------------------------------------- recurrences
     def shown(self, i: int) -> int:
         """The node that stands for a recurrence: the first of its sequences."""
         if self.trace.nodes[i].op != "scan":
@@ -165,7 +242,7 @@ class PageData:
         return textbook(forms[position], {**ends, op.result: "r"})
 
     # -------------------------------------------------------------- pieces
-    def shared(self, tape: Any, output: Any, count: int, result: bool) -> Form:
+    def shared_form(self, tape: Any, output: Any, count: int, result: bool) -> Form:
         key = (id(tape), output)
         if key not in self.forms:
             self.forms[key] = form(tape, output, self.table, count, result)
@@ -174,16 +251,13 @@ class PageData:
     def form(self, made: Form) -> dict[str, int]:
         return {"formula": self.text(made.text), "mathml": self.text(made.maths)}
 
-    def text(self, text: str) -> int:
-        return self.texts.setdefault(text, len(self.texts))
-
     def value(self, value: Any) -> Any:
         """A number, or of an array what is shown of it."""
         if isinstance(value, tuple):
             return ""
         if np.ndim(value) == 0:
             return coded(value.item() if hasattr(value, "item") else value)
-        return summary(value, self.digits)
+        return summary(value, self.shared.digits)
 
 
 def coded(value: Any) -> Any:

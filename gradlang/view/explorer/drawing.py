@@ -3,6 +3,7 @@ and fonts are those of the page's styles."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from html import escape
 
 from gradlang.record import changed
@@ -13,17 +14,33 @@ from gradlang.view.svg import number, point, smooth
 ROOM = 8  # characters that a number which changes has in the drawing
 
 
-def roomy(picture: Picture) -> Picture:
-    """The picture with room for other numbers than those of this run."""
+def roomy(picture: Picture, reached: Container[int]) -> Picture:
+    """The picture with room for other numbers than those of this run, also below the nodes `reached` in forward mode."""
 
     def room(text: str) -> str:
         return "0" * max(len(text), ROOM) if text else ""
 
-    shapes = tuple(
-        Shape(s.kind, s.text, s.title, s.tip, room(s.above), room(s.below), s.members, s.node) for s in picture.shapes
-    )
+    shapes = [relabelled(s, room(s.above), room(s.below or ("0" if s.node in reached else ""))) for s in picture.shapes]
     lines = tuple(Line(e.source, e.target, room(e.below), e.branches) for e in picture.lines)
-    return changed(picture, shapes=shapes, lines=lines)
+    return changed(picture, shapes=tuple(shapes), lines=lines)
+
+
+def widest(picture: Picture, texts: Sequence[Sequence[str]]) -> Picture:
+    """The picture with room below its shapes for each of some texts."""
+    found = zip([s.below for s in picture.shapes], *texts, strict=True)
+    shapes = [relabelled(s, s.above, max(below, key=len)) for s, below in zip(picture.shapes, found, strict=True)]
+    return changed(picture, shapes=tuple(shapes))
+
+
+def forwards(picture: Picture, texts: Sequence[str]) -> Picture:
+    """The picture with the derivatives of forward mode."""
+    shapes = [relabelled(s, s.above, text) for s, text in zip(picture.shapes, texts, strict=True)]
+    lines = tuple(Line(e.source, e.target, "", e.branches) for e in picture.lines)
+    return changed(picture, shapes=tuple(shapes), lines=lines)
+
+
+def relabelled(s: Shape, above: str, below: str) -> Shape:
+    return Shape(s.kind, s.text, s.title, s.tip, above, below, s.members, s.node)
 
 
 def svg_html(drawing: Drawing, picture: Picture, title: str, names: list[str]) -> str:

@@ -39,14 +39,15 @@ def grouping(text: str, sign: str) -> str:
 
 
 def form(tape: Tape, output: Any, table: OpTable, count: int, result: bool) -> Form:
-    """An output of the tape of one op with `count` arguments; with `result` it reads the result of the op as such."""
+    """An output of the tape of one op with `count` arguments; with `result` it reads the result of the op as such. What comes
+    in from above is `g`, the derivative of an argument `t`."""
     ends: list[tuple[Any, object]] = [(("argument", k), k) for k in range(count)] + ([("value", "r")] if result else [])
-    upstream: dict[Any, str] = dict.fromkeys([("upstream", n) for n in range(64)], "g")
-    loose = grouping(formula(tape, output, table, {**{key: hole(k) for key, k in ends}, **upstream}), "")
-    signed = grouping(formula(tape, output, table, {**{key: "-" + hole(k) for key, k in ends}, **upstream}), "-")
+    flows: dict[Any, str] = {("upstream", n): "g" for n in range(64)} | {("tangent", n): "t" for n in range(count)}
+    loose = grouping(formula(tape, output, table, {**{key: hole(k) for key, k in ends}, **flows}), "")
+    signed = grouping(formula(tape, output, table, {**{key: "-" + hole(k) for key, k in ends}, **flows}), "-")
     marks = iter(re.findall(rf"(!?){CLOSE}", signed))
     text = re.sub(CLOSE, lambda m: next(marks) + CLOSE, loose)
-    pieces = {**{key: hole(k) for key, k in ends}, **dict.fromkeys(upstream, "<mi>g</mi>")}
+    pieces = {**{key: hole(k) for key, k in ends}, **{key: f"<mi>{name}</mi>" for key, name in flows.items()}}
     return Form(text, maths(tape, output, table, pieces, result))
 
 

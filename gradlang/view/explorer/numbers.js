@@ -77,6 +77,31 @@ function computed(page, inputs, forward, back) {
     return { values, slopes, parts, locals };
 }
 
+/** Forward mode: the derivatives of all nodes by the input `from`, for their values, and of each node the terms that its ways
+ * bring, in their order. What the input does not reach stays undefined. */
+function moved(page, values, from, move) {
+    const tangents = new Array(values.length);
+    const terms = new Array(values.length);
+    const exact = new Array(values.length).fill(false); // whether a zero is that of a branch not taken
+    tangents[from] = 1;
+    page.nodes.forEach((node, i) => {
+        if (node.ways === undefined) return;
+        const operands = node.args.map((a) => values[a]);
+        let all = true;
+        terms[i] = node.ways.map(({ k, f, z, e }) => {
+            const a = node.args[k];
+            if (tangents[a] === undefined) return undefined;
+            if (!exact[a] && e === undefined) all = false;
+            return move[exact[a] ? z ?? f : f](...operands, tangents[a]);
+        });
+        const found = terms[i].filter((x) => x !== undefined);
+        if (!found.length) return;
+        tangents[i] = found.reduce((x, y) => x + y);
+        exact[i] = all;
+    });
+    return { tangents, terms };
+}
+
 /** The numbers of the run that a page was made from. */
 function recorded(page) {
     return {
@@ -85,6 +110,13 @@ function recorded(page) {
         parts: page.branches.map((b) => decoded(b.value)),
         locals: page.branches.map((b) => decoded(b.local)),
     };
+}
+
+/** Those of forward mode from its input number `n`. */
+function recordedFlow(page, n) {
+    const { tangents, terms } = page.flows[n];
+    const listed = (found, each) => page.nodes.map((_, i) => (found[i] === undefined ? undefined : each(found[i])));
+    return { tangents: listed(tangents, decoded), terms: listed(terms, (t) => t.map((x) => (x === null ? undefined : decoded(x)))) };
 }
 
 /** The ends and the step of a slider: what the program declares, or from zero to twice the number. */

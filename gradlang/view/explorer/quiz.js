@@ -2,7 +2,7 @@ const TOLERANCE = 1e-3;
 let blanks = []; // { node, kind, input, mark }
 
 function wantedOf({ node, kind }) {
-    return kind === "value" ? now.values[node] : now.slopes[node];
+    return kind === "value" ? now.values[node] : slopeOf(node);
 }
 
 /** What stands in the drawing for a blank: the answer so far. Nothing is returned for what is given. */
@@ -14,14 +14,14 @@ function answerOf(node, kind) {
 function buildQuiz() {
     blanks = [];
     for (const [i, cells] of rows) {
-        const asked = [["value", nodes[i].kind === "op", now.values[i]], ["slope", nodes[i].d !== undefined, now.slopes[i]]];
+        const asked = [["value", nodes[i].kind === "op", now.values[i]], ["slope", hasSlope(i), slopeOf(i)]];
         for (const [kind, yes, x] of asked) {
             if (!yes || !isNumber(x)) {
                 cells[kind].replaceChildren(kind === "value" ? number(x) : "");
                 continue;
             }
-            const text = kind === "value" ? words.blank_value : words.blank_slope;
-            const label = say(text, { name: nodes[i].name, of: page.of });
+            const text = kind === "value" ? words.blank_value : forwards() ? words.blank_tangent : words.blank_slope;
+            const label = say(text, { name: nodes[i].name, of: page.of, x: nodes[state.from]?.name });
             const input = make("input", { type: "text", inputMode: "decimal", autocomplete: "off", "aria-label": label });
             const mark = make("span", { className: "mark" });
             const blank = { node: i, kind, input, mark };

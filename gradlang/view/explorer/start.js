@@ -10,8 +10,10 @@ function later(name, run) {
 
 /** Shows everything as it is at the moment; while a slider moves a long table waits until it rests. */
 function show(moving = false) {
-    put(part("heading"), state.quiz ? page.of : say(words.heading, { of: page.of, value: number(now.values[page.top]) }));
-    put(part("says"), sentence());
+    put(part("heading"), heading());
+    const told = sentence().filter(Boolean).map((text, k) => make("span", { className: k === 1 ? "chain" : "" }, text));
+    part("says").replaceChildren(...told.flatMap((piece, k) => (k ? [" ", piece] : [piece])));
+    part("says").classList.toggle("fresh", state.fresh);
     put(part("place"), say(words.place, { step: state.step, count: STEPS }));
     part("scrub").value = state.step;
     part("scrub").setAttribute("aria-valuetext", `${state.step} / ${STEPS}`);
@@ -24,32 +26,110 @@ function show(moving = false) {
     later("address", keep);
 }
 
-function compute() {
-    if (page.live) now = computed(page, state.inputs, FORWARD, BACK);
+function heading() {
+    const top = { of: page.of, value: number(now.values[page.top]) };
+    if (state.quiz || !knowsValue(page.top)) return page.of;
+    if (!forwards() || !hasSlope(page.top)) return say(words.heading, top);
+    return say(words.heading_forward, { ...top, slope: slopeName(page.top), number: number(slopeOf(page.top)) });
+}
+
+/** Has a screen reader say it, once nothing has changed for a while. */
+function announce(text) {
+    later("announce", () => put(part("spoken"), text()));
+}
+
+/** The node that the step is about; -1 for none. */
+function activeNode() {
+    const { step } = state;
+    if (step > START) return branches[page.backward[step - START - 1]].user;
+    return step > 0 && step < START ? page.forward[step - 1] : -1;
 }
 
 function setStep(step) {
     state.step = Math.min(Math.max(step, 0), STEPS);
-    const i = state.step > START ? branches[page.backward[state.step - START - 1]].user : state.step < START && state.step ? page.forward[state.step - 1] : -1;
+    state.fresh = false;
+    const i = activeNode();
     if (i >= 0) showLine(i);
     show();
     if (i >= 0) bringIntoView(shapes[shapeOf.get(i)]);
-}
-
-/** Scrolls the drawing, not the page. */
-function bringIntoView(element) {
-    const frame = document.querySelector(".drawing");
-    if (!element || frame.scrollWidth <= frame.clientWidth + 1 && frame.scrollHeight <= frame.clientHeight + 1) return;
-    const [inner, outer] = [element.getBoundingClientRect(), frame.getBoundingClientRect()];
-    const margin = 90;
-    if (inner.left < outer.left + margin || inner.right > outer.right - margin) frame.scrollLeft += inner.left - outer.left - outer.width / 2;
-    if (inner.top < outer.top || inner.bottom > outer.bottom) frame.scrollTop += inner.top - outer.top - outer.height / 2;
+    announce(() => sentence().filter(Boolean).join(" "));
 }
 
 function choose(i) {
     state.node = i;
     showLine(i);
     show();
+    const { name } = nodes[i];
+    const of = (yes, x) => (yes ? number(x) : words.pending);
+    const slope = hasSlope(i) ? `, ${slopeName(i)} = ${of(knowsSlope(i), slopeOf(i))}` : "";
+    if (!state.quiz) announce(() => `${name} = ${of(knowsValue(i), now.values[i])}${slope}`);
+}
+
+function clickShape(k) {
+    const { node } = page.shapes[k];
+    choose(node);
+    if (state.quiz) blanks.find((b) => b.node === node)?.input.focus();
+}
+
+// ------------------------------------------------------------------ results and modes
+/** Shows another result, with the inputs, the mode and the place in the passes that are asked for. */
+function openGraph(k) {
+    setGraph(k);
+    setDrawing();
+    buildSource();
+    buildTable();
+    buildInputs();
+    const title = say(words.graph, { of: page.of });
+    for (const element of [frame, document.querySelector(".stage"), frame.querySelector("svg")]) element.setAttribute("aria-label", title);
+    document.title = `${page.of} – ${words.file}`;
+    const found = page.sources.map((i) => make("option", { value: String(i) }, say(words.forward_mode, { name: nodes[i].name })));
+    part("mode").replaceChildren(make("option", { value: "-1" }, say(words.reverse_mode, { of: page.of })), ...found);
+    part("modebox").hidden = !found.length;
+}
+
+function openMode(from) {
+    setMode(from);
+    part("mode").value = String(from);
+    part("scrub").max = STEPS;
+    const ahead = page.forward.length;
+    const phases = from >= 0 ? [[words.phase_both, STEPS]] : [[words.phase_forward, ahead], [words.phase_backward, STEPS - ahead]];
+    part("phases").replaceChildren(...phases.filter(([, n]) => n).map(([text, n]) => {
+        const made = make("span", { title: text }, text);
+        made.style.flexGrow = n;
+        return made;
+    }));
+    put(part("ratio"), from >= 0 ? `∂…/∂${nodes[from].name}` : `∂${isWord(page.of)}/∂…`);
+    setLegend();
+}
+
+/** Goes to another mode, to the same part of its passes: to the end, or to the step of the forward pass. */
+function changeMode(from) {
+    pause();
+    const end = state.step === STEPS;
+    openMode(from);
+    compute();
+    state.step = end ? STEPS : Math.min(state.step, page.forward.length);
+    state.fresh = end;
+    setQuiz(state.quiz);
+    announce(() => part("says").textContent);
+}
+
+function changeGraph(k) {
+    pause();
+    keep();
+    const held = new URLSearchParams(location.hash.slice(1));
+    for (const name of ["step", "node"]) held.delete(name);
+    held.set("of", graphs[k].of);
+    history.replaceState(null, "", `#${held}`);
+    restore();
+    announce(() => part("heading").textContent);
+}
+
+function buildResults() {
+    const some = graphs.map(({ of }, k) => make("option", { value: String(k) }, of));
+    const none = shared.left.map((name) => make("option", { disabled: true }, say(words.left_out, { name })));
+    part("result").replaceChildren(...some, ...none);
+    part("resultbox").hidden = some.length + none.length < 2;
 }
 
 // ------------------------------------------------------------------ playing
@@ -96,11 +176,15 @@ function refresh() {
     compute();
     if (state.quiz) buildQuiz();
     show(true);
+    if (knowsValue(page.top)) announce(heading);
 }
 
 function buildInputs() {
     put(part("hint"), page.live ? words.live : words.still);
     part("reset").hidden = !page.live;
+    document.body.classList.toggle("still", !page.live);
+    part("inputs").replaceChildren();
+    controls.clear();
     if (!page.live) return;
     for (const [i, value] of defaults) {
         const { name, label, range } = nodes[i];
@@ -130,12 +214,19 @@ function reset() {
 // ------------------------------------------------------------------ the address
 function keep() {
     const held = new URLSearchParams();
+    if (state.graph !== 0) held.set("of", page.of);
+    if (state.from !== startOf(page)) held.set("mode", forwards() ? nodes[state.from].name : "reverse");
     if (state.step !== STEPS) held.set("step", state.step);
-    if (state.node >= 0) held.set("node", state.node);
+    if (state.node !== page.top) held.set("node", state.node);
     if (state.quiz) held.set("quiz", "1");
     for (const [i, x] of Object.entries(state.inputs)) held.set(`in.${nodes[i].name}`, x);
     const wanted = `#${held}`;
     if ((location.hash || "#") !== wanted) history.replaceState(null, "", wanted);
+}
+
+/** The mode that a graph opens in: that of the command, where it can. */
+function startOf({ nodes, sources }) {
+    return sources.find((i) => nodes[i].name === shared.start) ?? -1;
 }
 
 function restore() {
@@ -144,17 +235,25 @@ function restore() {
         const x = Number(held.get(name) ?? NaN);
         return Number.isInteger(x) && x >= 0 && x <= most ? x : otherwise;
     };
+    const k = Math.max(graphs.findIndex(({ of }) => of === held.get("of")), 0);
+    if (page !== graphs[k]) openGraph(k);
+    part("result").value = String(k);
+    const mode = held.get("mode");
+    openMode(mode === "reverse" ? -1 : page.sources.find((i) => nodes[i].name === mode) ?? startOf(page));
+    state.inputs = {};
     for (const [i, x] of defaults) {
         const given = parsed(held.get(`in.${nodes[i].name}`) ?? "");
         if (page.live) setInput(i, Number.isNaN(given) ? x : given);
     }
     cancelAnimationFrame(drawing);
     compute();
-    state.node = whole("node", nodes.length - 1, -1);
-    if (!shapeOf.has(state.node) && !rows.has(state.node)) state.node = -1;
-    if (state.node >= 0) showLine(state.node);
+    state.node = whole("node", nodes.length - 1, page.top);
+    if (!shapeOf.has(state.node) && !rows.has(state.node)) state.node = page.top;
+    showLine(state.node);
     state.step = whole("step", STEPS, STEPS);
+    state.fresh = !held.has("step");
     setQuiz(held.get("quiz") === "1");
+    if (!state.fresh) bringIntoView(shapes[shapeOf.get(lit().nodes[0])]);
 }
 
 // ------------------------------------------------------------------ events
@@ -172,24 +271,19 @@ document.addEventListener("keydown", (event) => {
     else GOES[key]();
     event.preventDefault();
 });
-for (const element of shapes) {
-    element.addEventListener("click", () => {
-        const { node } = page.shapes[element.dataset.shape];
-        choose(node);
-        if (state.quiz) blanks.find((b) => b.node === node)?.input.focus();
-    });
-}
 const CLICKS = {
     first: GOES.Home, back: GOES.ArrowLeft, play, forward: GOES.ArrowRight, last: GOES.End, reset,
     quiz: () => setQuiz(!state.quiz), check: checkQuiz, again: () => fillQuiz(() => ""),
     answers: () => fillQuiz((blank) => number(wantedOf(blank))),
+    skip: () => document.getElementById("inputs-title").focus(),
+    smaller: () => zoomBy(0.8), larger: () => zoomBy(1.25), fit: () => zoomTo(Math.min(sizes().fit, READABLE[1])),
 };
 for (const [name, run] of Object.entries(CLICKS)) part(name).addEventListener("click", run);
-part("scrub").max = STEPS;
 part("scrub").addEventListener("input", () => move(Number(part("scrub").value)));
+part("mode").addEventListener("change", () => changeMode(Number(part("mode").value)));
+part("result").addEventListener("change", () => changeGraph(Number(part("result").value)));
 window.addEventListener("hashchange", restore);
+window.addEventListener("resize", () => zoom === null && zoomTo(null));
 
-buildSource();
-buildTable();
-buildInputs();
+buildResults();
 restore();
