@@ -51,11 +51,31 @@ def test_pages_are_short_and_whole() -> None:
     for p in pages().values():
         assert 10 < len(p.title) <= 72 and not p.title.endswith("."), p.code
         assert 60 < len(p.why) <= 420 and p.why.endswith("."), p.code
-        assert p.title_ko, p.code
         assert p.untested or (p.fails != p.works) or (p.wrong != p.right), p.code
         assert bool(p.wrong) == bool(p.right), p.code
 
 
+@pytest.mark.parametrize("code", pages())
+def test_a_page_is_there_in_every_language(code: str) -> None:
+    """A text that is missing is shown in English, so both must be there and differ; Korean sentences end as the others do."""
+    p = pages()[code]
+    for text in (p.title_ko, p.why_ko, p.untested_ko) if p.untested else (p.title_ko, p.why_ko):
+        assert HANGUL.search(text), text
+    assert bool(p.untested) == bool(p.untested_ko)
+    assert p.why_ko.endswith("."), p.why_ko
+    assert not re.search(r"[가-힣]다\.", p.why_ko.replace("니다.", "")), p.why_ko
+    assert not HANGUL.search(p.title + p.why + p.untested)
+
+
+@pytest.mark.parametrize("code", pages())
+def test_a_page_in_korean_has_no_line_of_english(code: str) -> None:
+    """Only programs and what the compiler says about them, which are indented, are not Korean."""
+    p = pages()[code]
+    lines = p.text(Words("ko"), "ko").splitlines()
+    assert all(HANGUL.search(line) for line in lines if line and not line.startswith("    ")), lines
+
+
+HANGUL = re.compile("[가-힣]")
 UNTESTED = {"G139", "G222", "G521", "G524", "G900"}
 
 
@@ -137,9 +157,11 @@ def test_a_page_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_titles_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("G201 --lang ko", capsys)
     assert out.startswith("G201: 정의되지 않은 이름\n\n식에 쓰는 이름은")
-    assert "틀린 프로그램\n    apple = 100" in out
+    assert "잘못된 예\n    apple = 100" in out
     assert all(text_width(line) <= 96 for line in out.splitlines())
-    assert told("G900 --lang ko", capsys).startswith("G900: gradlang의 버그\n\nThe compiler compares")
+    out = told("G900 --lang ko", capsys)
+    assert out.startswith("G900: gradlang의 버그\n\n컴파일러는") and "없습니다. 알려진 버그가 없습니다." in out
+    assert json.loads(told("G900 --lang ko --json", capsys))["untested"] == "알려진 버그가 없습니다"
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,7 +274,14 @@ def test_the_page_of_an_op_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_of_an_op_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("mul --lang ko", capsys)
-    assert "국소 미분\n    ∂/∂a = b" in out and "곱" in out
+    assert out.startswith("mul: 원소별 연산\n") and "국소적 미분\n    ∂/∂a = b" in out and "곱셈 노드" in out
+    assert json.loads(told("mul --lang ko --json", capsys))["kind"] == "pointwise op"
+
+
+@pytest.mark.parametrize("name", [op.name for op in builtin().entries()] + [*library().functions, *SPECIAL])
+def test_the_page_of_an_op_in_korean_has_no_line_of_english(name: str) -> None:
+    lines = page(name, Words("ko"), gl.loads).text(Words("ko")).splitlines()
+    assert all(HANGUL.search(line) for line in lines if line and not line.startswith("    ")), lines
 
 
 def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:

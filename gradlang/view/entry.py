@@ -54,9 +54,9 @@ class Example:
 
 @record(eq=False)
 class Entry:
-    """A page: `says` is a sentence on the derivative, `kinks` what is agreed on where there is none, `tested` where the entry
-    is held against multi-precision, each as text; `settings` says that the derivatives are those for the settings of the
-    example."""
+    """A page: `kind` is what it is about, in English, `says` a sentence on the derivative, `kinks` what is agreed on where
+    there is none, `tested` where the entry is held against multi-precision, each as text; `settings` says that the derivatives
+    are those for the settings of the example."""
 
     name: str
     kind: str
@@ -69,7 +69,7 @@ class Entry:
     example: Example | None
 
     def text(self, words: Words, digits: int | None = None) -> str:
-        parts = [f"{self.name}: {self.kind}", textwrap.indent(self.entry, "    ")]
+        parts = [f"{self.name}: {words(self.kind.replace(' ', '_'))}", textwrap.indent(self.entry, "    ")]
         if self.says:
             parts.append(self.says)
         if self.locals:
@@ -235,4 +235,4 @@ def page(name: str, words: Words, made: Callable[[str], Model]) -> Entry:
         return Entry(name, "function", functions.text(name), words("entry_function"), (), False, (), (), shown)
     special = SPECIAL[name]
     signature = ", ".join(p if k < special.required else f"{p}=..." for k, p in enumerate(special.params))
-    return Entry(name, "array function", f"{name}({signature})", "", (), False, (), (), shown)
+    return Entry(name, "array function", f"{name}({signature})", words("entry_array"), (), False, (), (), shown)
