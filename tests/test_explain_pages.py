@@ -164,6 +164,13 @@ def test_titles_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(told("G900 --lang ko --json", capsys))["untested"] == "알려진 버그가 없습니다"
 
 
+def test_several_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    out = told("g201 mul G201 g502", capsys)
+    assert out == "\n\n".join(told(word, capsys) for word in ("G201", "mul", "G502"))
+    rows = json.loads(told("G201 mul --json", capsys))
+    assert [row.get("code", row.get("name")) for row in rows] == ["G201", "mul"]
+
+
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told("--list", capsys).splitlines()
     assert [line[:4] for line in lines] == sorted(emitted())
@@ -181,6 +188,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
         ("zzzzzz", "`gradlang explain --list` the codes"),
         ("shopping", "did you mean `shopping.grad`?"),
         ("G201 x=2", "`G201` is a page, which takes no inputs: `x=2`"),
+        ("G201 sigmod", "did you mean `sigmoid`?"),
         ("mul --wrt a", "`mul` is a page, which takes no inputs: `a`"),
         ("nothing.grad", "error[G520]: cannot read nothing.grad"),
     ],

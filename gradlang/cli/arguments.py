@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
+        made.set_defaults(said=[])  # the codes of what is said to people, for `cli/messages.py`
         fill(made)
     return top
 
