@@ -42,7 +42,7 @@ def graph(args: argparse.Namespace) -> int:
         return 0
     upstream = upstreams(model, args.upstream, list(model.program.values))
     wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
-    told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits)
+    told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits, args.lang)
     style = Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
     made = picture(told, style, moving(told, args, wrt))
     if kind == "html":

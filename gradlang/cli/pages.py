@@ -6,12 +6,16 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradlang.check.arrays import SPECIAL
 from gradlang.check.rules import library
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
-from gradlang.ops.table import builtin
+from gradlang.ops.table import builtin, rules
+
+if TYPE_CHECKING:
+    from gradlang.api import Model
+    from gradlang.ops.language import Language
 
 CODE = re.compile(r"[Gg][0-9]{3}")
 WORD = re.compile(r"[^\W\d]\w*")
@@ -44,9 +48,9 @@ def page_of(args: argparse.Namespace, word: str) -> tuple[str, dict[str, Any]]:
     """A page as text and as data. Raises InputError if there is none of this name."""
     if CODE.fullmatch(word):
         return code_page(args, word)
-    ops = [*builtin(), *library().functions, *SPECIAL]
-    if word not in ops:
-        raise unknown(word, ops)
+    known = [*builtin(), *library().functions, *SPECIAL, *(rule.name for rule in rules())]
+    if word not in known:
+        raise unknown(word, known, args.of)
     return op_page(args, word)
 
 
@@ -56,16 +60,24 @@ def alone(args: argparse.Namespace) -> None:
     given = [*values, *args.data, *args.params, *args.upstream, *filter(None, (args.of, args.wrt))]
     if given:
         hint = f"`gradlang explain ./{args.file}` explains a file of this name"
+        if args.of and Path(args.of).is_file():
+            hint = f"`gradlang explain {args.of} --of {args.file}` shows what a program defines"
         raise InputError([Diagnostic("G514", f"`{args.file}` is a page, which takes no inputs: `{given[0]}`", help=hint)])
 
 
-def unknown(subject: str, ops: list[str]) -> InputError:
+def unknown(subject: str, known: list[str], of: str | None) -> InputError:
+    """The error for a word that is no page; `of` is what `--of` says, perhaps the file that was meant."""
     text = f"there is no file, no op and no function named `{subject}`, and no such code"
     from gradlang.view.pages import pages
 
     near = did_you_mean(subject.upper(), pages()) if re.match(r"[A-Za-z]+\d+$", subject) else ""
     file = f"did you mean `{subject}.grad`?" if Path(f"{subject}.grad").exists() else ""
-    hint = file or did_you_mean(subject, ops) or near or "`gradlang ops` lists the ops, `gradlang explain --list` the codes"
+    lists = "`gradlang ops` lists the ops, `gradlang explain --list` the codes"
+    own = "`gradlang explain {} --of {}` shows an op of a program"
+    if of and Path(of).is_file():
+        hint = own.format(of, subject)
+    else:
+        hint = file or did_you_mean(subject, known) or near or f"{lists}; {own.format('FILE', subject)}"
     return InputError([Diagnostic("G516", text, help=hint)])
 
 
@@ -91,11 +103,25 @@ def code_page(args: argparse.Namespace, code: str) -> tuple[str, dict[str, Any]]
     return found.text(Words(args.lang), args.lang), found.as_json(args.lang)
 
 
+def in_language(text: str, language: Language) -> Model:
+    """The model of the example of a page, in the language of a program."""
+    from gradlang import pipeline
+    from gradlang.api import Model
+
+    return Model(pipeline.load(text, "<example>", language))
+
+
 def op_page(args: argparse.Namespace, name: str) -> tuple[str, dict[str, Any]]:
     from gradlang.opening import loads
     from gradlang.view.entry import page  # brings NumPy
     from gradlang.view.words import Words
 
     words = Words(args.lang)
-    found = page(name, words, loads)
+    if name in builtin() or name in library().functions or name in SPECIAL:
+        found = page(name, words, loads)
+    else:
+        from gradlang.view.own_entry import of_rule
+
+        rule = next(rule for rule in rules() if rule.name == name)
+        found = of_rule(rule, builtin(), words, in_language, True)
     return found.text(words, args.digits), found.as_json()

@@ -14,7 +14,7 @@ from gradlang.check import errors
 from gradlang.check.program import Program, unreached
 from gradlang.check.requests import OBJECTIVES
 from gradlang.cli.messages import say
-from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
+from gradlang.diagnostics import Diagnostic, InputError, SourceError, did_you_mean
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
 from gradlang.runtime.data import read_all
@@ -22,12 +22,17 @@ from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
 
+NOTHING = "G208"  # a program that computes nothing
 
-def open_model(args: argparse.Namespace) -> Model:
+
+def open_model(args: argparse.Namespace, idle: bool = False) -> Model:
+    """The model of the file of a command line; with `idle` it may define ops and functions alone, and nothing to compute."""
     name = "<stdin>" if args.file == "-" else args.file
     text = read_text(args.file)
     finder = Folder(None if args.file == "-" else args.file, None, args.allow_import)
-    program = pipeline.load(text, name, pipeline.standard(), finder)
+    program, problems = pipeline.read(text, name, pipeline.standard(), finder)
+    if any(not idle or d.code != NOTHING for d in problems):
+        raise SourceError(problems, program.sources)
     if not program.language.plain and (note := proven(program)) is not None:
         say(args, [Diagnostic("G139", note, severity="warning")], program.sources)
     return Model(

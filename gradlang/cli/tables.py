@@ -77,7 +77,8 @@ def _one(name: str, as_json: bool) -> int:
             Diagnostic(
                 "G516",
                 f"there is no op named `{name}`",
-                help=did_you_mean(name, [*table, *functions, *SPECIAL]) or "`gradlang ops` lists them",
+                help=did_you_mean(name, [*table, *functions, *SPECIAL])
+                or f"`gradlang ops` lists them; `gradlang explain FILE --of {name}` shows an op of a program",
             )
         ]
     )

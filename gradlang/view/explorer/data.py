@@ -113,7 +113,7 @@ class PageData:
             readable = self.trace.locals.forward(node, types, sequences(node))[1]
             out |= self.form(self.shared(readable, "value", len(node.args), False))
         if s.gives:
-            out["says"] = self.says.setdefault(self.words.op(ZEROS.get(s.op, s.op), self.told.kind(s)), len(self.says))
+            out["says"] = self.says.setdefault(self.told.says(s), len(self.says))
         return out
 
     def named(self, name: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class PageData:
 
     def usual(self, node: Any, position: int) -> Form | None:
         forms: Sequence[str] | None = catalog("textbook").get(node.op)
-        if forms is None:
+        if forms is None or node.op in self.table.own:
             return None
         op = self.table[node.op]
         ends: dict[str, object] = {p: k for k, p in enumerate(op.params)}
