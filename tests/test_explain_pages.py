@@ -17,13 +17,14 @@ from conftest import Golden
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.check.arrays import SPECIAL
+from gradlang.check.calls import INTERNAL
 from gradlang.check.rules import library
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, text_width
 from gradlang.ops.table import builtin
-from gradlang.view.entry import calls, page, program
+from gradlang.view.entry import abouts, calls, page, program
 from gradlang.view.pages import FILE, Page, nearest, pages
-from gradlang.view.words import Words
+from gradlang.view.words import LANGUAGES, Words
 
 PACKAGE = Path(gl.__file__).parent
 CODE = re.compile(r"G\d{3}")
@@ -252,12 +253,32 @@ def test_example_of_an_op(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [op.name for op in builtin().entries() if op.pointwise and op.domains])
-def test_an_example_lies_in_the_domain_of_its_op(name: str) -> None:
+def test_an_example_lies_in_a_domain_of_its_op(name: str) -> None:
     op = builtin()[name]
-    model = gl.loads(program(op))
-    for p, (low, high) in op.domains[0].bounds.items():
-        if p in op.params:
-            assert low <= model.program.leaves[p].default <= high
+    leaves = gl.loads(program(op)).program.leaves
+    assert any(
+        all(low <= leaves[p].default <= high for p, (low, high) in d.bounds.items() if p in op.params) for d in op.domains
+    )
+
+
+def test_every_name_is_told_of_in_every_language() -> None:
+    names = {*OPS, *library().functions, *SPECIAL}
+    assert set(abouts()) == names
+    for name, texts in abouts().items():
+        assert len(texts) == len(LANGUAGES), name
+        assert all(5 < len(text) < 130 for text in texts) and texts[0].endswith("."), name
+        assert re.search(r"니다[.:]", texts[1]) and texts[1].endswith("."), name
+        assert not HANGUL.search(texts[0]), name
+
+
+def test_every_name_that_programs_see_has_an_example() -> None:
+    for name in {*OPS, *library().functions, *SPECIAL} - INTERNAL:
+        assert name in calls() or name in OPS, name
+    said = page("spread", Words(), gl.loads).text(Words())
+    assert "programs do not see it" in said and "programs do not see it" not in page("mean", Words(), gl.loads).text(Words())
+    with pytest.raises(GradlangError):
+        gl.loads("x : [3]\ny = spread(x, x)\n")
+    gl.loads("\n".join(calls()["mean"]))
 
 
 @pytest.mark.parametrize("name", ["mul", "sigmoid", "softmax", "powi", "less", "mean", "reshape"])

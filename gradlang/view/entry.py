@@ -11,7 +11,7 @@ from tomllib import loads
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check.arrays import SPECIAL
-from gradlang.check.calls import default_of
+from gradlang.check.calls import INTERNAL, default_of
 from gradlang.check.rules import Functions, library
 from gradlang.ops.op import Domain, Op
 from gradlang.ops.table import Rule, builtin, rules
@@ -22,7 +22,7 @@ from gradlang.view.pages import wrapped
 from gradlang.view.show import json_value, value_text
 from gradlang.view.story import Given, story
 from gradlang.view.trace import trace
-from gradlang.view.words import Words
+from gradlang.view.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -60,7 +60,7 @@ class Entry:
     """A page: `kind` is what it is about, in English, `says` a sentence on the derivative, `kinks` what is agreed on where
     there is none, `tested` where the entry is held against multi-precision, each as text; `settings` says that the derivatives
     are those for the settings of the example; `place` is where a program has it, "" for what is built in;
-    `replaces` are formulas that become it by a rule."""
+    `replaces` are formulas that become it by a rule, `about` says what it computes."""
 
     name: str
     kind: str
@@ -73,10 +73,15 @@ class Entry:
     example: Example | None
     place: str = ""
     replaces: tuple[str, ...] = ()
+    about: str = ""
 
     def text(self, words: Words, digits: int | None = None) -> str:
         place = f", {self.place}" if self.place else ""
-        parts = [f"{self.name}: {words(self.kind.replace(' ', '_'))}{place}", textwrap.indent(self.entry, "    ")]
+        parts = [
+            f"{self.name}: {words(self.kind.replace(' ', '_'))}{place}",
+            wrapped(self.about),
+            textwrap.indent(self.entry, "    "),
+        ]
         if self.says:
             parts.append(wrapped(self.says))
         if self.locals:
@@ -91,7 +96,7 @@ class Entry:
                 parts.append("\n".join([words(title), *(f"    {row}" for row in rows)]))
         if self.example is not None:
             parts.append(self.shown(self.example, words, digits))
-        return "\n\n".join(parts)
+        return "\n\n".join(part for part in parts if part)
 
     def shown(self, e: Example, words: Words, digits: int | None) -> str:
         lines = [words("entry_example"), textwrap.indent(e.text.rstrip(), "    "), ""]
@@ -109,6 +114,7 @@ class Entry:
             "name": self.name,
             "kind": self.kind,
             "place": self.place or None,
+            "about": self.about or None,
             "entry": self.entry,
             "says": self.says or None,
             "derivatives": [
@@ -132,7 +138,8 @@ class Entry:
 
 def row(head: str, value: Any, digits: int | None) -> str:
     value = value.item() if getattr(value, "shape", None) == () else value
-    return head + value_text(value, digits).removesuffix(".0").replace("\n", "\n" + " " * len(head))
+    lines = [line for line in value_text(value, digits).removesuffix(".0").split("\n") if line.strip()]
+    return head + ("\n" + " " * len(head)).join(lines)
 
 
 # ------------------------------------------------------------------ examples
@@ -141,6 +148,17 @@ def calls() -> dict[str, list[str]]:
     """The examples that are written out: op or function -> the lines of a program, the last one the call."""
     found: dict[str, list[str]] = loads((files("gradlang.view.pages") / "calls.toml").read_text(encoding="utf-8"))
     return found
+
+
+@cache
+def abouts() -> dict[str, list[str]]:
+    """What each op and function computes: name -> a sentence in each of `LANGUAGES`."""
+    found: dict[str, list[str]] = loads((files("gradlang.view.pages") / "about.toml").read_text(encoding="utf-8"))
+    return found
+
+
+def about(name: str, words: Words) -> str:
+    return abouts()[name][LANGUAGES.index(words.language)]
 
 
 def program(op: Op) -> str:
@@ -221,6 +239,7 @@ def of_op(op: Op, words: Words, made: Callable[[str], Model]) -> Entry:
         shown,
         "",
         tuple(rule.text.partition(":")[2].partition("=>")[0].strip() for rule in rules() if becomes(rule, op)),
+        about(op.name, words),
     )
 
 
@@ -242,7 +261,7 @@ def slopes(given: Sequence[Given]) -> tuple[Local, ...]:
 def kink_text(op: Op) -> Any:
     def text(kink: Any) -> str:
         point = ", ".join(f"{n} = {v:g}" for n, v in kink.point.items())
-        partials = [f"∂/∂{p} = {v:g}" for p, v in zip(op.partials, kink.partials, strict=False) if v is not None]
+        partials = [f"∂/∂{p} = {v:g}" for p, v in zip(op.params, kink.partials, strict=False) if v is not None]
         return f"{point}:  {', '.join(partials)}"
 
     return text
@@ -262,7 +281,9 @@ def page(name: str, words: Words, made: Callable[[str], Model]) -> Entry:
     shown = example("\n".join(calls()[name]) + "\n", made)[0] if name in calls() else None
     if name in functions:
         assert isinstance(functions, Functions)
-        return Entry(name, "function", functions.text(name), words("entry_function"), (), False, (), (), shown)
+        said, text = words("entry_piece" if name in INTERNAL else "entry_function"), functions.text(name)
+        return Entry(name, "function", text, said, (), False, (), (), shown, about=about(name, words))
     special = SPECIAL[name]
     signature = ", ".join(p if k < special.required else f"{p}=..." for k, p in enumerate(special.params))
-    return Entry(name, "array function", f"{name}({signature})", words("entry_array"), (), False, (), (), shown)
+    text, said = f"{name}({signature})", words("entry_piece" if name in INTERNAL else "entry_array")
+    return Entry(name, "array function", text, said, (), False, (), (), shown, about=about(name, words))

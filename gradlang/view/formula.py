@@ -14,6 +14,7 @@ from gradlang.check.calls import default_of
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
+from gradlang.types import Shape
 
 SILENT = frozenset({"broadcast_to", "reshape", "real", "mark", "within", "nearest"})  # moves that shapes say anyway
 ZEROS = {"zmul": "mul", "zmatmul": "matmul", "zeinsum": "einsum"}  # the same, with exact zeros that win over infinities
@@ -28,7 +29,9 @@ class Formula(GradPrinter):
         if instr.op == "iota":
             return f"range({value_text(instr.attrs[0])})", ATOM
         if instr.op == "sum_to":
-            return f"sum({self.at(instr.args[0])})", ATOM
+            settings = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
+            if settings is not None:
+                return f"sum({self.at(instr.args[0])}{settings})", ATOM
         if instr.op in ZEROS:
             settings = () if instr.op == "zmatmul" else instr.attrs
             return super().expression(i, Instr(ZEROS[instr.op], instr.args, settings, instr.type, instr.span))
@@ -54,6 +57,16 @@ class Formula(GradPrinter):
             if not (equal and usual.get(setting) == value):
                 kept.append(a)
         return super().call(name, kept)
+
+
+def summed_axes(given: Shape, left: Shape) -> str | None:
+    """The settings of a sum that leaves a smaller shape, "" where everything is summed, None where no single sum does."""
+    lead = len(given) - len(left)
+    inner = [lead + k for k, dim in enumerate(left) if dim != given[lead + k]]
+    if lead and inner:
+        return None
+    axes = [*range(lead), *inner]
+    return "" if not left else f", axis={axes[0] if len(axes) == 1 else axes}{', keepdims=true' if inner else ''}"
 
 
 HEAD = re.compile(r"[\w.]+|\[\d+\]")
