@@ -58,7 +58,7 @@ class Explanation:
         inner = Explanation(other, self.words, self.digits)
         known = {(s.span, s.op, s.title) for s in self.story.steps}
         lines = [self.words("as_compiled", rules=", ".join(self.rules)), "  " + self.words("compiled_why")]
-        for s in other.steps:
+        for s in reversed(other.steps):
             if (s.span, s.op, s.title) not in known and s.gives:
                 lines.append(inner.backward(s))
         exact = {e.name: e.upstream for e in other.entries}
