@@ -29,9 +29,9 @@ class Formula(GradPrinter):
         if instr.op == "iota":
             return f"range({value_text(instr.attrs[0])})", ATOM
         if instr.op == "sum_to":
-            settings = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
-            if settings is not None:
-                return f"sum({self.at(instr.args[0])}{settings})", ATOM
+            axes = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
+            if axes is not None:
+                return f"sum({self.at(instr.args[0])}{axes})", ATOM
         if instr.op in ZEROS:
             settings = () if instr.op == "zmatmul" else instr.attrs
             return super().expression(i, Instr(ZEROS[instr.op], instr.args, settings, instr.type, instr.span))
