@@ -14,7 +14,9 @@ from test_explain import close, opened, scalars
 
 import gradlang as gl
 from gradlang.cli.main import main
+from gradlang.types import Shape, size
 from gradlang.view.derivative import derivatives, goals
+from gradlang.view.formula import summed_axes
 from gradlang.view.maths import Maths
 from gradlang.view.notation import Latex, MathML, parts
 
@@ -118,3 +120,18 @@ def test_names_of_a_file_are_no_code() -> None:
     note, web = Latex(), MathML()
     assert note.name("사과") == r"\text{사과}"
     assert "<" not in web.name("a<b").replace("<mi>", "").replace("</mi>", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "wanted"),
+    [
+        ((4, 3), (), ((), False)),
+        ((4, 3), (3,), (0, False)),
+        ((2, 4, 3), (3,), ((0, 1), False)),
+        ((4, 3), (4, 1), (1, True)),
+        ((size("N"), 3), (1, 3), (0, True)),
+        ((2, 4, 3), (4, 1), None),  # no single sum
+    ],
+)
+def test_a_sum_says_along_which_axes(given: Shape, left: Shape, wanted: tuple[object, bool] | None) -> None:
+    assert summed_axes(given, left) == wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,13 @@ def test_typos(words: list[str], wanted: str, capsys: pytest.CaptureFixture[str]
 
 
 # ------------------------------------------------------------------ catalogues
+def test_no_korean_particle_depends_on_what_is_filled_in() -> None:
+    """Whether 은 or 는, 이 or 가, 을 or 를 follows depends on how a name is read aloud, which its letters do not say."""
+    for part, texts in catalog("ko").items():
+        for key, text in texts.items():
+            assert not re.search(r"\}`?(은|는|이|가|을|를|과|와|으로|로|이나|나|이다|이지만)(?![가-힣])", text), (part, key)
+
+
 def test_languages_say_the_same() -> None:
     english = catalog("en")
     for language in LANGUAGES:

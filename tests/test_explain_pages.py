@@ -17,13 +17,14 @@ from conftest import Golden
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.check.arrays import SPECIAL
+from gradlang.check.calls import INTERNAL
 from gradlang.check.rules import library
 from gradlang.cli.main import main
 from gradlang.diagnostics import GradlangError, text_width
 from gradlang.ops.table import builtin
-from gradlang.view.entry import calls, page, program
+from gradlang.view.entry import abouts, calls, page, program
 from gradlang.view.pages import FILE, Page, nearest, pages
-from gradlang.view.words import Words
+from gradlang.view.words import LANGUAGES, Words
 
 PACKAGE = Path(gl.__file__).parent
 CODE = re.compile(r"G\d{3}")
@@ -51,11 +52,31 @@ def test_pages_are_short_and_whole() -> None:
     for p in pages().values():
         assert 10 < len(p.title) <= 72 and not p.title.endswith("."), p.code
         assert 60 < len(p.why) <= 420 and p.why.endswith("."), p.code
-        assert p.title_ko, p.code
         assert p.untested or (p.fails != p.works) or (p.wrong != p.right), p.code
         assert bool(p.wrong) == bool(p.right), p.code
 
 
+@pytest.mark.parametrize("code", pages())
+def test_a_page_is_there_in_every_language(code: str) -> None:
+    """A text that is missing is shown in English, so both must be there and differ; Korean sentences end as the others do."""
+    p = pages()[code]
+    for text in (p.title_ko, p.why_ko, p.untested_ko) if p.untested else (p.title_ko, p.why_ko):
+        assert HANGUL.search(text), text
+    assert bool(p.untested) == bool(p.untested_ko)
+    assert p.why_ko.endswith("."), p.why_ko
+    assert not re.search(r"[가-힣]다\.", p.why_ko.replace("니다.", "")), p.why_ko
+    assert not HANGUL.search(p.title + p.why + p.untested)
+
+
+@pytest.mark.parametrize("code", pages())
+def test_a_page_in_korean_has_no_line_of_english(code: str) -> None:
+    """Only programs and what the compiler says about them, which are indented, are not Korean."""
+    p = pages()[code]
+    lines = p.text(Words("ko"), "ko").splitlines()
+    assert all(HANGUL.search(line) for line in lines if line and not line.startswith("    ")), lines
+
+
+HANGUL = re.compile("[가-힣]")
 UNTESTED = {"G139", "G222", "G521", "G524", "G900"}
 
 
@@ -137,9 +158,18 @@ def test_a_page_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_titles_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("G201 --lang ko", capsys)
     assert out.startswith("G201: 정의되지 않은 이름\n\n식에 쓰는 이름은")
-    assert "틀린 프로그램\n    apple = 100" in out
+    assert "잘못된 예\n    apple = 100" in out
     assert all(text_width(line) <= 96 for line in out.splitlines())
-    assert told("G900 --lang ko", capsys).startswith("G900: gradlang의 버그\n\nThe compiler compares")
+    out = told("G900 --lang ko", capsys)
+    assert out.startswith("G900: gradlang의 버그\n\n컴파일러는") and "없습니다. 알려진 버그가 없습니다." in out
+    assert json.loads(told("G900 --lang ko --json", capsys))["untested"] == "알려진 버그가 없습니다"
+
+
+def test_several_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    out = told("g201 mul G201 g502", capsys)
+    assert out == "\n\n".join(told(word, capsys) for word in ("G201", "mul", "G502"))
+    rows = json.loads(told("G201 mul --json", capsys))
+    assert [row.get("code", row.get("name")) for row in rows] == ["G201", "mul"]
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,6 +189,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
         ("zzzzzz", "`gradlang explain --list` the codes"),
         ("shopping", "did you mean `shopping.grad`?"),
         ("G201 x=2", "`G201` is a page, which takes no inputs: `x=2`"),
+        ("G201 sigmod", "did you mean `sigmoid`?"),
         ("mul --wrt a", "`mul` is a page, which takes no inputs: `a`"),
         ("nothing.grad", "error[G520]: cannot read nothing.grad"),
     ],
@@ -222,12 +253,32 @@ def test_example_of_an_op(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [op.name for op in builtin().entries() if op.pointwise and op.domains])
-def test_an_example_lies_in_the_domain_of_its_op(name: str) -> None:
+def test_an_example_lies_in_a_domain_of_its_op(name: str) -> None:
     op = builtin()[name]
-    model = gl.loads(program(op))
-    for p, (low, high) in op.domains[0].bounds.items():
-        if p in op.params:
-            assert low <= model.program.leaves[p].default <= high
+    leaves = gl.loads(program(op)).program.leaves
+    assert any(
+        all(low <= leaves[p].default <= high for p, (low, high) in d.bounds.items() if p in op.params) for d in op.domains
+    )
+
+
+def test_every_name_is_told_of_in_every_language() -> None:
+    names = {*OPS, *library().functions, *SPECIAL}
+    assert set(abouts()) == names
+    for name, texts in abouts().items():
+        assert len(texts) == len(LANGUAGES), name
+        assert all(5 < len(text) < 130 for text in texts) and texts[0].endswith("."), name
+        assert re.search(r"니다[.:]", texts[1]) and texts[1].endswith("."), name
+        assert not HANGUL.search(texts[0]), name
+
+
+def test_every_name_that_programs_see_has_an_example() -> None:
+    for name in {*OPS, *library().functions, *SPECIAL} - INTERNAL:
+        assert name in calls() or name in OPS, name
+    said = page("spread", Words(), gl.loads).text(Words())
+    assert "programs do not see it" in said and "programs do not see it" not in page("mean", Words(), gl.loads).text(Words())
+    with pytest.raises(GradlangError):
+        gl.loads("x : [3]\ny = spread(x, x)\n")
+    gl.loads("\n".join(calls()["mean"]))
 
 
 @pytest.mark.parametrize("name", ["mul", "sigmoid", "softmax", "powi", "less", "mean", "reshape"])
@@ -252,7 +303,14 @@ def test_the_page_of_an_op_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_of_an_op_in_korean(capsys: pytest.CaptureFixture[str]) -> None:
     out = told("mul --lang ko", capsys)
-    assert "국소 미분\n    ∂/∂a = b" in out and "곱" in out
+    assert out.startswith("mul: 원소별 연산\n") and "국소적 미분\n    ∂/∂a = b" in out and "곱셈 노드" in out
+    assert json.loads(told("mul --lang ko --json", capsys))["kind"] == "pointwise op"
+
+
+@pytest.mark.parametrize("name", [op.name for op in builtin().entries()] + [*library().functions, *SPECIAL])
+def test_the_page_of_an_op_in_korean_has_no_line_of_english(name: str) -> None:
+    lines = page(name, Words("ko"), gl.loads).text(Words("ko")).splitlines()
+    assert all(HANGUL.search(line) for line in lines if line and not line.startswith("    ")), lines
 
 
 def test_the_pages_of_the_documents(capsys: pytest.CaptureFixture[str]) -> None:

@@ -223,7 +223,7 @@ def test_korean(explore: Any) -> None:
     p = explore(language="ko")
     assert p.part("play").get_attribute("aria-label") == "재생" and p.js("document.documentElement.lang") == "ko"
     p.part("first").click()
-    assert p.text("says") == "입력만 알고 있다. 아직 아무것도 계산하지 않았다."
+    assert p.text("says") == "입력만 알고 있습니다. 아직 아무것도 계산하지 않았습니다."
 
 
 def test_arrays(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,7 +323,9 @@ def test_without_mpmath_there_is_one_warning(
     path.write_text(SWISH + "z = swish(x)\n")
     assert main(["run", str(path), "x=2"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "warning[G139]: the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)"
+        "warning[G139]: the ops and rules of this program are not proven: install mpmath (`pip install gradlang[prove]`)",
+        "",
+        "more: gradlang explain G139",
     ]
 
 

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
+        made.set_defaults(said=[])  # the codes of what is said to people, for `cli/messages.py`
         fill(made)
     return top
 
@@ -97,7 +98,8 @@ def _run(to: argparse.ArgumentParser) -> None:
 def _explain(to: argparse.ArgumentParser) -> None:
     _inputs(to, page=True)
     to.add_argument("--list", action="store_true", help="list the codes of errors, one line each")
-    to.add_argument("--of", metavar="NAME", help="what to explain (default: every output with a derivative)")
+    what = "what to explain (default: every output with a derivative); an op or a rule of the program has a page"
+    to.add_argument("--of", metavar="NAME", help=what)
     to.add_argument("--wrt", metavar="a,b", help="only what lies between these and the result")
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
@@ -213,6 +215,7 @@ COMMANDS = {
   gradlang explain shopping.grad --wrt apple --lang ko
   gradlang explain G201                                 an error: why, a program that fails, one that works
   gradlang explain sigmoid                              an op: its entry, its derivative, an example
+  gradlang explain net.grad --of swish                  an op or a rule that the program defines
   gradlang explain --list                               the codes of errors""",
         _explain,
     ),

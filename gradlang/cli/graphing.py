@@ -49,7 +49,7 @@ def graph(args: argparse.Namespace) -> int:
         return 0
     upstream = upstreams(model, args.upstream, list(model.program.values))
     wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
-    told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits)
+    told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits, args.lang)
     made = picture(told, style_of(args), moving(told, args, wrt))
     output(made, told, kind, args.blank, args.output, own)
     if args.blank and args.output and args.output != "-":
@@ -106,7 +106,7 @@ def page(args: argparse.Namespace, model: Model) -> str:
         return trace(model, of, values, model._wrt(None if start else wrt, of), upstream.get(of, 1.0))
 
     def scene(made: Trace, style: Style) -> Scene:
-        told = story(made, args.digits)
+        told = story(made, args.digits, args.lang)
         return Scene(told, picture(told, style))
 
     first = flowing(named[0])

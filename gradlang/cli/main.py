@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import sys
 import warnings
@@ -13,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from gradlang._version import __version__
 from gradlang.cli.arguments import EXAMPLES, parser
-from gradlang.diagnostics import GradlangError, InternalError, as_json, render_all
+from gradlang.cli.messages import more, say
+from gradlang.diagnostics import GradlangError, InternalError
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -77,12 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = show
             status = commands()[args.command](args)
         sys.stdout.flush()
+        more(args)
         return status
     except InternalError as error:
         print(error, file=sys.stderr)
         return 70
     except GradlangError as error:
-        report(error, args.json)
+        say(args, error.diagnostics, error.sources)
+        more(args)
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,14 +99,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def show(message: Warning | str, *where: object, **more: object) -> None:
     """A warning of Python in one line: where in this package it is given says nothing to people."""
     print(f"warning: {message}", file=sys.stderr)
-
-
-def report(error: GradlangError, as_lines: bool) -> None:
-    """Diagnostics on standard error: text for people, or one JSON object a line."""
-    if as_lines:
-        for d in error.diagnostics:
-            print(json.dumps(as_json(d, error.sources), ensure_ascii=False), file=sys.stderr)
-        return
-    text = render_all(error.diagnostics, error.sources)
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)

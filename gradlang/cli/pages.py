@@ -1,4 +1,4 @@
-"""`gradlang explain G201` and `gradlang explain mul`: pages of help, by the code of an error or the name of an op."""
+"""`gradlang explain G201` and `gradlang explain mul`: pages of help, by the codes of errors or the names of ops."""
 
 from __future__ import annotations
 
@@ -6,55 +6,78 @@ import argparse
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradlang.check.arrays import SPECIAL
 from gradlang.check.rules import library
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
-from gradlang.ops.table import builtin
+from gradlang.ops.table import builtin, rules
+
+if TYPE_CHECKING:
+    from gradlang.api import Model
+    from gradlang.ops.language import Language
 
 CODE = re.compile(r"[Gg][0-9]{3}")
 WORD = re.compile(r"[^\W\d]\w*")
 
 
 def shown(args: argparse.Namespace) -> bool:
-    """Prints the page that is asked for, or the list of codes; False if a program is to be explained instead.
+    """Prints the pages that are asked for, or the list of codes; False if a program is to be explained instead.
 
-    A code is always a page; a name of an op or a function is one where no such file exists. Raises InputError for a word
-    that is none of these and no path either.
+    A code is always a page; a name of an op or a function is one where no such file exists, and then further words are
+    pages, too. Raises InputError for a word that is none of these and no path either.
     """
     if args.list:
         listed(args)
         return True
     subject = args.file
-    if CODE.fullmatch(subject):
-        alone(args)
-        code_page(args, subject.upper())
-        return True
-    if subject == "-" or not WORD.fullmatch(subject) or Path(subject).exists():
+    if not CODE.fullmatch(subject) and (subject == "-" or not WORD.fullmatch(subject) or Path(subject).exists()):
         return False
-    ops = [*builtin(), *library().functions, *SPECIAL]
-    if subject not in ops:
-        raise unknown(subject, ops)
+    words = [w.upper() if CODE.fullmatch(w) else w for w in (subject, *args.values) if WORD.fullmatch(w)]
+    made = [page_of(args, word) for word in dict.fromkeys(words)]
     alone(args)
-    op_page(args, subject)
+    if args.json:
+        data = [data for _, data in made]
+        print(json.dumps(data[0] if len(data) == 1 else data, ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n\n\n".join(text for text, _ in made))
     return True
+
+
+def page_of(args: argparse.Namespace, word: str) -> tuple[str, dict[str, Any]]:
+    """A page as text and as data. Raises InputError if there is none of this name."""
+    if CODE.fullmatch(word):
+        return code_page(args, word)
+    known = [*builtin(), *library().functions, *SPECIAL, *(rule.name for rule in rules())]
+    if word not in known:
+        raise unknown(word, known, args.of)
+    return op_page(args, word)
 
 
 def alone(args: argparse.Namespace) -> None:
     """A page has no inputs and no settings of a program."""
-    given = [*args.values, *args.data, *args.params, *args.upstream, *filter(None, (args.of, args.wrt))]
+    values = [w for w in args.values if not WORD.fullmatch(w)]
+    given = [*values, *args.data, *args.params, *args.upstream, *filter(None, (args.of, args.wrt))]
     if given:
         hint = f"`gradlang explain ./{args.file}` explains a file of this name"
+        if args.of and Path(args.of).is_file():
+            hint = f"`gradlang explain {args.of} --of {args.file}` shows what a program defines"
         raise InputError([Diagnostic("G514", f"`{args.file}` is a page, which takes no inputs: `{given[0]}`", help=hint)])
 
 
-def unknown(subject: str, ops: list[str]) -> InputError:
+def unknown(subject: str, known: list[str], of: str | None) -> InputError:
+    """The error for a word that is no page; `of` is what `--of` says, perhaps the file that was meant."""
     text = f"there is no file, no op and no function named `{subject}`, and no such code"
     from gradlang.view.pages import pages
 
     near = did_you_mean(subject.upper(), pages()) if re.match(r"[A-Za-z]+\d+$", subject) else ""
     file = f"did you mean `{subject}.grad`?" if Path(f"{subject}.grad").exists() else ""
-    hint = file or did_you_mean(subject, ops) or near or "`gradlang ops` lists the ops, `gradlang explain --list` the codes"
+    lists = "`gradlang ops` lists the ops, `gradlang explain --list` the codes"
+    own = "`gradlang explain {} --of {}` shows an op of a program"
+    if of and Path(of).is_file():
+        hint = own.format(of, subject)
+    else:
+        hint = file or did_you_mean(subject, known) or near or f"{lists}; {own.format('FILE', subject)}"
     return InputError([Diagnostic("G516", text, help=hint)])
 
 
@@ -68,7 +91,7 @@ def listed(args: argparse.Namespace) -> None:
         print("\n".join(f"{code}  {title}" for code, title in rows))
 
 
-def code_page(args: argparse.Namespace, code: str) -> None:
+def code_page(args: argparse.Namespace, code: str) -> tuple[str, dict[str, Any]]:
     from gradlang.view.pages import nearest, pages
     from gradlang.view.words import Words
 
@@ -77,17 +100,28 @@ def code_page(args: argparse.Namespace, code: str) -> None:
         near = ", ".join(f"{c} ({pages()[c].title})" for c in nearest(code))
         hint = f"the nearest are {near}; `gradlang explain --list` lists them all"
         raise InputError([Diagnostic("G516", f"no error has the code {code}", help=hint)])
-    if args.json:
-        print(json.dumps(found.as_json(args.lang), ensure_ascii=False))
-    else:
-        print(found.text(Words(args.lang), args.lang))
+    return found.text(Words(args.lang), args.lang), found.as_json(args.lang)
 
 
-def op_page(args: argparse.Namespace, name: str) -> None:
+def in_language(text: str, language: Language) -> Model:
+    """The model of the example of a page, in the language of a program."""
+    from gradlang import pipeline
+    from gradlang.api import Model
+
+    return Model(pipeline.load(text, "<example>", language))
+
+
+def op_page(args: argparse.Namespace, name: str) -> tuple[str, dict[str, Any]]:
     from gradlang.opening import loads
     from gradlang.view.entry import page  # brings NumPy
     from gradlang.view.words import Words
 
     words = Words(args.lang)
-    found = page(name, words, loads)
-    print(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False) if args.json else found.text(words, args.digits))
+    if name in builtin() or name in library().functions or name in SPECIAL:
+        found = page(name, words, loads)
+    else:
+        from gradlang.view.own_entry import of_rule
+
+        rule = next(rule for rule in rules() if rule.name == name)
+        found = of_rule(rule, builtin(), words, in_language, True)
+    return found.text(words, args.digits), found.as_json()

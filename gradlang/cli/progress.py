@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradlang.diagnostics import Diagnostic, InputError, render_all, text_width
+from gradlang.cli.messages import say
+from gradlang.diagnostics import Diagnostic, InputError, text_width
 from gradlang.fit.training import Lengths, Watcher
 from gradlang.view.show import number_text
 
@@ -22,6 +23,7 @@ class Terminal(Watcher):
     """Epochs go to standard output, the line that changes to standard error, if that is a terminal."""
 
     def __init__(self, args: argparse.Namespace, model: Model, files: dict[str, str]) -> None:
+        self.args = args
         self.silent = args.quiet or args.json
         self.live = not self.silent and sys.stderr is not None and sys.stderr.isatty()
         self.digits, self.model, self.files = args.digits, model, files
@@ -35,7 +37,7 @@ class Terminal(Watcher):
         total = lengths.epochs or -(-(lengths.steps or 1) // batches)
         self.total, self.every = total, max(1, -(-total // LINES))
         if found:
-            print(render_all(found, self.model.program.sources), file=sys.stderr)
+            say(self.args, found, self.model.program.sources)
 
     def progress(self, state: State, mean: Row, rate: float) -> None:
         if not self.live:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from gradlang.api import Model
 from gradlang.check import errors
 from gradlang.check.program import Program, unreached
 from gradlang.check.requests import OBJECTIVES
-from gradlang.diagnostics import Diagnostic, InputError, did_you_mean, render_all, text_width
+from gradlang.cli.messages import say
+from gradlang.diagnostics import Diagnostic, InputError, SourceError, did_you_mean, text_width
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
 from gradlang.runtime.data import read_all
@@ -22,14 +22,19 @@ from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
 
+NOTHING = "G208"  # a program that computes nothing
 
-def open_model(args: argparse.Namespace) -> Model:
+
+def open_model(args: argparse.Namespace, idle: bool = False) -> Model:
+    """The model of the file of a command line; with `idle` it may define ops and functions alone, and nothing to compute."""
     name = "<stdin>" if args.file == "-" else args.file
     text = read_text(args.file)
     finder = Folder(None if args.file == "-" else args.file, None, args.allow_import)
-    program = pipeline.load(text, name, pipeline.standard(), finder)
+    program, problems = pipeline.read(text, name, pipeline.standard(), finder)
+    if any(not idle or d.code != NOTHING for d in problems):
+        raise SourceError(problems, program.sources)
     if not program.language.plain and (note := proven(program)) is not None:
-        print(render_all([Diagnostic("G139", note, severity="warning")], program.sources), file=sys.stderr)
+        say(args, [Diagnostic("G139", note, severity="warning")], program.sources)
     return Model(
         program,
         getattr(args, "dtype", "float64"),
@@ -115,7 +120,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(model, outputs, gradients, args.digits, upstream)
         show_matrices(matrices, args.digits)
-    warn(model, outputs, gradients, values)
+    if found := warnings(model, outputs, gradients, values):
+        say(args, found, model.program.sources)
     return 0
 
 
@@ -184,7 +190,9 @@ def show(
         print(table([(x, value_text(g, digits), labels.get(x, "")) for x, g in row.items()]))
 
 
-def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], values: dict[str, Any]) -> None:
+def warnings(
+    model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, Any]], values: dict[str, Any]
+) -> list[Diagnostic]:
     """What a reader of the numbers should know: what its text is warned of, inputs outside their ranges or
     unreached, where a nan or an infinity was born."""
     program = model.program
@@ -203,8 +211,7 @@ def warn(model: Model, outputs: dict[str, Any], gradients: dict[str, dict[str, A
         from gradlang.view.birth import births  # brings NumPy
 
         found += births(model, values)
-    if found:
-        print(render_all(found, program.sources), file=sys.stderr)
+    return found
 
 
 def finite(value: Any) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from gradlang.check.arrays import SPECIAL
+from gradlang.check.calls import INTERNAL
 from gradlang.check.rules import Functions, library
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ops.op import Op
@@ -35,12 +36,14 @@ def ops(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_as_json(op) for op in table.entries()]))
         return 0
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, list[str]] = {"pointwise": [], "constant": [], "linear": [], "array": []}
     for op in table.entries():
-        kinds.setdefault(op.kind, []).append(op.name)
-    kinds["functions"] = [*library().functions, *SPECIAL]
-    for kind in ("pointwise", "constant", "linear", "array", "functions"):
-        print(f"{kind}\n  " + "\n  ".join(_wrapped(kinds.get(kind, []))))
+        kinds[op.kind].append(op.name)
+    functions = [*library().functions, *(n for n in SPECIAL if n not in table)]
+    kinds["functions"] = [n for n in functions if n not in INTERNAL]
+    kinds["pieces of these, which programs do not see"] = [n for n in functions if n in INTERNAL]
+    for kind in kinds:
+        print(f"{kind}\n  " + "\n  ".join(_wrapped(kinds[kind])))
     return 0
 
 
@@ -77,7 +80,8 @@ def _one(name: str, as_json: bool) -> int:
             Diagnostic(
                 "G516",
                 f"there is no op named `{name}`",
-                help=did_you_mean(name, [*table, *functions, *SPECIAL]) or "`gradlang ops` lists them",
+                help=did_you_mean(name, [*table, *functions, *SPECIAL])
+                or f"`gradlang ops` lists them; `gradlang explain FILE --of {name}` shows an op of a program",
             )
         ]
     )

@@ -4,23 +4,25 @@ when the page is made."""
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from tomllib import loads
 from typing import TYPE_CHECKING, Any
 
 from gradlang.check.arrays import SPECIAL
-from gradlang.check.calls import default_of
+from gradlang.check.calls import INTERNAL, default_of
 from gradlang.check.rules import Functions, library
 from gradlang.ops.op import Domain, Op
-from gradlang.ops.table import builtin
-from gradlang.record import record
+from gradlang.ops.table import Rule, builtin, rules
+from gradlang.record import field, record
+from gradlang.syntax import ast
 from gradlang.view.formula import plain
+from gradlang.view.pages import wrapped
 from gradlang.view.show import json_value, value_text
 from gradlang.view.story import Given, story
 from gradlang.view.trace import trace
-from gradlang.view.words import Words, catalog
+from gradlang.view.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -43,20 +45,22 @@ class Local:
 @record(eq=False)
 class Example:
     """A program and what it gives. `upstream` is what flows into a result that is an array, None for a number; `gradient` is
-    empty where the result has no derivative."""
+    empty where the result has no derivative; `others` are further results."""
 
     text: str
     result: str
     value: Any
     upstream: Any
     gradient: dict[str, Any]
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 @record(eq=False)
 class Entry:
-    """A page: `says` is a sentence on the derivative, `kinks` what is agreed on where there is none, `tested` where the entry
-    is held against multi-precision, each as text; `settings` says that the derivatives are those for the settings of the
-    example."""
+    """A page: `kind` is what it is about, in English, `says` a sentence on the derivative, `kinks` what is agreed on where
+    there is none, `tested` where the entry is held against multi-precision, each as text; `settings` says that the derivatives
+    are those for the settings of the example; `place` is where a program has it, "" for what is built in;
+    `replaces` are formulas that become it by a rule, `about` says what it computes."""
 
     name: str
     kind: str
@@ -67,11 +71,19 @@ class Entry:
     kinks: tuple[str, ...]
     tested: tuple[str, ...]
     example: Example | None
+    place: str = ""
+    replaces: tuple[str, ...] = ()
+    about: str = ""
 
     def text(self, words: Words, digits: int | None = None) -> str:
-        parts = [f"{self.name}: {self.kind}", textwrap.indent(self.entry, "    ")]
+        place = f", {self.place}" if self.place else ""
+        parts = [
+            f"{self.name}: {words(self.kind.replace(' ', '_'))}{place}",
+            wrapped(self.about),
+            textwrap.indent(self.entry, "    "),
+        ]
         if self.says:
-            parts.append(self.says)
+            parts.append(wrapped(self.says))
         if self.locals:
             title = words("entry_local" if self.locals[0].entrywise else "entry_adjoint")
             lines = [title + (words("entry_set") if self.settings else "")]
@@ -79,16 +91,16 @@ class Entry:
                 book = f"   ({words('entry_textbook', formula=s.textbook)})" if s.textbook else ""
                 lines.append(f"    ∂/∂{s.by} = {s.formula}{book}" if s.entrywise else f"    → {s.by}   {s.formula}")
             parts.append("\n".join(lines))
-        for title, rows in (("entry_kinks", self.kinks), ("entry_tested", self.tested)):
+        for title, rows in (("entry_kinks", self.kinks), ("entry_replaces", self.replaces), ("entry_tested", self.tested)):
             if rows:
                 parts.append("\n".join([words(title), *(f"    {row}" for row in rows)]))
         if self.example is not None:
             parts.append(self.shown(self.example, words, digits))
-        return "\n\n".join(parts)
+        return "\n\n".join(part for part in parts if part)
 
     def shown(self, e: Example, words: Words, digits: int | None) -> str:
         lines = [words("entry_example"), textwrap.indent(e.text.rstrip(), "    "), ""]
-        lines.append(row(f"    {e.result} = ", e.value, digits))
+        lines += [row(f"    {name} = ", value, digits) for name, value in {e.result: e.value, **e.others}.items()]
         if e.gradient and e.upstream is not None:
             lines.append(row(f"    ∂L/∂{e.result} = g = ", e.upstream, digits))
         of = "L" if e.upstream is not None else e.result
@@ -101,6 +113,8 @@ class Entry:
             "schema": 1,
             "name": self.name,
             "kind": self.kind,
+            "place": self.place or None,
+            "about": self.about or None,
             "entry": self.entry,
             "says": self.says or None,
             "derivatives": [
@@ -108,12 +122,14 @@ class Entry:
                 for s in self.locals
             ],
             "kinks": list(self.kinks),
+            "replaces": list(self.replaces),
             "tested": list(self.tested),
             "example": None
             if e is None
             else {
                 "program": e.text,
                 "value": json_value(e.value),
+                **({"others": {n: json_value(v) for n, v in e.others.items()}} if e.others else {}),
                 "upstream": None if e.upstream is None else json_value(e.upstream),
                 "gradient": {n: json_value(v) for n, v in e.gradient.items()},
             },
@@ -122,7 +138,8 @@ class Entry:
 
 def row(head: str, value: Any, digits: int | None) -> str:
     value = value.item() if getattr(value, "shape", None) == () else value
-    return head + value_text(value, digits).removesuffix(".0").replace("\n", "\n" + " " * len(head))
+    lines = [line for line in value_text(value, digits).removesuffix(".0").split("\n") if line.strip()]
+    return head + ("\n" + " " * len(head)).join(lines)
 
 
 # ------------------------------------------------------------------ examples
@@ -133,18 +150,38 @@ def calls() -> dict[str, list[str]]:
     return found
 
 
+@cache
+def abouts() -> dict[str, list[str]]:
+    """What each op and function computes: name -> a sentence in each of `LANGUAGES`."""
+    found: dict[str, list[str]] = loads((files("gradlang.view.pages") / "about.toml").read_text(encoding="utf-8"))
+    return found
+
+
+def about(name: str, words: Words) -> str:
+    return abouts()[name][LANGUAGES.index(words.language)]
+
+
 def program(op: Op) -> str:
     """A program that calls an op at a point of its first domain."""
     if op.name in calls():
         return "\n".join(calls()[op.name]) + "\n"
-    bounds = op.domains[0].bounds if op.domains else {}
+    return at_point(op, op.domains[0].bounds if op.domains else {})
+
+
+def at_point(op: Op, bounds: Mapping[str, tuple[float, float]]) -> str:
+    """A program that calls an op of numbers at easy ones inside a box."""
     free = list(NICE)
-    lines, args = [], []
+    lines = []
     for p in op.params:
         x = inside(free, *bounds.get(p, (-10.0, 10.0)))
         free = [v for v in free if v != x] or list(NICE)
         lines.append(f"{p} = {plain(x)[0]}")
-        args.append(p)
+    return called(op, lines, bounds)
+
+
+def called(op: Op, lines: Sequence[str], bounds: Mapping[str, tuple[float, float]]) -> str:
+    """A program that calls an op with arguments of the names of its entry, which `lines` define."""
+    args = list(op.params)
     for setting, default in zip(op.attrs, op.defaults, strict=True):
         low, high = bounds.get(setting, (0.0, 1.0))
         if low == high:
@@ -184,12 +221,6 @@ def example(text: str, made: Callable[[str], Model], op: str = "") -> tuple[Exam
 def of_op(op: Op, words: Words, made: Callable[[str], Model]) -> Entry:
     """The page of an op of the built-in table."""
     shown, given = example(program(op), made, op.name)
-    books = catalog("textbook").get(op.name, [])
-    slopes = []
-    for k, g in enumerate(given):
-        if not (formula := g.computed or g.local or g.part):
-            continue
-        slopes.append(Local(g.name, formula, g.local if g.computed and k < len(books) else "", bool(g.local)))
     tested = [words("entry_arrays")] if op.differentiable else []
     if op.pointwise:
         domains = op.domains or (Domain(dict.fromkeys(op.params, (-10.0, 10.0))),)
@@ -201,18 +232,36 @@ def of_op(op: Op, words: Words, made: Callable[[str], Model]) -> Entry:
         f"{op.kind} op",
         op.text(),
         says,
-        tuple(slopes),
+        slopes(given),
         bool(op.attrs),
         tuple(map(kink_text(op), op.kinks)),
         tuple(tested),
         shown,
+        "",
+        tuple(rule.text.partition(":")[2].partition("=>")[0].strip() for rule in rules() if becomes(rule, op)),
+        about(op.name, words),
+    )
+
+
+def becomes(rule: Rule, op: Op) -> bool:
+    """Whether the compiler writes an op in place of another formula."""
+    right = rule.right
+    return rule.kind != "fast" and isinstance(right, ast.Call) and isinstance(right.func, ast.Name) and right.func.id == op.name
+
+
+def slopes(given: Sequence[Given]) -> tuple[Local, ...]:
+    """What an op hands back, from the story of its example."""
+    return tuple(
+        Local(g.name, formula, g.local if g.computed else "", bool(g.local))
+        for g in given
+        if (formula := g.computed or g.local or g.part)
     )
 
 
 def kink_text(op: Op) -> Any:
     def text(kink: Any) -> str:
         point = ", ".join(f"{n} = {v:g}" for n, v in kink.point.items())
-        partials = [f"∂/∂{p} = {v:g}" for p, v in zip(op.partials, kink.partials, strict=False) if v is not None]
+        partials = [f"∂/∂{p} = {v:g}" for p, v in zip(op.params, kink.partials, strict=False) if v is not None]
         return f"{point}:  {', '.join(partials)}"
 
     return text
@@ -232,7 +281,9 @@ def page(name: str, words: Words, made: Callable[[str], Model]) -> Entry:
     shown = example("\n".join(calls()[name]) + "\n", made)[0] if name in calls() else None
     if name in functions:
         assert isinstance(functions, Functions)
-        return Entry(name, "function", functions.text(name), words("entry_function"), (), False, (), (), shown)
+        said, text = words("entry_piece" if name in INTERNAL else "entry_function"), functions.text(name)
+        return Entry(name, "function", text, said, (), False, (), (), shown, about=about(name, words))
     special = SPECIAL[name]
     signature = ", ".join(p if k < special.required else f"{p}=..." for k, p in enumerate(special.params))
-    return Entry(name, "array function", f"{name}({signature})", "", (), False, (), (), shown)
+    text, said = f"{name}({signature})", words("entry_piece" if name in INTERNAL else "entry_array")
+    return Entry(name, "array function", text, said, (), False, (), (), shown, about=about(name, words))

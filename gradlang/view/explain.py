@@ -58,7 +58,7 @@ class Explanation:
         inner = Explanation(other, self.words, self.digits)
         known = {(s.span, s.op, s.title) for s in self.story.steps}
         lines = [self.words("as_compiled", rules=", ".join(self.rules)), "  " + self.words("compiled_why")]
-        for s in other.steps:
+        for s in reversed(other.steps):
             if (s.span, s.op, s.title) not in known and s.gives:
                 lines.append(inner.backward(s))
         exact = {e.name: e.upstream for e in other.entries}
@@ -93,10 +93,14 @@ class Explanation:
             return "moves"
         return {"linear": "linear", "pointwise": "pointwise"}.get(op.kind, "array")
 
+    def says(self, step: Step) -> str:
+        """What the op of a step does in the reverse pass. An op of the program is not what a built-in one of its name is."""
+        own = step.op in self.trace.locals.table.own
+        return self.words.op("" if own else ZEROS.get(step.op, step.op), self.kind(step))
+
     def backward(self, step: Step) -> str:
         shown = f"{step.title} = {step.formula}" if step.title else step.formula
-        name = ZEROS.get(step.op, step.op)
-        lines = [f"  [{step.number}] {shown}", f"      {self.words.op(name, self.kind(step))}"]
+        lines = [f"  [{step.number}] {shown}", f"      {self.says(step)}"]
         if len(step.branches) > 1:
             lines.append("      " + self.total(step.name, step.branches, step.upstream))
         many = any(g.part or step.op in BODIES for g in step.gives) or self.value(step.upstream).startswith("array")
@@ -188,7 +192,7 @@ class Explanation:
                 "scope": list(s.scope),
                 "line": s.line,
                 "upstream": None if s.upstream is None else json_value(s.upstream),
-                "says": self.words.op(ZEROS.get(s.op, s.op), self.kind(s)),
+                "says": self.says(s),
                 "gives": [given(g) for g in s.gives],
             }
 
@@ -212,8 +216,8 @@ def explained(
 ) -> Explanation:
     """The explanation of a definition for the values of a call; with that of the rewritten formulas if the compiler has any."""
     rules = rules_used(model.program, of)
-    first = story(trace(model, of, given, wrt, upstream), digits)
-    compiled = story(trace(model, of, given, wrt, upstream, rewritten=True), digits) if rules else None
+    first = story(trace(model, of, given, wrt, upstream), digits, lang)
+    compiled = story(trace(model, of, given, wrt, upstream, rewritten=True), digits, lang) if rules else None
     return Explanation(first, Words(lang), digits, compiled, rules)
 
 

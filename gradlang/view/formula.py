@@ -40,9 +40,11 @@ class Formula(GradPrinter):
         if instr.op == "iota":
             return f"range({value_text(instr.attrs[0])})", ATOM
         if instr.op == "sum_to":
-            axes, kept = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
-            along = (f", axis={value_text(axes)}" if axes != () else "") + (", keepdims=true" if kept else "")
-            return f"sum({self.at(instr.args[0])}{along})", ATOM
+            summed = summed_axes(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
+            if summed is not None:
+                axes, kept = summed
+                along = (f", axis={value_text(axes)}" if axes != () else "") + (", keepdims=true" if kept else "")
+                return f"sum({self.at(instr.args[0])}{along})", ATOM
         if instr.op in ZEROS:
             settings = () if instr.op == "zmatmul" else instr.attrs
             return super().expression(i, Instr(ZEROS[instr.op], instr.args, settings, instr.type, instr.span))
@@ -113,14 +115,15 @@ def outer(tape: Tape, instr: Instr) -> tuple[int, int] | None:
     return (column, row) if values[row].type.rank == values[column].type.rank == 1 else None
 
 
-def summed_axes(shape: Shape, made: Shape) -> tuple[Any, bool]:
-    """What `sum` is told in order to sum an array to another shape: the axes, () for all of them, and whether they stay."""
-    first = len(shape) - len(made)
-    axes = [*range(first), *(first + k for k, d in enumerate(made) if d == 1 and shape[first + k] != 1)]
-    kept = len(axes) > first
-    if not made or (kept and first):
-        return (), False
-    return axes[0] if len(axes) == 1 else tuple(axes), kept
+def summed_axes(given: Shape, left: Shape) -> tuple[Any, bool] | None:
+    """What `sum` is told where it leaves a smaller shape: the axes, () for all of them, and whether they stay; None where no
+    single sum does."""
+    lead = len(given) - len(left)
+    inner = [lead + k for k, dim in enumerate(left) if dim != given[lead + k]]
+    if lead and inner:
+        return None
+    axes = [*range(lead), *inner]
+    return (() if not left else axes[0] if len(axes) == 1 else tuple(axes)), bool(inner)
 
 
 HEAD = re.compile(r"[\w.]+|\[\d+\]")

@@ -122,7 +122,7 @@ class Maths(Formula):
         """The axes that an op with a setting for them goes along, where there are others."""
         shape = self.tape.instrs[instr.args[0]].type.shape if instr.args else ()
         if instr.op == "sum_to":
-            axes = summed_axes(shape, instr.type.shape)[0]
+            axes = (summed_axes(shape, instr.type.shape) or ((), False))[0]
         else:
             settings = dict(zip(self.table[instr.op].attrs, instr.attrs, strict=True))
             axes = () if settings.get("axis") is None or len(shape) < 2 else settings["axis"]

@@ -12,7 +12,7 @@ from gradlang.source import Span
 from gradlang.view.formula import SILENT, added_axes, atomic, formula, plain, short, spread
 from gradlang.view.show import value_text
 from gradlang.view.trace import Branch, Trace, sequences
-from gradlang.view.words import catalog
+from gradlang.view.words import Words, catalog
 
 WIDEST = 18  # characters of a formula that stands for its node in other formulas
 
@@ -79,17 +79,19 @@ class Story:
         return {s.node: s.number for s in self.steps}
 
 
-def story(trace: Trace, digits: int | None = None) -> Story:
-    """The story of a trace, in the order of the program; numbers in formulas have `digits` significant digits (None: all)."""
-    teller = _Teller(trace, digits, {})
+def story(trace: Trace, digits: int | None = None, lang: str = "en") -> Story:
+    """The story of a trace, in the order of the program; numbers in formulas have `digits` significant digits (None: all).
+    `lang` is the language of what stands for a formula where there is none."""
+    words = Words(lang)
+    teller = _Teller(trace, digits, words, {})
     told, moves = teller.tell(), teller.moves()
-    return _Teller(trace, digits, moves).tell() if moves else told
+    return _Teller(trace, digits, words, moves).tell() if moves else told
 
 
 class _Teller:
-    def __init__(self, trace: Trace, digits: int | None, moves: Mapping[int, Any]) -> None:
+    def __init__(self, trace: Trace, digits: int | None, words: Words, moves: Mapping[int, Any]) -> None:
         """`moves` are the axes that nodes add, where that has to be said."""
-        self.trace, self.table, self.digits = trace, trace.locals.table, digits
+        self.trace, self.table, self.digits, self.words = trace, trace.locals.table, digits, words
         self.moved = moves
         self.names: dict[int, str] = {}
         self.plain: dict[int, str] = {}  # nodes -> numbers, where these are short
@@ -157,9 +159,9 @@ class _Teller:
     def forward(self, i: int, node: Node) -> tuple[str, str]:
         """The formula of a node with the names of its arguments, and with their numbers."""
         if node.op == "item":
-            return f"{self.sequence(node)}[t], step by step", ""
+            return self.words("recurrence", name=self.sequence(node)), ""
         if node.op == "root":
-            return f"the {node.attrs[0].name} that solves its equation", ""
+            return self.words("equation", name=node.attrs[0].name), ""
         types = [self.trace.nodes[a].type for a in node.args]
         readable = self.trace.locals.forward(node, types, sequences(node))[1]
         text = formula(readable, "value", self.table, self.arguments(node, self.names))
@@ -186,7 +188,7 @@ class _Teller:
         """The local derivative as textbooks write it, with names and with numbers, if they write it in a form of their own."""
         node = self.trace.nodes[i]
         forms = catalog("textbook").get(node.op)
-        if forms is None:
+        if forms is None or node.op in self.table.own:
             return None
         op = self.table[node.op]
         ends = dict(zip((*op.params, op.result), (*node.args, i), strict=True))

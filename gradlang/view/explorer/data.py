@@ -163,7 +163,7 @@ class PageData:
             out |= self.form(self.shared_form(readable, "value", len(node.args), False))
         if s.gives:
             says = self.shared.says
-            out["says"] = says.setdefault(self.shared.words.op(ZEROS.get(s.op, s.op), self.told.kind(s)), len(says))
+            out["says"] = says.setdefault(self.told.says(s), len(says))
         return out
 
     def named(self, name: str) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class PageData:
 
     def usual(self, node: Any, position: int) -> Form | None:
         forms: Sequence[str] | None = catalog("textbook").get(node.op)
-        if forms is None:
+        if forms is None or node.op in self.table.own:
             return None
         op = self.table[node.op]
         ends: dict[str, object] = {p: k for k, p in enumerate(op.params)}

@@ -38,6 +38,7 @@ class Page:
     also: tuple[str, ...]
     needs: str
     untested: str
+    untested_ko: str
 
     def name(self, language: str) -> str:
         """The title, in English where there is no other."""
@@ -46,6 +47,10 @@ class Page:
     def reason(self, language: str) -> str:
         """Why the error is one, in English where there is no other text."""
         return self.why_ko if language == "ko" and self.why_ko else self.why
+
+    def unshown(self, language: str) -> str:
+        """Why no program shows it, "" if one does; in English where there is no other text."""
+        return self.untested_ko if language == "ko" and self.untested_ko else self.untested
 
     def said(self) -> str:
         """What the compiler says about the failing program; "" if it says so of a command or of several files only."""
@@ -57,7 +62,7 @@ class Page:
     def text(self, words: Words, language: str) -> str:
         parts = [f"{self.code}: {self.name(language)}", wrapped(self.reason(language))]
         if self.untested:
-            return "\n\n".join([*parts, words("page_untested", reason=self.untested)])
+            return "\n\n".join([*parts, words("page_untested", reason=self.unshown(language))])
         for title, program, call in (("page_fails", self.fails, self.wrong), ("page_works", self.works, self.right)):
             first = title == "page_fails"
             shown = [program] if program and (first or program != self.fails) else []
@@ -78,7 +83,7 @@ class Page:
             "fails": {"program": self.fails or None, "call": self.wrong or None, "says": self.said() or None},
             "works": {"program": self.works or None, "call": self.right or None},
             "files": self.files,
-            "untested": self.untested or None,
+            "untested": self.unshown(language) or None,
         }
 
 
@@ -118,6 +123,7 @@ def page(code: str, row: dict[str, Any]) -> Page:
         tuple(row.get("also", ())),
         row.get("needs", ""),
         row.get("untested", ""),
+        row.get("untested_ko", ""),
     )
 
 

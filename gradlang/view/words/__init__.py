@@ -20,7 +20,7 @@ class Words:
     """Sentences in one language."""
 
     def __init__(self, language: str = "en") -> None:
-        found = catalog(language)
+        found, self.language = catalog(language), language
         self.texts: dict[str, str] = found["text"]
         self.kinds: dict[str, str] = found["kinds"]
         self.ops: dict[str, str] = found["ops"]
