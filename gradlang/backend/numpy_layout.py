@@ -25,7 +25,9 @@ def by_columns(
     groups = {k: step for k, step in enumerate(plan.steps) if isinstance(step, Group)}
     matrices = {k: full(plan, g, shape) for k, g in groups.items()}
     ours = {i for g in groups.values() for i in g.members}.union(products).difference(results)
-    good = {k for k, g in groups.items() if narrow(g.shape) and tile_rows(g.shape, dtype) == g.shape[0] and matrices[k] <= ours}
+    good = {
+        k for k, g in groups.items() if narrow(g.shape) and tile_rows(g, g.shape, dtype) == g.shape[0] and matrices[k] <= ours
+    }
     while True:
         others = {i for k in groups.keys() - good for i in matrices[k]}
         kept = {k for k in good if not matrices[k] & others}

@@ -251,7 +251,10 @@ class Writer:
                 continue
             mine = i not in given and (i in self.own or not self.roots.get(i, frozenset({i})))
             given.add(i)
-            texts[name] = self.known[i] if mine else f"np.array({self.known[i]})"
+            if mine and i not in self.own and self.columns:  # NumPy keeps the order of what it is given
+                texts[name] = f"np.ascontiguousarray({self.known[i]})"
+            else:
+                texts[name] = self.known[i] if mine else f"np.array({self.known[i]}, order='C')"
         return structure(self.job.returns, texts)
 
     def module(self) -> str:

@@ -15,10 +15,10 @@ TILE = 128 * 1024  # bytes of one array in a tile: seven of them fill the cache 
 Class = tuple[Extents, str]
 
 
-def tile_rows(shape: Extents, dtype: str) -> int:
-    """How many rows of arrays of a shape are in a tile."""
+def tile_rows(group: Group, shape: Extents, dtype: str) -> int:
+    """How many rows of arrays of a shape are in a tile of a group. A single operation has nothing to keep in the cache."""
     width = 8 if dtype == "float64" else 4
-    return min(shape[0], max(1, TILE // (width * prod(shape[1:]))))
+    return shape[0] if len(group.members) == 1 else min(shape[0], max(1, TILE // (width * prod(shape[1:]))))
 
 
 class TileWriter:
@@ -29,7 +29,7 @@ class TileWriter:
         self.tape, self.names = writer.tape, writer.names
         shape = (prod(group.shape),) if group.flat else group.shape
         self.shape = shape
-        self.rows = tile_rows(shape, writer.job.dtype)
+        self.rows = tile_rows(group, shape, writer.job.dtype)
         self.columns = step in writer.column_steps
         self.count = -(-shape[0] // self.rows)
         self.before: list[str] = []

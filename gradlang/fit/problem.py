@@ -150,10 +150,11 @@ class Work:
 
     def collect(self, gradient: Iterable[Any]) -> None:
         """Puts a gradient into the vector for it; what is large stays where it is."""
+        elsewhere = [(k, a, m) for k, (a, m) in enumerate(zip(self.slopes, gradient, strict=True)) if m is not a]
+        if not elsewhere:
+            return
         large: dict[int, Array] = {}
-        for k, (array, made) in enumerate(zip(self.slopes, gradient, strict=True)):
-            if made is array:
-                continue
+        for k, array, made in elsewhere:
             if array.size >= LARGE and made.flags.c_contiguous:
                 large[self.starts[k]] = made.reshape(-1)
             else:

@@ -53,9 +53,8 @@ class Placing:
         self.made: list[int] = []
         self.ones: set[int] = set()  # sums of their rows
         self.uses = [0] * len(tape)
-        for instr in tape.instrs:
-            for a in instr.args:
-                self.uses[a] += 1
+        for a in [a for instr in tape.instrs for a in instr.args] + [i for _, i in tape.outputs]:
+            self.uses[a] += 1
 
     def run(self) -> Tape:
         for i, instr in enumerate(self.tape.instrs):
