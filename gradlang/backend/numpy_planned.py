@@ -32,7 +32,7 @@ FRESH = frozenset(
     "sum sum_to max min any all product matmul zmatmul zeinsum unslice take_axis take_along scatter_add scatter_along concat "
     "stack iota cumsum_along argsort argmax_along argmin_along real".split()
 )
-LOCAL = frozenset({"B", "empty", "pool", "room", "make_room", "result", "start", "stop", "tile", "out"})
+LOCAL = frozenset({"B", "empty", "pool", "room", "make_room", "result", "start", "stop", "tile", "out", "prepared"})
 
 
 @record
@@ -82,6 +82,7 @@ class Writer:
         self.constants: dict[str, str] = {}  # text -> name
         self.rooms: list[tuple[Extents, str]] = []
         self.borrowed: list[str] = []
+        self.seen: dict[str, str] = {}  # text of a borrowed array seen another way -> its name
         self.free: dict[tuple[Extents, str], list[str]] = {}
         self.results = {i for _, i in self.tape.outputs}
         self.known: dict[int, str] = {}  # instruction -> text of its value
@@ -137,6 +138,14 @@ class Writer:
         self.rooms.append((shape, kind))
         self.borrowed.append(name)
         return name
+
+    def view(self, name: str, how: str) -> str:
+        """An array seen another way, which is made together with the array if that is borrowed."""
+        if name not in self.borrowed:
+            return f"{name}.{how}"
+        if f"{name}.{how}" not in self.seen:
+            self.seen[f"{name}.{how}"] = self.names.fresh("view")
+        return self.seen[f"{name}.{how}"]
 
     def give_back(self, shape: Extents, kind: str, name: str) -> None:
         self.free.setdefault((shape, kind), []).append(name)
@@ -265,12 +274,21 @@ class Writer:
             out += [f"    {name} = {text}" for text, name in self.constants.items()]
         for name in sorted(self.helpers):
             out += ["", "", *HELPERS[name].rstrip("\n").split("\n")]
+        every = f"{', '.join([*self.borrowed, *self.seen.values()])},"
+        if self.borrowed:
+            out += ["", "", "def prepared(room):", f"    {', '.join(self.borrowed)}, = room"]
+            out += [*(f"    {name} = {text}" for text, name in self.seen.items()), f"    return {every}"]
         out += ["", "", f"def {self.entry}({', '.join([*self.params.values(), 'out=None'])}):"]
         body = []
         if self.borrowed:
             # other threads may take the last room at any time
-            body += ["try:", "    room = pool.pop()", "except IndexError:", "    room = make_room()"]
-            body.append(f"{', '.join(self.borrowed)}, = room")
+            body += [
+                "try:",
+                "    room = pool.pop()",
+                "except IndexError:",
+                "    room = prepared(make_room())",
+                f"{every} = room",
+            ]
         body.append('with np.errstate(all="ignore"):')
         body += ["    " + line for line in [*self.lines, f"result = {result}"]]
         body += ["pool.append(room)"] if self.borrowed else []

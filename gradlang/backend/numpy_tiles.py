@@ -72,8 +72,11 @@ class TileWriter:
     def flat(self, name: str, i: int) -> str:
         if not self.group.flat or len(self.writer.shape(i)) < 2:
             return name
+        text = self.writer.view(name, "reshape(-1)")
+        if text.isidentifier():
+            return text
         made = self.names.fresh()
-        self.before.append(f"{made} = {name}.reshape(-1)")
+        self.before.append(f"{made} = {text}")
         return made
 
     def operand(self, a: int) -> str:
@@ -112,7 +115,7 @@ class TileWriter:
 
     def line(self, name: str) -> str:
         """An array of the group as one long axis."""
-        return f"{name}.T.reshape(-1)" if self.columns else f"{name}.reshape(-1)"
+        return self.writer.view(name, "T.reshape(-1)" if self.columns else "reshape(-1)")
 
     def inner(self, i: int) -> Extents:
         """The shape of a value in a tile."""
@@ -181,7 +184,7 @@ class TileWriter:
         where, source = self.flat_places(index, a), self.operand(a)
         self.release(i)
         out = self.place(i)
-        self.body.append(f"{self.line(source)}.take({where}, out={out}.reshape(-1), mode='clip')")
+        self.body.append(f"{self.line(source)}.take({where}, out={self.writer.view(out, 'reshape(-1)')}, mode='clip')")
 
     def lessened(self, i: int) -> None:
         """A difference with an array with one 1 in each row: x - 0 is x."""
@@ -268,10 +271,13 @@ class TileWriter:
 
     def view(self, name: str, kind: str) -> str:
         """The same memory as whole numbers: `B` of the size of a real."""
+        text = self.writer.view(name, f"view({kind})")
+        if text.isidentifier():
+            return text
         if (name, kind) not in self.views:
             self.views[name, kind] = made = self.names.fresh()
             lines = self.cuts if self.count > 1 else self.before
-            lines.append(f"{made} = {name}.view({kind})")
+            lines.append(f"{made} = {text}")
         return self.views[name, kind]
 
     def mask(self, c: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,16 +146,16 @@ class Work:
         if self.slope is None:
             return found
         value, gradient = found
-        self.collect(gradient.values())
+        if not all(map(is_, self.slopes, gradient.values())):
+            self.collect(gradient.values())
         return value
 
     def collect(self, gradient: Iterable[Any]) -> None:
         """Puts a gradient into the vector for it; what is large stays where it is."""
-        elsewhere = [(k, a, m) for k, (a, m) in enumerate(zip(self.slopes, gradient, strict=True)) if m is not a]
-        if not elsewhere:
-            return
         large: dict[int, Array] = {}
-        for k, array, made in elsewhere:
+        for k, (array, made) in enumerate(zip(self.slopes, gradient, strict=True)):
+            if made is array:
+                continue
             if array.size >= LARGE and made.flags.c_contiguous:
                 large[self.starts[k]] = made.reshape(-1)
             else:
