@@ -32,12 +32,16 @@ ROWS = [
     "m = sum(X*X + X*2 + 1, axis=1, keepdims=true)\ny = X/m + log(m)",
     "y = sum(tanh(X*v)*w, axis=0)",
     "y = sum(tanh(X*v)*X*w)",
+    "m = sum(X*X + X*2 + 1, axis=[0, 1], keepdims=true)\ny = X*m",
+    "y = sum((x*x + x)*c + tanh(x)*sum((X + 1)*c))",
     "y = (X*v + 1)@transpose(X*w*X)",
     "y = cross_entropy(X*v, softmax(X*w + 1, axis=1))",
     "y = cross_entropy(X*v, label)",
     "y = cross_entropy(relu(X@transpose(X))@X*v, label) + sum(sigmoid(transpose(X)@X))",
 ]
-HEAD = "x : [4*N]\nX : [N, 5]\nv : [5]\nw : [N, 1]\na : []\nb : []\ncount : int[4*N]\nflag : bool[4*N]\nlabel : int[N]\n"
+HEAD = (
+    "x : [4*N]\nX : [N, 5]\nv : [5]\nw : [N, 1]\na : []\nb : []\ncount : int[4*N]\nflag : bool[4*N]\nlabel : int[N]\nc : [1]\n"
+)
 
 
 def values(n: int, dtype: str, special: bool) -> dict[str, Any]:
@@ -54,6 +58,7 @@ def values(n: int, dtype: str, special: bool) -> dict[str, Any]:
         "count": r.integers(-3, 7, 4 * n),
         "flag": r.random(4 * n) > 0.5,
         "label": r.integers(-5, 5, n),
+        "c": r.normal(size=1).astype(dtype),
     }
 
 

@@ -301,13 +301,13 @@ class TileWriter:
             self.body.append(f"{name}.reduce({source}, axis={axes}, keepdims={thin}, out={out})")
             return
         self.release(i)
-        if self.count == 1 and len(shape) in (0, rank, rank - len(axes)):
+        if self.count == 1 and (not shape or (len(axes) < rank and len(shape) in (rank, rank - len(axes)))):
             self.whole_sum(i, source, axes, len(shape) == rank)
             return
         made = self.names.user(instr.name) if instr.name else self.names.fresh()
         if len(axes) == rank:
             parts = self.register(((self.count,), "F"))
-            self.body.append(f"{parts}[tile] = np.add.reduce({source}, axis=None)")
+            self.body.append(f"{parts}[{'tile' if self.count > 1 else 0}] = np.add.reduce({source}, axis=None)")
             self.after.append(f"{made} = np.add.reduce({parts})" + (f".reshape({shape})" if shape else ""))
         else:
             kept = tuple(1 if k in axes else d for k, d in enumerate(self.writer.shape(a)))
