@@ -39,7 +39,8 @@ class Goal:
 
     `of` and `wrt` are names of values of the program. Matrices by one name come without a dict if `alone`; with `offsets`
     their bands come instead, and the number of columns. With `checkpoint` recurrences keep their states at some steps only,
-    where these are not needed all at once. `also` are values that come with that of a gradient, in a dict."""
+    where these are not needed all at once. `also` are values that come with that of a gradient, in a dict. With `often` the
+    function is called again and again with arrays of the same shapes, so that memory is planned for small ones, too."""
 
     kind: str
     of: tuple[str, ...]
@@ -49,6 +50,7 @@ class Goal:
     offsets: tuple[int, ...] | None = None
     checkpoint: bool = False
     also: tuple[str, ...] = ()
+    often: bool = False
 
 
 @contextmanager
@@ -315,7 +317,7 @@ def planned(
         spelled, keep = spelling(scalar, native and not (scalar and floats)), native and not goal.checkpoint
         tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint, keep)
     entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
-    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt)
+    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt, goal.often)
 
 
 def spelling(scalar: bool, native: bool) -> Callable[[Op], bool]:

@@ -32,10 +32,16 @@ ROWS = [
     "m = sum(X*X + X*2 + 1, axis=1, keepdims=true)\ny = X/m + log(m)",
     "y = sum(tanh(X*v)*w, axis=0)",
     "y = sum(tanh(X*v)*X*w)",
+    "m = sum(X*X + X*2 + 1, axis=[0, 1], keepdims=true)\ny = X*m",
+    "y = sum((x*x + x)*c + tanh(x)*sum((X + 1)*c))",
     "y = (X*v + 1)@transpose(X*w*X)",
     "y = cross_entropy(X*v, softmax(X*w + 1, axis=1))",
+    "y = cross_entropy(X*v, label)",
+    "y = cross_entropy(relu(X@transpose(X))@X*v, label) + sum(sigmoid(transpose(X)@X))",
 ]
-HEAD = "x : [4*N]\nX : [N, 5]\nv : [5]\nw : [N, 1]\na : []\nb : []\ncount : int[4*N]\nflag : bool[4*N]\n"
+HEAD = (
+    "x : [4*N]\nX : [N, 5]\nv : [5]\nw : [N, 1]\na : []\nb : []\ncount : int[4*N]\nflag : bool[4*N]\nlabel : int[N]\nc : [1]\n"
+)
 
 
 def values(n: int, dtype: str, special: bool) -> dict[str, Any]:
@@ -46,7 +52,14 @@ def values(n: int, dtype: str, special: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"x": x, "X": r.normal(size=(n, 5)), "v": r.normal(size=5), "w": r.normal(size=(n, 1))}
     with np.errstate(over="ignore"):
         made = {k: v.astype(dtype) for k, v in made.items()}
-    return made | {"a": 1.3, "b": -0.2, "count": r.integers(-3, 7, 4 * n), "flag": r.random(4 * n) > 0.5}
+    return made | {
+        "a": 1.3,
+        "b": -0.2,
+        "count": r.integers(-3, 7, 4 * n),
+        "flag": r.random(4 * n) > 0.5,
+        "label": r.integers(-5, 5, n),
+        "c": r.normal(size=1).astype(dtype),
+    }
 
 
 def leaves(result: Any) -> list[Any]:
@@ -55,10 +68,10 @@ def leaves(result: Any) -> list[Any]:
     return [leaf for part in result for leaf in leaves(part)] if isinstance(result, tuple) else [result]
 
 
-def compare(model: Model, f: Any, given: dict[str, Any], dtype: str, exact: bool) -> None:
+def compare(model: Model, f: Any, given: dict[str, Any], dtype: str, exact: bool, inner: int) -> None:
     """Both runs, and again in the memory of the first ones, with results that stay what they are."""
     readable = f.raw.readable
-    program = PlannedProgram(f.job, model.program.language.table, readable, least=1, inner=1)
+    program = PlannedProgram(f.job, model.program.language.table, readable, least=1, inner=inner)
     args = f.binder.bind({k: v for k, v in given.items() if k in f.binder.types})[0]
     args = [a if t.shape or t.dtype != "real" else a[()] for a, t in zip(args, f.binder.types.values(), strict=True)]
     before = [np.array(a) for a in args]
@@ -83,21 +96,22 @@ def compare(model: Model, f: Any, given: dict[str, Any], dtype: str, exact: bool
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("inner", [0, 1])
 @pytest.mark.parametrize("tile", [64, 128 * 1024])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("formula", ENTRYWISE + ROWS)
 def test_planned_code_gives_what_readable_code_gives(
-    formula: str, dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch
+    formula: str, dtype: str, tile: int, inner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numpy_tiles, "TILE", tile)
     model = gl.loads(HEAD + formula, dtype=dtype)
     entrywise = formula in ENTRYWISE
     f = model.function("y", backend="numpy")
     for n in (9, 16):
-        compare(model, f, values(n, dtype, entrywise), dtype, entrywise)
+        compare(model, f, values(n, dtype, entrywise), dtype, entrywise, inner)
     scalar = model if model.outputs["y"].shape == () else gl.loads(HEAD + formula + "\nout = sum(y*y)", dtype=dtype)
     g = scalar.value_and_grad(scalar.program.outputs[-1], backend="numpy")
-    compare(scalar, g, values(9, dtype, False), dtype, False)
+    compare(scalar, g, values(9, dtype, False), dtype, False, inner)
 
 
 def test_inputs_that_do_not_lie_in_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import mpmath
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
 import gradlang as gl
+from gradlang.plan import tiles
 
 mp = mpmath.mp.clone()
 mp.dps = 40
@@ -391,6 +393,9 @@ def check(program: Program, seed: int) -> None:
     for n in at:
         assert np.shape(grads[n]) == at[n].shape
         assert near(grads[n], slopes[n], 10 * size), (program.text(), at, n, grads[n], slopes[n])
+    with patch.multiple(tiles, LEAST=1, INNER=0):  # memory is planned for all arrays
+        again, others = model.value_and_grad("y", wrt=list(at), backend="numpy")(at)
+    assert near(again, value, size) and all(near(others[n], slopes[n], 10 * size) for n in at), (program.text(), at, others)
     pushed = model.jvp("y", wrt=list(at))(along, at)[1]
     assert near(pushed, sum(np.sum(slopes[n] * along[n]) for n in at), 100 * size), (program.text(), at, pushed)
     product = model.hvp("y", wrt=list(at))(along, at)[1]

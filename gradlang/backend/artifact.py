@@ -43,7 +43,7 @@ class Artifact:
 @record
 class Job:
     """What to generate: a tape in the ops of the backend, the leaves it may take (identifiers are not chosen yet), and how
-    results are handed back."""
+    results are handed back. `often`: whether planning memory pays for small arrays, too."""
 
     tape: Tape
     params: tuple[Param, ...]
@@ -53,3 +53,4 @@ class Job:
     dtype: str = "float64"
     scalar: bool = False
     wrt: tuple[str, ...] = ()
+    often: bool = False

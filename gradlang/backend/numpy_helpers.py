@@ -8,6 +8,8 @@ HELPERS: dict[str, str] = {
     "within": '''def within(index, n):
     """Whole numbers in -n to n - 1, counted from 0."""
     index = np.asarray(index)
+    if index.dtype == np.int64 and index.size and np.maximum.reduce(index.view(np.uint64), axis=None) < n:
+        return index
     if index.size and not (-n <= index.min() and index.max() < n):
         raise IndexError(f"index {index[(index < -n) | (index >= n)].flat[0] if index.ndim else index} for a size of {n}")
     return np.where(index < 0, index + n, index)
@@ -27,7 +29,8 @@ HELPERS: dict[str, str] = {
 ''',
     "keep_zeros": '''def keep_zeros(a, b, zeros, out):
     """Makes exact zeros of one factor (0: a, 1: b) of out = a @ b win over infinities and nans of the other."""
-    if np.isfinite(out[0] if zeros == 0 else out[:, 0]).all():
+    edge = out[0] if zeros == 0 else out[:, 0]
+    if edge @ edge < np.inf or np.isfinite(edge).all():
         return
     g, p = (a, b) if zeros == 0 else (b, a)
     lost = ~np.isfinite(p)

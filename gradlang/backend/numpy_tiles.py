@@ -15,6 +15,12 @@ TILE = 128 * 1024  # bytes of one array in a tile: seven of them fill the cache 
 Class = tuple[Extents, str]
 
 
+def tile_rows(group: Group, shape: Extents, dtype: str) -> int:
+    """How many rows of arrays of a shape are in a tile of a group. A single operation has nothing to keep in the cache."""
+    width = 8 if dtype == "float64" else 4
+    return shape[0] if len(group.members) == 1 else min(shape[0], max(1, TILE // (width * prod(shape[1:]))))
+
+
 class TileWriter:
     """Where values are: `slices` of whole arrays, or `registers`, which are rooms of the size of a tile."""
 
@@ -22,9 +28,9 @@ class TileWriter:
         self.writer, self.group, self.step = writer, group, step
         self.tape, self.names = writer.tape, writer.names
         shape = (prod(group.shape),) if group.flat else group.shape
-        width = 8 if writer.job.dtype == "float64" else 4
         self.shape = shape
-        self.rows = min(shape[0], max(1, TILE // (width * prod(shape[1:]))))
+        self.rows = tile_rows(group, shape, writer.job.dtype)
+        self.columns = step in writer.column_steps
         self.count = -(-shape[0] // self.rows)
         self.before: list[str] = []
         self.cuts: list[str] = []
@@ -38,6 +44,7 @@ class TileWriter:
         self.cut_of: dict[str, str] = {}
         self.masks: dict[int, str] = {}
         self.views: dict[tuple[str, str], str] = {}
+        self.flats: dict[int, str] = {}  # places in rows -> places in the tile as one long axis
         self.members = set(group.members)
         self.last = {a: i for i in group.members for a in writer.plan.sources[i]}
 
@@ -65,8 +72,11 @@ class TileWriter:
     def flat(self, name: str, i: int) -> str:
         if not self.group.flat or len(self.writer.shape(i)) < 2:
             return name
+        text = self.writer.view(name, "reshape(-1)")
+        if text.isidentifier():
+            return text
         made = self.names.fresh()
-        self.before.append(f"{made} = {name}.reshape(-1)")
+        self.before.append(f"{made} = {text}")
         return made
 
     def operand(self, a: int) -> str:
@@ -82,11 +92,10 @@ class TileWriter:
         w = self.writer
         shape = w.shape(i)
         if i in w.results:
-            name = w.names.user(self.tape.instrs[i].name or next(n for n, k in self.tape.outputs if k == i))
-            self.before.append(f"{name} = empty({shape}, {self.kind(i)})")
-            w.own.add(i)
+            name, line = w.result_array(i)
+            self.before.append(line)
         else:
-            name = w.borrow(shape, self.kind(i))
+            name = w.borrow(shape, w.kind(i))
         w.known[i] = name
         return name
 
@@ -95,8 +104,18 @@ class TileWriter:
         if self.writer.plan.used[i] - {self.step} or self.tape.instrs[i].op in ("max", "min", "sum", "sum_to"):
             self.slices[i] = self.cut(self.flat(self.array(i), i))
             return self.slices[i]
-        self.registers[i] = made = self.spare((self.inner(i), self.kind(i)))
+        self.registers[i] = made = self.spare(self.register_of(i))
         return made
+
+    def register_of(self, i: int) -> Class:
+        return self.inner(i), self.writer.kind(i)
+
+    def mask_of(self, i: int) -> Class:
+        return self.inner(i), "B" + (".T" if i in self.writer.columns else "")
+
+    def line(self, name: str) -> str:
+        """An array of the group as one long axis."""
+        return self.writer.view(name, "T.reshape(-1)" if self.columns else "reshape(-1)")
 
     def inner(self, i: int) -> Extents:
         """The shape of a value in a tile."""
@@ -115,9 +134,9 @@ class TileWriter:
             if self.last.get(a) != i:
                 continue
             if a in self.registers:
-                self.open.setdefault((self.inner(a), self.kind(a)), []).append(self.registers[a])
+                self.open.setdefault(self.register_of(a), []).append(self.registers[a])
             if a in self.masks:
-                self.open.setdefault((self.inner(a), "B"), []).append(self.masks.pop(a))
+                self.open.setdefault(self.mask_of(a), []).append(self.masks.pop(a))
 
     # -------------------------------------------------------------- instructions
     def write(self) -> None:
@@ -127,6 +146,10 @@ class TileWriter:
                 self.reduction(i)
             elif op == "where":
                 self.choice(i)
+            elif op == "take_along":
+                self.picked(i)
+            elif i in self.writer.plan.lessened:
+                self.lessened(i)
             else:
                 self.entrywise(i)
         w = self.writer
@@ -154,6 +177,42 @@ class TileWriter:
             return
         name = ufunc(self.writer.table, instr)
         self.body.append(f"{name}({', '.join(args[:1] if name == 'np.square' else args)}, out={out})")
+
+    def picked(self, i: int) -> None:
+        """One entry of each row. All places are inside: "clip" is the mode that writes straight to `out`."""
+        a, index = self.writer.plan.sources[i]
+        where, source = self.flat_places(index, a), self.operand(a)
+        self.release(i)
+        out = self.place(i)
+        self.body.append(f"{self.line(source)}.take({where}, out={self.writer.view(out, 'reshape(-1)')}, mode='clip')")
+
+    def lessened(self, i: int) -> None:
+        """A difference with an array with one 1 in each row: x - 0 is x."""
+        a, index = self.writer.plan.sources[i]
+        where, source = self.flat_places(index, i), self.operand(a)
+        self.release(i)
+        out = self.place(i)
+        if out != source:
+            self.body.append(f"np.copyto({out}, {source})")
+        self.body.append(f"{self.line(out)}[{where}] -= {self.writer.constant('np.array(1.0, F)')}")
+
+    def flat_places(self, index: int, i: int) -> str:
+        """Places in the rows of an array of the group as places in the array seen as one long axis."""
+        if index not in self.flats:
+            *rows, n = self.inner(i)
+            count = prod(rows)
+            first = self.writer.constant(f"np.arange({count})" if self.columns else f"np.arange(0, {count * n}, {n})")
+            made = self.register(((count,), "np.int64"))
+            if self.shape[0] % self.rows:
+                part = f":(stop - start) * {count // self.rows}"
+                first, made = self.sliced(first, part), self.sliced(made, part)
+            self.flats[index] = made
+            at = f"{self.operand(index)}.reshape(-1)"
+            if self.columns:
+                self.body.append(f"np.multiply({at}, {count}, out={made})")
+                at = made
+            self.body.append(f"np.add({first}, {at}, out={made})")
+        return self.flats[index]
 
     def choice(self, i: int) -> None:
         """np.where cannot write into given memory, and copies with a mask are slow where it changes often: b ^ ((a ^ b) & mask)
@@ -203,8 +262,8 @@ class TileWriter:
         return self.writer.shape(a) == self.writer.shape(i)
 
     def ours(self, a: int, i: int) -> bool:
-        """Whether a value is an array of this group, which is sure to be of our kind."""
-        return self.like(a, i) and a in self.members
+        """Whether a value is an array that we made, which is sure to be of our kind."""
+        return self.like(a, i) and (a in self.members or a in self.writer.products)
 
     def number(self, i: int, number: float) -> bool:
         instr = self.tape.instrs[i]
@@ -212,16 +271,19 @@ class TileWriter:
 
     def view(self, name: str, kind: str) -> str:
         """The same memory as whole numbers: `B` of the size of a real."""
+        text = self.writer.view(name, f"view({kind})")
+        if text.isidentifier():
+            return text
         if (name, kind) not in self.views:
             self.views[name, kind] = made = self.names.fresh()
             lines = self.cuts if self.count > 1 else self.before
-            lines.append(f"{made} = {name}.view({kind})")
+            lines.append(f"{made} = {text}")
         return self.views[name, kind]
 
     def mask(self, c: int) -> str:
         """All bits of an entry where a condition holds."""
         if c not in self.masks:
-            self.masks[c] = made = self.spare((self.inner(c), "B"))
+            self.masks[c] = made = self.spare(self.mask_of(c))
             self.body.append(f"np.negative({self.view(self.operand(c), 'np.int8')}, out={made})")
         return self.masks[c]
 
@@ -239,6 +301,9 @@ class TileWriter:
             self.body.append(f"{name}.reduce({source}, axis={axes}, keepdims={thin}, out={out})")
             return
         self.release(i)
+        if self.count == 1 and (not shape or (len(axes) < rank and len(shape) in (rank, rank - len(axes)))):
+            self.whole_sum(i, source, axes, len(shape) == rank)
+            return
         made = self.names.user(instr.name) if instr.name else self.names.fresh()
         if len(axes) == rank:
             parts = self.register(((self.count,), "F"))
@@ -253,6 +318,18 @@ class TileWriter:
             self.after += [f"{made} = {made}.reshape({shape})"] if shape != kept else []
         self.writer.known[i] = made
         self.writer.own.add(i)
+
+    def whole_sum(self, i: int, source: str, axes: tuple[int, ...], thin: bool) -> None:
+        """A sum over rows that are all in one tile."""
+        w, shape = self.writer, self.writer.shape(i)
+        if not shape:
+            made = w.known[i] = self.names.fresh()
+            self.body.append(f"{made} = np.add.reduce({source}, axis=None)")
+        elif len(shape) == 1 and axes == (0,) and not self.group.flat and len(self.shape) == 2:
+            ones = w.constant(f"np.ones({self.shape[0]}, F)")  # a BLAS adds columns faster
+            self.body.append(f"np.dot({ones}, {source}, out={self.array(i)})")
+        else:
+            self.body.append(f"np.add.reduce({source}, axis={axes}, keepdims={thin}, out={self.array(i)})")
 
     def register(self, key: Class) -> str:
         name = self.writer.borrow(*key)

@@ -7,7 +7,7 @@ through in pieces; what is computed does not depend on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,22 +180,33 @@ class Optimizer:
         self.slots = [np.zeros(size, dtype) for _ in range(self.rule.slots)]
         self.count = 0
         self.scratch = np.empty(min(size, PIECE), dtype)
+        self.pieces: list[tuple[Vector, Vector, Vector, list[Vector]]] = []
+        self.cut_of: tuple[Any, Any, Any] = None, None, None
 
-    def step(self, p: Vector, parts: Iterable[tuple[int, Vector]]) -> None:
+    def step(self, p: Vector, parts: Sequence[tuple[int, Vector]]) -> None:
         """One step of a vector p [size] down a gradient, which comes in parts, each with the place where it begins. The memory
-        of the gradient is used up."""
+        of the gradient is used up, and may hold the next one if the same list is given."""
         self.count += 1
-        options, update = self.options, self.rule.update
+        options, update, count = self.options, self.rule.update, self.count
         decay = 0.0 if self.rule.apart else options["weight_decay"]
+        vector, last, slots = self.cut_of
+        if parts is not last or p is not vector or self.slots is not slots:
+            self.pieces, self.cut_of = self.cut(p, parts), (p, parts, self.slots)
+        for q, g, w, s in self.pieces:
+            if decay:
+                decayed(q, g, w, decay)
+            update(q, g, s, w, options, count)
+
+    def cut(self, p: Vector, parts: Sequence[tuple[int, Vector]]) -> list[tuple[Vector, Vector, Vector, list[Vector]]]:
+        """Pieces of the vector, the gradient, the scratch memory and the slots, which are views."""
+        found = []
         for begin, gradient in parts:
             size = gradient.shape[0]
             for start in range(0, size, PIECE):
                 stop = min(start + PIECE, size)
                 here = slice(begin + start, begin + stop)
-                q, g, w = p[here], gradient[start:stop], self.scratch[: stop - start]
-                if decay:
-                    decayed(q, g, w, decay)
-                update(q, g, [s[here] for s in self.slots], w, options, self.count)
+                found.append((p[here], gradient[start:stop], self.scratch[: stop - start], [s[here] for s in self.slots]))
+        return found
 
 
 def decayed(p: Vector, g: Vector, w: Vector, decay: float) -> None:

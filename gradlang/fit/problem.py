@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,12 +69,13 @@ class Problem:
 
     @property
     def gradient(self) -> Compiled:
-        goal = Goal("grad", (self.objective,), self.names, self.model.dtype, also=self.metrics)
+        goal = Goal("grad", (self.objective,), self.names, self.model.dtype, also=self.metrics, often=True)
         return self.model.compile(goal, self.backend)
 
     @property
     def value(self) -> Compiled:
-        return self.model.compile(Goal("value", (self.objective, *self.metrics), (), self.model.dtype), self.backend)
+        goal = Goal("value", (self.objective, *self.metrics), (), self.model.dtype, often=True)
+        return self.model.compile(goal, self.backend)
 
     def named(self, found: Any) -> dict[str, float]:
         """The objective and the metrics by name."""
@@ -125,7 +127,7 @@ class Work:
             self.runs = list(problem.layout.runs())
             self.kept = [(r.start, slope[r]) for r in self.runs]
             self.parts: list[tuple[int, Array]] = self.kept
-            if not self.plain and compiled.native is not None:
+            if not self.plain:
                 self.out = self.slopes
 
     def __call__(self, which: Array | None) -> Any:
@@ -144,7 +146,8 @@ class Work:
         if self.slope is None:
             return found
         value, gradient = found
-        self.collect(gradient.values())
+        if not all(map(is_, self.slopes, gradient.values())):
+            self.collect(gradient.values())
         return value
 
     def collect(self, gradient: Iterable[Any]) -> None:

@@ -88,26 +88,29 @@ class Training:
 
     def step(self, which: Array | None) -> None:
         count = 1 if which is None else len(which)
-        work = self.work(count)
+        work = self.works.get(count) or self.work(count)
         value = work(which)
-        state, parts = self.state, work.parts
-        loss = value[self.problem.objective] if type(value) is dict else value
-        if not (math.isfinite(loss) and all(finite(g) for _, g in parts)):
+        state, parts, problem = self.state, work.parts, self.problem
+        loss = value[problem.objective] if type(value) is dict else value
+        good = math.isfinite(loss)
+        for _, g in parts:
+            good = good and finite(g)
+        if not good:
             self.fail(loss, work)
-        if self.problem.sign < 0:
+        if problem.sign < 0:
             for _, g in parts:
                 np.negative(g, out=g)
         if self.candidate is not None:
             self.good, self.candidate = self.candidate, None
         self.optimizer.step(state.vector, parts)
-        if self.problem.bounds is not None:
-            np.clip(state.vector, *self.problem.bounds, out=state.vector)
+        if problem.bounds is not None:
+            np.clip(state.vector, *problem.bounds, out=state.vector)
         sums = state.sums
         if type(value) is dict:
             for name, v in value.items():
                 sums[name] = sums.get(name, 0.0) + v * count
         else:
-            sums[self.problem.objective] = sums.get(self.problem.objective, 0.0) + value * count
+            sums[problem.objective] = sums.get(problem.objective, 0.0) + value * count
         state.rows += count
         state.step += 1
         state.at += 1

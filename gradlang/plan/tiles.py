@@ -7,14 +7,16 @@ sums over all tiles are its results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from gradlang.ir.tape import Tape
+from gradlang.plan.labels import places, unstretched, within
 from gradlang.record import field, record
 from gradlang.types import value
 
 LEAST = 10_000  # entries from which on a tile pays
 INNER = 3  # values that need no memory of their own from which on a group pays
+OFTEN = 200, 0  # both for a function that is called so often that its planning costs nothing
 LEAVES = ("input", "const", "size")
 THROUGH = ("broadcast_to", "mark")  # what NumPy's own broadcasting does, and what does nothing
 Extents = tuple[int, ...]
@@ -39,11 +41,13 @@ Step = Group | Run
 
 @record(eq=False, frozen=False)
 class Tiles:
-    """The steps in order; `used` says which steps need a value: their numbers, and that after the last one for results."""
+    """The steps in order; `used` says which steps need a value: their numbers, and that after the last one for results.
+    `lessened` are differences with an array with one 1 in each row, whose second source is where the ones are."""
 
     steps: list[Step]
     sources: list[tuple[int, ...]]
     used: dict[int, set[int]]
+    lessened: set[int]
 
 
 class Grouping:
@@ -55,6 +59,7 @@ class Grouping:
         self.group: dict[int, Group] = {}
         self.tiled: set[int] = set()  # members whose entries of a tile come from that tile
         self.groups: dict[tuple[int, Extents], Group] = {}
+        self.lessened: set[int] = set()
         self.sources = [self.through(i) for i in range(len(tape.instrs))]
         for i, instr in enumerate(tape.instrs):
             if instr.op in LEAVES:
@@ -69,6 +74,9 @@ class Grouping:
             while instrs[a].op in THROUGH:
                 a = instrs[a].args[0]
             found.append(a)
+        if instrs[i].op == "sub" and (index := places(self.tape, instrs[i].args[1])) is not None:
+            self.lessened.add(i)
+            found[1] = index
         return tuple(found)
 
     def joined(self, i: int) -> bool:
@@ -76,13 +84,17 @@ class Grouping:
         op, shape = self.tape.instrs[i].op, self.shapes[i]
         if op in ("sum", "sum_to", "max", "min"):
             return self.reduction(i)
+        if op == "take_along":
+            return self.picked(i)
         if not shape or not self.entrywise(i):
             return False
         entries = 1
         for d in shape:
             entries *= d
+        if (entries < self.least or 1 in shape[1:]) and self.narrow(i):
+            return True
         if entries < self.least:
-            return self.narrow(i)
+            return False
         level = 0
         for a in self.sources[i]:
             if self.beside(a, shape):
@@ -94,6 +106,24 @@ class Grouping:
             group.flat = False
         self.put(i, group, level)
         return True
+
+    def arguments(self, i: int, single: Set[int]) -> tuple[int, ...]:
+        """What an instruction reads, if those in `single` are no members of their groups."""
+        return self.sources[i] if i in self.group and i not in single else self.tape.instrs[i].args
+
+    def needed(self, single: Set[int]) -> set[int]:
+        found = {i for _, i in self.tape.outputs}
+        for i in range(len(self.tape) - 1, -1, -1):
+            if i in found:
+                found.update(self.arguments(i, single))
+        return found
+
+    def outside(self, needed: Set[int]) -> set[int]:
+        """Values that more than their own group needs."""
+        found = {i for _, i in self.tape.outputs}
+        for i in needed:
+            found.update(a for a in self.arguments(i, set()) if self.group.get(a) is not self.group.get(i))
+        return found
 
     def beside(self, a: int, shape: Extents) -> bool:
         """Whether a value is made tile by tile in a group of a shape."""
@@ -122,12 +152,30 @@ class Grouping:
         self.put(i, group, last)
         return True
 
+    def picked(self, i: int) -> bool:
+        """One entry of each row, at places that are known to be within it."""
+        tape, (a, index) = self.tape, self.tape.instrs[i].args
+        (axis,), index = tape.instrs[i].attrs, unstretched(tape, index)
+        if a not in self.tiled or tape.instrs[i].type.dtype != "real" or axis == 0:
+            return False
+        group, shape = self.group[a], tape.instrs[a].type.shape
+        if self.shapes[a] != group.shape or axis != len(shape) - 1 or tape.instrs[index].type.shape != (*shape[:-1], 1):
+            return False
+        if not within(tape, index, shape[-1]) or self.level[index] >= self.level[a]:
+            return False
+        group.flat = False
+        self.sources[i] = (a, index)
+        self.put(i, group, self.level[a])
+        return True
+
     def reduction(self, i: int) -> bool:
         """Sums of a group; largest entries only within rows, where zeros of both signs meet in the same order as elsewhere."""
         instr, (a,) = self.tape.instrs[i], self.tape.instrs[i].args
-        if a not in self.tiled or self.shapes[a] != self.group[a].shape or instr.type.dtype != "real":
+        if a not in self.tiled or instr.type.dtype != "real":
             return False
         axes = reduced(self.tape, i)
+        if self.shapes[a] != self.group[a].shape and (instr.op in ("max", "min") or len(axes) < len(self.shapes[a])):
+            return False
         rows = 0 not in axes
         if instr.op in ("max", "min") and (not rows or (len(instr.attrs) > 2 and instr.attrs[2] is not None)):
             return False
@@ -157,52 +205,29 @@ def tiles(
         return None  # sequences that one recurrence in segments hands to another are names in one text
     shapes = [tuple(value(d, sizes) for d in instr.type.shape) for instr in tape.instrs]
     made = Grouping(tape, shapes, entrywise, least)
-    needed = {i for _, i in tape.outputs}
-    for i in range(len(tape.instrs) - 1, -1, -1):
-        if i in needed:
-            needed.update(made.sources[i] if i in made.group else tape.instrs[i].args)
-    outside = {i for _, i in tape.outputs} | {
-        a
-        for i in needed
-        for a in (made.sources[i] if i in made.group else tape.instrs[i].args)
-        if made.group.get(a) is not made.group.get(i)
-    }
-    large: dict[int, list[Group]] = {}
     single: set[int] = set()
-    for (level, _), group in made.groups.items():
-        group.members = [i for i in group.members if i in needed]
-        if sum(i not in outside and i in made.tiled for i in group.members) >= inner:
-            large.setdefault(level, []).append(group)
-        else:
+    needed = made.needed(single)
+    outside = made.outside(needed)
+    for group in made.groups.values():
+        if sum(i in needed and i not in outside and i in made.tiled for i in group.members) < inner:
             single.update(group.members)
-    if not large:
+    if all(i in single for i in made.group):
         return None
+    needed = made.needed(single)
+    large: dict[int, list[Group]] = {}
+    for (level, _), group in made.groups.items():
+        group.members = [i for i in group.members if i in needed and i not in single]
+        if group.members:
+            large.setdefault(level, []).append(group)
     runs: dict[int, Run] = {}
     for i, instr in enumerate(tape.instrs):
         if i in needed and instr.op not in LEAVES and (i not in made.group or i in single):
             runs.setdefault(made.level[i], Run()).members.append(i)
-    needed_through(tape, made, runs, single)
     steps: list[Step] = []
     for level in range(-1, max(*large, *runs, 0) + 1):
         steps += large.get(level, [])
         steps += [runs[level]] if level in runs else []
-    return Tiles(steps, made.sources, uses(tape, steps, made.sources))
-
-
-def needed_through(tape: Tape, made: Grouping, runs: dict[int, Run], single: set[int]) -> None:
-    """What an instruction that left its group needs and a group looks through: broadcasts."""
-    have = {i for run in runs.values() for i in run.members} | (made.group.keys() - single)
-    for i in sorted(single, reverse=True):
-        stack = list(tape.instrs[i].args)
-        while stack:
-            a = stack.pop()
-            if a not in have and tape.instrs[a].op not in LEAVES:
-                have.add(a)
-                run = runs.setdefault(made.level[a], Run())
-                run.members.append(a)
-                stack += tape.instrs[a].args
-    for run in runs.values():
-        run.members.sort()
+    return Tiles(steps, made.sources, uses(tape, steps, made.sources), made.lessened - single)
 
 
 def uses(tape: Tape, steps: Sequence[Step], sources: Sequence[tuple[int, ...]]) -> dict[int, set[int]]:

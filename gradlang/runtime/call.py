@@ -52,9 +52,10 @@ class Compiled:
         table = binder.program.language.table
         self.raw: Callable[..., Any] = Large(job, table, exact) if artifact is None else load(artifact)
         if artifact is not None and not job.scalar:
+            from gradlang.plan.tiles import INNER, LEAST, OFTEN
             from gradlang.runtime.planned import PlannedProgram  # brings the planning of tiles
 
-            self.raw = PlannedProgram(job, table, self.raw)
+            self.raw = PlannedProgram(job, table, self.raw, *(OFTEN if job.often else (LEAST, INNER)))
         if native is not None:
             from gradlang.runtime.native.program import NativeProgram
 
@@ -110,7 +111,7 @@ class Compiled:
         if self.out is None:
             self.out = Out(self.job, self.binder)
         arrays = self.out.arrays(out, args)
-        value, slopes = self.run(args) if self.native is None else self.run(args, arrays)
+        value, slopes = self.run(args, arrays)
         for array, made in zip(arrays, slopes.values(), strict=True):
             if made is not array:
                 array[...] = made

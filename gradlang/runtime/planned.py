@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlang.backend.artifact import Job
@@ -20,10 +20,12 @@ class PlannedProgram:
         self.count = len(job.params)
         self.versions: Versions[Callable[..., Any]] = Versions(job.params, self.version)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, *args: Any, out: Sequence[Any] | None = None, **named: Any) -> Any:
+        """With `out` gradients may, but need not, lie in its arrays, one for each."""
         if named or len(args) != self.count:
             return self.readable(*args, **named)
-        return self.versions.of(args)(*args)
+        run = self.versions.of(args)
+        return run(*args) if out is None or run is self.readable else run(*args, out=out)
 
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
         from gradlang.backend.numpy_planned import planned

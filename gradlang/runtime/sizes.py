@@ -64,14 +64,18 @@ class Versions(Generic[V]):
 
 
 def rooms(wanted: Sequence[tuple[Shape, str]], dtype: str, sizes: Mapping[str, int]) -> Callable[[], tuple[Any, ...]]:
-    """Makes the arrays that a call borrows: `wanted` are their shapes and the kinds that generated code has for them."""
+    """Makes the arrays that a call borrows: `wanted` are their shapes and the kinds that generated code has for them, of
+    matrices that lie column by column with `.T` behind."""
     import numpy as np
 
     real = np.dtype(dtype)
     kinds = {"F": real, "np.int64": np.dtype(np.int64), "np.bool_": np.dtype(np.bool_)}
     kinds["B"] = np.dtype(f"int{8 * real.itemsize}")  # bits of a real number
-    plain = [(tuple(value(d, sizes) for d in shape), kinds[kind]) for shape, kind in wanted]
-    return lambda: tuple(aligned(shape, kind) for shape, kind in plain)
+    turned = [kind.endswith(".T") for _, kind in wanted]
+    plain = [(tuple(value(d, sizes) for d in shape), kinds[kind.removesuffix(".T")]) for shape, kind in wanted]
+    return lambda: tuple(
+        aligned(shape[::-1], kind).T if t else aligned(shape, kind) for t, (shape, kind) in zip(turned, plain, strict=True)
+    )
 
 
 def aligned(shape: tuple[int, ...], kind: Any) -> Any:

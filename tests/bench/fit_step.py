@@ -1,8 +1,11 @@
-"""fit: one step of training: a batch of 100 random rows is gathered, the gradient taken, the parameters moved by sgd or Adam."""
+"""fit: one step of training: a batch of random rows is gathered, the gradient taken, the parameters moved by sgd or Adam.
+
+The nets are those of examples/11_digits_net.grad (8 x 8 pixels, relu) and examples/10_two_layer_net.grad (28 x 28, sigmoid)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,18 +22,47 @@ param W1 : [WIDTH, HIDDEN] = he()
 param b1 : [HIDDEN] = zeros()
 param W2 : [HIDDEN, 10] = he()
 param b2 : [10] = zeros()
-loss = cross_entropy(affine(relu(affine(X, W1, b1)), W2, b2), t)
+loss = cross_entropy(affine(ACT(affine(X / LARGEST, W1, b1)), W2, b2), t)
 minimize loss
 """
 Arrays = dict[str, np.ndarray]
-ROWS, BATCH = 2000, 100
+ROWS = 2000
 LR = {"sgd": 1e-3, "adam": 1e-3}
 
 
-def data(width: int, hidden: int) -> tuple[Arrays, Arrays]:
+@dataclass(frozen=True)
+class Case:
+    """A net of `width` pixels from 0 to `largest`, and how it is trained."""
+
+    width: int
+    hidden: int
+    largest: int
+    act: str
+    batch: int
+    optimizer: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.width}-{self.hidden}-10 {self.act}, batch {self.batch}, {self.optimizer}"
+
+    @property
+    def text(self) -> str:
+        words = {"WIDTH": self.width, "HIDDEN": self.hidden, "ACT": self.act, "LARGEST": self.largest}
+        text = TEXT
+        for word, value in words.items():
+            text = text.replace(word, str(value))
+        return text
+
+    def batches(self) -> list[np.ndarray]:
+        order = np.random.default_rng(4).permutation(ROWS)
+        return [order[k : k + self.batch] for k in range(0, ROWS, self.batch)]
+
+
+def data(case: Case) -> tuple[Arrays, Arrays]:
     """Rows of pixels with their labels, and parameters to start from."""
     r = np.random.default_rng(3)
-    rows = {"X": r.integers(0, 17, (ROWS, width)).astype(float), "t": r.integers(0, 10, ROWS)}
+    width, hidden = case.width, case.hidden
+    rows = {"X": r.integers(0, case.largest + 1, (ROWS, width)).astype(float), "t": r.integers(0, 10, ROWS)}
     params = {
         "W1": r.normal(0, 0.05, (width, hidden)),
         "b1": r.normal(0, 0.1, hidden),
@@ -40,29 +72,30 @@ def data(width: int, hidden: int) -> tuple[Arrays, Arrays]:
     return rows, params
 
 
-def batches() -> list[np.ndarray]:
-    order = np.random.default_rng(4).permutation(ROWS)
-    return [order[k : k + BATCH] for k in range(0, ROWS, BATCH)]
-
-
 Step = Callable[[np.ndarray], Any]
 
 
-def ours(text: str, rows: Arrays, params: Arrays, optimizer: str, backend: str) -> tuple[Step, Callable[[], Arrays]]:
+def ours(case: Case, rows: Arrays, params: Arrays, backend: str) -> tuple[Step, Callable[[], Arrays]]:
     """The step of `model.fit`."""
-    wishes = Wishes(optimizer=optimizer, batch=BATCH, backend=backend, options={"lr": LR[optimizer]})
-    setup = Setup(gl.loads(text), rows, wishes, None, params, None)
+    wishes = Wishes(optimizer=case.optimizer, batch=case.batch, backend=backend, options={"lr": LR[case.optimizer]})
+    setup = Setup(gl.loads(case.text), rows, wishes, None, params, None)
     made = setup.made()
-    training = Training(setup.problem, made, setup.state(made), Lengths(1, None, BATCH), setup.rows, None, Watcher())
+    training = Training(setup.problem, made, setup.state(made), Lengths(1, None, case.batch), setup.rows, None, Watcher())
     return training.step, lambda: setup.problem.layout.unpack(training.state.vector)
 
 
-def by_hand(X: Any, t: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> tuple[float, Arrays]:
+def by_hand(X: Any, t: Any, W1: Any, b1: Any, W2: Any, b2: Any, act: str = "relu") -> tuple[float, Arrays]:
     """Backpropagation in plain NumPy: every temporary reused, the softmax shared by loss and gradient."""
     n, rows = len(X), np.arange(len(X))
     z = X @ W1
     z += b1
-    np.maximum(z, 0, out=z)
+    if act == "relu":
+        np.maximum(z, 0, out=z)
+    else:
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        z += 1
+        np.reciprocal(z, out=z)
     s = z @ W2
     s += b2
     s -= s.max(axis=1, keepdims=True)
@@ -75,23 +108,30 @@ def by_hand(X: Any, t: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> tuple[float, 
     p /= n
     dW2, db2 = z.T @ p, p.sum(axis=0)
     dz = p @ W2.T
-    dz *= z > 0
+    if act == "relu":
+        dz *= z > 0
+    else:
+        dz *= z
+        np.subtract(1, z, out=z)
+        dz *= z
     return float(loss), {"W1": X.T @ dz, "b1": dz.sum(axis=0), "W2": dW2, "b2": db2}
 
 
-def numpy_by_hand(rows: Arrays, start: Arrays, optimizer: str) -> tuple[Step, Callable[[], Arrays]]:
+def numpy_by_hand(case: Case, rows: Arrays, start: Arrays) -> tuple[Step, Callable[[], Arrays]]:
     """Plain NumPy that makes no more arrays than it has to: slots and parameters change in place."""
     p = {k: v.copy() for k, v in start.items()}
     m, v, w = ({k: np.zeros_like(a) for k, a in p.items()} for _ in range(3))
-    count, lr = 0, LR[optimizer]
+    count, lr = 0, LR[case.optimizer]
     X, t = rows["X"], rows["t"]
 
     def step(which: np.ndarray) -> None:
         nonlocal count
         count += 1
-        _, g = by_hand(X[which], t[which], **p)
+        x = X[which]
+        x /= case.largest
+        _, g = by_hand(x, t[which], **p, act=case.act)
         for k, d in g.items():
-            if optimizer == "sgd":
+            if case.optimizer == "sgd":
                 d *= lr
                 p[k] -= d
                 continue
@@ -113,16 +153,17 @@ def numpy_by_hand(rows: Arrays, start: Arrays, optimizer: str) -> tuple[Step, Ca
     return step, lambda: p
 
 
-def torch(rows: Arrays, start: Arrays, optimizer: str, fused: bool = False) -> tuple[Step, Callable[[], Arrays]]:
+def torch(case: Case, rows: Arrays, start: Arrays, fused: bool = False) -> tuple[Step, Callable[[], Arrays]]:
     t = peers.torch()
     p = {k: t.tensor(v, requires_grad=True) for k, v in start.items()}
     kinds = {"sgd": t.optim.SGD, "adam": t.optim.Adam}
-    how = kinds[optimizer](list(p.values()), lr=LR[optimizer], **({"fused": True} if fused else {}))
+    how = kinds[case.optimizer](list(p.values()), lr=LR[case.optimizer], **({"fused": True} if fused else {}))
+    act = t.relu if case.act == "relu" else t.sigmoid
     X, labels = t.tensor(rows["X"]), t.tensor(rows["t"])
 
     def step(which: np.ndarray) -> float:
         at = t.from_numpy(which)
-        s = t.relu(X[at] @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+        s = act(X[at] / case.largest @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
         loss = t.nn.functional.cross_entropy(s, labels[at])
         how.zero_grad()
         loss.backward()
@@ -132,21 +173,22 @@ def torch(rows: Arrays, start: Arrays, optimizer: str, fused: bool = False) -> t
     return step, lambda: {k: v.detach().numpy() for k, v in p.items()}
 
 
-def jax(rows: Arrays, start: Arrays, optimizer: str) -> tuple[Step, Callable[[], Arrays]]:
+def jax(case: Case, rows: Arrays, start: Arrays) -> tuple[Step, Callable[[], Arrays]]:
     """Gather, gradient and update as one compiled function, whose old parameters may be written over."""
     j = peers.jax()
     jnp, tree = j.numpy, j.tree_util.tree_map
-    X, labels, lr = j.device_put(rows["X"]), j.device_put(rows["t"]), LR[optimizer]
+    X, labels, lr = j.device_put(rows["X"]), j.device_put(rows["t"]), LR[case.optimizer]
+    act = j.nn.relu if case.act == "relu" else j.nn.sigmoid
 
     def loss(p: Any, x: Any, t: Any) -> Any:
-        s = j.nn.relu(x @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
-        return -jnp.mean(j.nn.log_softmax(s)[jnp.arange(BATCH), t])
+        s = act(x / case.largest @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+        return -jnp.mean(j.nn.log_softmax(s)[jnp.arange(case.batch), t])
 
     def go(state: Any, which: Any) -> Any:
         p, m, v, k = state
         value, g = j.value_and_grad(loss)(p, X[which], labels[which])
         k = k + 1
-        if optimizer == "sgd":
+        if case.optimizer == "sgd":
             return value, (tree(lambda a, d: a - lr * d, p, g), m, v, k)
         m = tree(lambda a, d: 0.9 * a + 0.1 * d, m, g)
         v = tree(lambda a, d: 0.999 * a + 0.001 * d * d, v, g)
@@ -165,12 +207,12 @@ def jax(rows: Arrays, start: Arrays, optimizer: str) -> tuple[Step, Callable[[],
     return step, lambda: {k: np.asarray(a) for k, a in state[0][0].items()}
 
 
-def contestant(make: Callable[[], tuple[Step, Callable[[], Arrays]]]) -> Callable[[], Any]:
+def contestant(case: Case, make: Callable[[], tuple[Step, Callable[[], Arrays]]]) -> Callable[[], Any]:
     """One step a call, batch after batch; the answer is where the parameters are after all batches of an epoch."""
 
     def made() -> Any:
         step, params = make()
-        every, k = batches(), 0
+        every, k = case.batches(), 0
 
         def call() -> None:
             nonlocal k
@@ -189,24 +231,25 @@ def contestant(make: Callable[[], tuple[Step, Callable[[], Arrays]]]) -> Callabl
 
 
 def run(bench: Bench) -> None:
-    for width, hidden in ((64, 32),) if bench.quick else ((64, 32), (784, 50)):
-        for optimizer in ("sgd", "adam"):
-            case(bench, width, hidden, optimizer)
+    nets = [(64, 32, 16, "relu")] if bench.quick else [(64, 32, 16, "relu"), (784, 50, 255, "sigmoid")]
+    for net in nets:
+        for batch in (50, 100):
+            for optimizer in ("sgd", "adam"):
+                race(bench, Case(*net, batch, optimizer))
 
 
-def case(bench: Bench, width: int, hidden: int, optimizer: str) -> None:
-    text = TEXT.replace("WIDTH", str(width)).replace("HIDDEN", str(hidden))
-    rows, start = data(width, hidden)
-    step, wanted = numpy_by_hand(rows, start, optimizer)
-    for which in batches():
+def race(bench: Bench, case: Case) -> None:
+    rows, start = data(case)
+    step, wanted = numpy_by_hand(case, rows, start)
+    for which in case.batches():
         step(which)
     makers = {
-        "gradlang": contestant(lambda: ours(text, rows, start, optimizer, "numpy")),
-        "gradlang, native": contestant(lambda: ours(text, rows, start, optimizer, "native")),
-        "NumPy by hand": contestant(lambda: numpy_by_hand(rows, start, optimizer)),
-        "torch": contestant(lambda: torch(rows, start, optimizer)),
-        "torch, fused": contestant(lambda: torch(rows, start, optimizer, True)),
-        "jax.jit": contestant(lambda: jax(rows, start, optimizer)),
+        "gradlang": contestant(case, lambda: ours(case, rows, start, "numpy")),
+        "gradlang, native": contestant(case, lambda: ours(case, rows, start, "native")),
+        "NumPy by hand": contestant(case, lambda: numpy_by_hand(case, rows, start)),
+        "torch": contestant(case, lambda: torch(case, rows, start)),
+        "torch, fused": contestant(case, lambda: torch(case, rows, start, True)),
+        "jax.jit": contestant(case, lambda: jax(case, rows, start)),
     }
     notes = {"gradlang": "numpy", "gradlang, native": "native"}
-    bench.race("fit", f"{width}-{hidden}-10, {optimizer}", makers, wanted(), tol=1e-7, notes=notes)
+    bench.race("fit", case.name, makers, wanted(), tol=1e-7, notes=notes)

@@ -53,7 +53,7 @@ class NativeProgram:
         """With `out` gradients may, but need not, lie in its arrays, one for each."""
         self.last = version = self.versions.of(args)
         if version is None:
-            return self.otherwise(*args)
+            return self.otherwise(*args) if out is None else self.otherwise(*args, out=out)
         try:
             found = version.run(*args, out) if out is not None else version.run(*args)
         except (TypeError, ValueError):  # an array that does not lie in C order, or at any address; or NumPy's own error
