@@ -19,6 +19,7 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
+from gradlang.plan.tiled import tiled
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
@@ -99,6 +100,7 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
+        self.plan = tiled(self.plan)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
