@@ -18,9 +18,10 @@ class _Lines:
     """The body of one kernel of this kind: blocks of `side` rows, then what is left, row by row."""
 
     def __init__(self, unit: Unit, turn: Turn) -> None:
-        self.kind, self.bytes, self.turn = unit.real, unit.bytes["f"], turn
+        self.unit, self.kind, self.bytes, self.turn = unit, unit.real, unit.bytes["f"], turn
         lanes = min(WIDEST, unit.target.vector) // (8 * self.bytes)
         self.side = min(lanes, 1 << (turn.columns.bit_length() - 1))
+        self.vector = f"<{self.side} x {self.kind}>"
         self.lines: list[str] = []
         self.count = 0
 
@@ -32,17 +33,8 @@ class _Lines:
     def entry(self, base: str, at: int | str, kind: str = "") -> str:
         return self.emit(f"getelementptr inbounds {kind or self.kind}, ptr {base}, i64 {at}")
 
-    def moved(self, source: str, to: str, lanes: int) -> None:
-        self.put(self.read(source, lanes), to, lanes)
-
-    def vector(self, lanes: int) -> str:
-        return f"<{lanes} x {self.kind}>" if lanes > 1 else self.kind
-
-    def read(self, at: str, lanes: int) -> str:
-        return self.emit(f"load {self.vector(lanes)}, ptr {at}, align {self.bytes}")
-
-    def put(self, value: str, at: str, lanes: int) -> None:
-        self.lines.append(f"  store {self.vector(lanes)} {value}, ptr {at}, align {self.bytes}")
+    def read(self, at: str) -> str:
+        return self.emit(f"load {self.vector}, ptr {at}, align {self.bytes}")
 
     def starts(self) -> Iterator[int]:
         """The first columns of blocks. The last block may share columns with the one before."""
@@ -62,40 +54,41 @@ class _Lines:
         return found
 
     def shuffled(self, a: str, b: str, places: Sequence[int]) -> str:
-        kind, mask = self.vector(self.side), ", ".join(f"i32 {k}" for k in places)
+        kind, mask = self.vector, ", ".join(f"i32 {k}" for k in places)
         return self.emit(f"shufflevector {kind} {a}, {kind} {b}, <{self.side} x i32> <{mask}>")
 
-    def loop(self, name: str, start: str, step: int, count: str) -> Iterator[str]:
-        """Gives the counter, once: what is written then is the body."""
-        before = "entry" if start == "0" else "rows.done"
+    def loop(self, name: str, start: str, step: int, count: str, before: str) -> Iterator[str]:
+        """Gives the counter, once: what is written then is the body. Its last block is `name`.end."""
         last = self.emit(f"sub i64 {count}, {step}")
         self.lines += [f"  %{name}.some = icmp sle i64 {start}, {last}"]
         self.lines += [f"  br i1 %{name}.some, label %{name}, label %{name}.done", f"{name}:"]
-        self.lines += [f"  %{name}.i = phi i64 [ {start}, %{before} ], [ %{name}.next, %{name} ]"]
+        self.lines += [f"  %{name}.i = phi i64 [ {start}, %{before} ], [ %{name}.next, %{name}.end ]"]
         yield f"%{name}.i"
-        self.lines += [f"  %{name}.next = add nsw i64 %{name}.i, {step}"]
+        self.lines += [f"  br label %{name}.end", f"{name}.end:", f"  %{name}.next = add nsw i64 %{name}.i, {step}"]
         self.lines += [f"  %{name}.more = icmp sle i64 %{name}.next, {last}"]
-        self.lines += [f"  br i1 %{name}.more, label %{name}, label %{name}.done", f"{name}.done:"]
-
-    def columns(self, tile: str, at: str, first: int, many: int) -> list[str]:
-        here = self.entry(tile, at)
-        return [self.entry(here, (first + k) * self.turn.room) for k in range(many)]
+        self.lines += [f"  br i1 %{name}.more, label %{name}, label %{name}.done, !llvm.loop {self.unit.note()}"]
+        self.lines += [f"{name}.done:"]
 
     def write(self, tile: str, rows: str, places: str, count: str) -> list[str]:
         """`places` are the positions of rows in memory, if they are gathered, and else the distance between them."""
-        done = self.emit(f"and i64 {count}, {-self.side}")
-        for name, start, step in (("rows", "0", self.side), ("rest", done, 1)):
-            for at in self.loop(name, start, step, count):
-                base = [self.row(rows, places, at, k) for k in range(step)]
-                firsts = range(self.turn.columns) if step == 1 else self.starts()
-                for first in firsts:
-                    ends = [self.entry(b, first) for b in base], self.columns(tile, at, first, step)
-                    sources, targets = ends if self.turn.gathers else ends[::-1]
-                    if step == 1:
-                        self.moved(sources[0], targets[0], 1)
-                        continue
-                    for value, to in zip(self.transposed([self.read(s, step) for s in sources]), targets, strict=True):
-                        self.put(value, to, step)
+        side, room = self.side, self.turn.room
+        done = self.emit(f"and i64 {count}, {-side}")
+        for at in self.loop("rows", "0", side, count, "entry"):
+            base, here = [self.row(rows, places, at, k) for k in range(side)], self.entry(tile, at)
+            for first in self.starts():
+                ends = [self.entry(b, first) for b in base], [self.entry(here, (first + k) * room) for k in range(side)]
+                sources, targets = ends if self.turn.gathers else ends[::-1]
+                block = [self.read(source) for source in sources]
+                for value, to in zip(self.transposed(block), targets, strict=True):
+                    self.lines.append(f"  store {self.vector} {value}, ptr {to}, align {self.bytes}")
+        for at in self.loop("rest", done, 1, count, "rows.done"):
+            row, here = self.row(rows, places, at, 0), self.entry(tile, at)
+            for k in self.loop("entries", "0", 1, str(self.turn.columns), "rest"):
+                source, to = self.entry(row, k), self.entry(here, self.emit(f"mul nsw i64 {k}, {room}"))
+                if not self.turn.gathers:
+                    source, to = to, source
+                value = self.emit(f"load {self.kind}, ptr {source}, align {self.bytes}")
+                self.lines.append(f"  store {self.kind} {value}, ptr {to}, align {self.bytes}")
         return self.lines
 
     def row(self, rows: str, places: str, at: str, k: int) -> str:

@@ -32,16 +32,16 @@ from gradlang.loops.ir import (
 )
 from gradlang.plan.affine import Positions, positions_of
 from gradlang.plan.plan import Loops, Plan
+from gradlang.plan.unrolled import COLUMNS
 from gradlang.record import changed, field, record
 
 STEPS = 64  # of a loop that is worth it
-BLOCK = 32  # steps; more of them are slower, since tiles then leave the first cache
-SUMMED = 128  # steps where the loop adds up: every block adds its lanes together
-ROOM = 16 << 10  # bytes of the tiles of a loop
-BYTES = 8
-MADE = 3  # entries of a row that vectors of steps do not write together
+BLOCKS = (32, 16)  # steps; more of them are slower, since tiles then leave the first cache
+SUMMED = (128, 64)  # steps where the loop adds up: every block adds its lanes together
+ENTRIES = COLUMNS * BLOCKS[-1]  # of the tiles of a loop
+MADE = 6  # entries of a row from which on vectors of steps do not write them together
 READ = 3  # the same for entries that are read from rows which lie anywhere
-FAR = 5  # the length of rows that they do not read together
+FAR = 6  # the length of rows from which on they do not read them together
 GAP = 2  # from one entry of a row to the next that is read
 SLICE = 40  # statements that say where a row lies
 FLAGS = ("or", "and")
@@ -114,10 +114,9 @@ class _Tiles:
             return None
         own = {s.cell for s in loop.body if isinstance(s, Declare)}
         summed = any(isinstance(s, Update) and s.cell not in own and s.op not in FLAGS for s in loop.body)
-        size = SUMMED if summed else BLOCK
-        if sum(r.width for r in (*out, *into)) * size * BYTES > ROOM:
-            return None
-        return _Writer(self, out, into, size).write()
+        most = ENTRIES // sum(r.width for r in (*out, *into))
+        size = next((n for n in (*(SUMMED if summed else ()), *BLOCKS) if n <= most), None)
+        return None if size is None else _Writer(self, out, into, size).write()
 
     # -------------------------------------------------------------- what is worth it
     def stored(self) -> list[Rows]:
