@@ -14,7 +14,7 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import SAFEST, Target
 from gradlang.loops.functions import function
 from gradlang.loops.ir import Buffer, Code, For, Kernel, Load, Run, Store
-from gradlang.plan.tiled import BLOCKS, STEPS, in_tiles, to_columns, to_rows
+from gradlang.plan.tiled import BLOCKS, COLUMNS, STEPS, in_tiles, to_columns, to_rows
 from gradlang.runtime import native
 from gradlang.runtime.native import engine
 
@@ -132,6 +132,18 @@ def test_places_that_a_loop_writes_itself_are_not_read_before_it():
     found = [s.buffer for s in walk(in_tiles(kernel).body) if isinstance(s, Load) and not s.buffer.local]
     assert found.count(a) == 9  # entry by entry
     assert not any(s.buffer is b for s in walk(in_tiles(kernel).body) if isinstance(s, Store))
+
+
+def test_the_loops_of_a_kernel_share_their_tiles():
+    """The stack of a thread is small."""
+    code, a, outs = Code(), Buffer("a", "f"), [Buffer(f"b{n}", "f", writable=True) for n in range(40)]
+    for n, b in enumerate(outs):
+        with code.loop(code.whole(0), code.whole(300)) as i:
+            for k in range(8 + n % 3):
+                code.store(b, entry(code, i, 11, k), code.load(a, entry(code, i, 20, 2 * k + n % 2)))
+    made = in_tiles(Kernel("k", (a, *outs), (), code.body))
+    local = {s.buffer: s.buffer.local for s in walk(made.body) if isinstance(s, Load | Store) and s.buffer.local}
+    assert tiled(made) and sum(local.values()) < 2 * COLUMNS * BLOCKS[-1]
 
 
 def test_what_was_planned_is_not_changed():

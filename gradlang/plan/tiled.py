@@ -39,9 +39,8 @@ STEPS = 64  # of a loop that is worth it
 BLOCKS = (32, 16)  # steps; more of them are slower, since tiles then leave the first cache
 SUMMED = (128, 64)  # steps where the loop adds up: every block adds its lanes together
 ENTRIES = COLUMNS * BLOCKS[-1]  # of the tiles of a loop
-MADE = 6  # entries of a row from which on vectors of steps do not write them together
-READ = 3  # the same for entries that are read from rows which lie anywhere
-FAR = 6  # the length of rows from which on they do not read them together
+NARROW = {"f64": 6, "f32": 8}  # entries of a row from which on vectors of steps do not write or read it together
+GATHERED = 3  # entries that are read of rows which lie anywhere
 GAP = 2  # from one entry of a row to the next that is read
 SLICE = 40  # statements that say where a row lies
 FLAGS = ("or", "and")
@@ -59,15 +58,15 @@ class Rows:
     tile: Buffer = field(default_factory=lambda: Buffer("", "f"))
 
 
-def tiled(plan: Plan) -> Plan:
+def tiled(plan: Plan, width: str) -> Plan:
     """A plan for machine code, in which long loops read and write rows by way of tiles."""
-    steps = (changed(s, kernel=in_tiles(s.kernel)) if isinstance(s, Loops) else s for s in plan.steps)
+    steps = (changed(s, kernel=in_tiles(s.kernel, width)) if isinstance(s, Loops) else s for s in plan.steps)
     return changed(plan, steps=tuple(steps))
 
 
-def in_tiles(kernel: Kernel) -> Kernel:
-    """A kernel that does the same, in which long loops read and write rows by way of tiles."""
-    positions = positions_of(kernel.body)
+def in_tiles(kernel: Kernel, width: str = "f64") -> Kernel:
+    """A kernel that does the same, in which long loops read and write rows by way of tiles. `width` is that of the reals."""
+    positions, room = positions_of(kernel.body), Room()
     body, found = list(kernel.body), False
     blocks = [body]
     for block in blocks:  # grows while it is walked
@@ -78,7 +77,7 @@ def in_tiles(kernel: Kernel) -> Kernel:
                 made = [branch]
                 blocks += [branch.then, branch.otherwise]
             elif isinstance(s, For) and straight(s):
-                made = _Tiles(s, positions).written()
+                made = _Tiles(s, positions, NARROW[width]).written(room)
                 found = found or made is not None
             elif isinstance(s, For):
                 loop = For(s.counter, s.start, s.stop, list(s.body), s.apart)
@@ -89,6 +88,19 @@ def in_tiles(kernel: Kernel) -> Kernel:
     return changed(kernel, body=body) if found else kernel
 
 
+class Room:
+    """The local buffers of a kernel. Its loops run one after another, so that all of them may use the same."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[tuple[str, int], Buffer] = {}
+
+    def buffer(self, kind: str, number: int, entries: int) -> Buffer:
+        name = ("tile" if kind == "f" else "places") + str(number)
+        found = self.buffers.setdefault((kind, number), Buffer(name, kind, writable=True))
+        found.local = max(found.local, entries)
+        return found
+
+
 def straight(loop: For) -> bool:
     return loop.apart and not any(isinstance(s, For | If | Run) for s in loop.body)
 
@@ -96,14 +108,14 @@ def straight(loop: For) -> bool:
 class _Tiles:
     """One loop."""
 
-    def __init__(self, loop: For, positions: Positions) -> None:
-        self.loop, self.positions = loop, positions
+    def __init__(self, loop: For, positions: Positions, narrow: int) -> None:
+        self.loop, self.positions, self.narrow = loop, positions, narrow
         self.made: dict[Value, Let | Load | Read] = {s.value: s for s in loop.body if isinstance(s, Let | Load | Read)}
         self.changing = {s.buffer for s in loop.body if isinstance(s, Store)}
         sums = positions.of(loop.counter).factors
         self.term = next((v for v in sums if positions.loops.get(v) is loop), loop.counter)
 
-    def written(self) -> list[Statement] | None:
+    def written(self, room: Room) -> list[Statement] | None:
         """The loop over blocks, or None if it is not worth it."""
         loop = self.loop
         length = self.positions.of(loop.stop).plus(self.positions.of(loop.start), -1)
@@ -116,7 +128,7 @@ class _Tiles:
         summed = any(isinstance(s, Update) and s.cell not in own and s.op not in FLAGS for s in loop.body)
         most = ENTRIES // sum(r.width for r in (*out, *into))
         size = next((n for n in (*(SUMMED if summed else ()), *BLOCKS) if n <= most), None)
-        return None if size is None else _Writer(self, out, into, size).write()
+        return None if size is None else _Writer(self, out, into, size, room).write()
 
     # -------------------------------------------------------------- what is worth it
     def stored(self) -> list[Rows]:
@@ -135,7 +147,7 @@ class _Tiles:
             if len(set(ends)) < len(ends) or max(ends) - min(ends) >= stride:
                 continue
             for rows in self.runs(buffer, zip(of, ends, strict=True), 1):
-                if rows.width >= MADE and self.slice(rows.first, loads=False) is not None:
+                if rows.width >= self.narrow and self.slice(rows.first, loads=False) is not None:
                     rows.stride = stride
                     found.append(rows)
         return found
@@ -150,10 +162,10 @@ class _Tiles:
                 loads.setdefault((s.buffer, frozenset(form.factors.items())), []).append((s, form.constant))
         for (buffer, factors), of in loads.items():
             gathered = any(v in self.made for v, _ in factors)
-            if not gathered and abs(dict(factors).get(self.term, 0)) < FAR:
+            if not gathered and abs(dict(factors).get(self.term, 0)) < self.narrow:
                 continue
             for rows in self.runs(buffer, of, GAP):
-                enough = len(set(rows.columns.values())) >= READ
+                enough = len(set(rows.columns.values())) >= GATHERED
                 if enough and (steps := self.slice(rows.first)) is not None and len(steps) <= SLICE:
                     found.append(rows)
         return found
@@ -219,11 +231,11 @@ def whole(n: int) -> Value:
 class _Writer:
     """Writes the loop over blocks."""
 
-    def __init__(self, of: _Tiles, out: Sequence[Rows], into: Sequence[Rows], size: int) -> None:
+    def __init__(self, of: _Tiles, out: Sequence[Rows], into: Sequence[Rows], size: int, room: Room) -> None:
         self.of, self.loop, self.out, self.into, self.size = of, of.loop, out, into, size
-        for k, rows in enumerate((*into, *out)):
-            rows.tile = Buffer(f"tile{k}", "f", writable=True, local=size * rows.width)
-        self.found: list[Buffer] = []  # places of rows
+        for k, rows in enumerate(sorted((*into, *out), key=lambda rows: -rows.width)):
+            rows.tile = room.buffer("f", k, size * rows.width)
+        self.found = [room.buffer("i", k, size) for k in range(len(into))]  # places of rows
         self.before: set[Statement] = set()  # flags that are set where places are computed
 
     def write(self) -> list[Statement]:
@@ -251,10 +263,8 @@ class _Writer:
         body, at = _Lines(), Value("i", hint="i")
         own = {self.loop.counter: at}
         offset = body.op("isub", at, self.first)
-        for k, rows in enumerate(self.into):
+        for rows, places in zip(self.into, self.found, strict=True):
             body.copies(self.of.slice(rows.first) or [], own)
-            places = Buffer(f"places{k}", "i", writable=True, local=self.size)
-            self.found.append(places)
             body.append(Store(places, offset, own.get(rows.first, rows.first)))
         declared = {s.cell for s in self.loop.body if isinstance(s, Declare)}
         flags: dict[tuple[Cell, Value], None] = {}

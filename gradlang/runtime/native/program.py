@@ -100,7 +100,7 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        self.plan = tiled(self.plan)
+        self.plan = tiled(self.plan, width)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
