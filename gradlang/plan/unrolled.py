@@ -28,7 +28,7 @@ CALL = 40  # statements of a function
 TOGETHER = 8  # entries of a row that vectors of steps read and write together; those of longer rows they do one by one
 CHEAP = 2  # operations that are done again sooner than their result is written and read
 APART = 12  # what that costs, in statements
-TURNED = 2  # the same where rows are turned into columns (`gradlang/plan/tiled.py`)
+TURNED = 2  # the same where rows are turned into columns (`gradlang/plan/columns.py`)
 COLUMNS = 128  # that are turned at most: more of them leave the first cache
 
 

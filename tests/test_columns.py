@@ -14,7 +14,7 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import SAFEST, Target
 from gradlang.loops.functions import function
 from gradlang.loops.ir import Buffer, Code, For, Kernel, Load, Run, Store
-from gradlang.plan.tiled import BLOCKS, COLUMNS, STEPS, in_tiles, to_columns, to_rows
+from gradlang.plan.columns import BLOCKS, COLUMNS, STEPS, in_tiles, to_columns, to_rows
 from gradlang.runtime import native
 from gradlang.runtime.native import engine
 

@@ -58,7 +58,7 @@ class Rows:
     tile: Buffer = field(default_factory=lambda: Buffer("", "f"))
 
 
-def tiled(plan: Plan, width: str) -> Plan:
+def turned(plan: Plan, width: str) -> Plan:
     """A plan for machine code, in which long loops read and write rows by way of tiles."""
     steps = (changed(s, kernel=in_tiles(s.kernel, width)) if isinstance(s, Loops) else s for s in plan.steps)
     return changed(plan, steps=tuple(steps))
