@@ -60,9 +60,11 @@ def test_zeros_around_a_slice_are_no_summands():
 
 
 def test_long_rows_of_which_little_is_made_stay_in_loops_over_blocks():
-    (step,) = kernels(planned(LOGISTIC, "loss", ["w"], N=4000))
+    (step,) = kernels(planned(LOGISTIC, "loss", ["w"], library=False, N=4000))
     assert any(s.kind == "temp" for s in step.sources)
     assert max(len(s.body) for s in loops(step)) < 60
+    (step,) = kernels(planned(LOGISTIC, "loss", ["w"], N=4000))  # here such rows are turned into columns
+    assert not any(s.kind == "temp" for s in step.sources)
 
 
 def test_a_short_loop_is_not_worth_it():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import Target, Unit, Width, symbol
+from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
@@ -141,7 +142,7 @@ class Body:
     def pointer(self, buffer: Buffer, index: Value) -> str:
         if buffer not in self.buffers:
             name = self.buffers[buffer] = self.fresh("%local")
-            self.slots.append(f"  {name} = alloca [{buffer.local} x {self.unit.stored[buffer.kind]}], align 32")
+            self.slots.append(f"  {name} = alloca [{buffer.local} x {self.unit.stored[buffer.kind]}], align 64")
         return self.emit(
             f"getelementptr inbounds {self.unit.stored[buffer.kind]}, ptr {self.buffers[buffer]}, i64 {self.at(index)}"
         )
@@ -319,13 +320,15 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     body.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
     once = [s.value for s in kernel.body if isinstance(s, Let) and s.op == "call"]
     body.called = set(once[MANY:])
-    body.run(kernel.body)
+    turned = turn_lines(unit, kernel, body.buffers, names)
+    if turned is None:
+        body.run(kernel.body)
     head = [f"ptr noalias {'' if b.writable else 'readonly '}{body.buffers[b]}" for b in kernel.buffers]
     head += [f"i64 {names[p]}" for p in kernel.sizes] + [f"{unit.real} {names[p]}" for p in kernel.numbers]
     width = preferred(kernel, unit.target)
     attributes = f'noinline nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="0"'
-    lines = [f"define {linkage}void @{kernel.name}({', '.join(head)}) {attributes} {{", "entry:", *body.slots, *body.lines]
-    return "\n".join([*lines, "  ret void", "}"])
+    lines = [f"define {linkage}void @{kernel.name}({', '.join(head)}) {attributes} {{", "entry:"]
+    return "\n".join([*lines, *(turned or [*body.slots, *body.lines]), "  ret void", "}"])
 
 
 def unit_text(

@@ -154,6 +154,16 @@ class Function:
     doc: str = ""
 
 
+@record
+class Turn:
+    """That a kernel turns rows into the columns of a tile, or these into rows: it has so many columns, each with room for so
+    many rows. A printer that has vectors may write the body with them."""
+
+    columns: int
+    room: int
+    gathers: bool  # rows to columns
+
+
 @record(eq=False, frozen=False)
 class Kernel:
     """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers."""
@@ -163,6 +173,7 @@ class Kernel:
     sizes: tuple[Value, ...]
     body: list[Statement]
     numbers: tuple[Value, ...] = ()
+    turn: Turn | None = None
 
 
 class Code:

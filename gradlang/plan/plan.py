@@ -219,7 +219,7 @@ class _KernelMaker:
         held |= {n: self.code.whole(planner.sizes[n]) for n in planner.sizes if n in planner.fixed}
         self.flag = Buffer("flag", "i", writable=True)
         trouble = self.code.cell(self.code.const(False, "b"), "trouble")
-        self.frame = Frame(self.code, held, trouble, planner.width)
+        self.frame = Frame(self.code, held, trouble, planner.width, turns=planner.library)
         self.buffers: dict[Any, tuple[Buffer, Source]] = {}
         self.numbers: dict[Any, tuple[Value, Source]] = {}
         self.wholes: dict[Any, tuple[Value, Source]] = {}

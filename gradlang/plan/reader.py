@@ -42,6 +42,7 @@ class Frame:
     sizes: dict[str, Value]
     trouble: Cell | None = None  # set where an index or an argument is outside: the kernel's results are then worth nothing
     width: str = "f64"
+    turns: bool = False  # whether rows are turned into columns before and behind long loops
     faulted: bool = False
 
     def dim(self, dim: Dim) -> Value:

@@ -28,6 +28,8 @@ CALL = 40  # statements of a function
 TOGETHER = 8  # entries of a row that vectors of steps read and write together; those of longer rows they do one by one
 CHEAP = 2  # operations that are done again sooner than their result is written and read
 APART = 12  # what that costs, in statements
+TURNED = 2  # the same where rows are turned into columns (`gradlang/plan/columns.py`)
+COLUMNS = 128  # that are turned at most: more of them leave the first cache
 
 
 class _TooMuch(Exception):
@@ -218,7 +220,8 @@ class _Trial:
                         raise _TooMuch
                 self.keep(r, counters, made)
         calls = sum(isinstance(s, Let) and s.op == "call" for s in self.code.body)
-        if APART * self.apart > len(self.code.body) + self.updates + CALL * calls:
+        turned = self.weaver.frame.turns and self.apart <= COLUMNS
+        if (TURNED if turned else APART) * self.apart > len(self.code.body) + self.updates + CALL * calls:
             raise _TooMuch
 
     def opened(self, counter: Value | None) -> Value:
