@@ -10,8 +10,11 @@ import pytest
 
 import gradlang as gl
 from gradlang import pipeline
+from gradlang.ir.evaluate import evaluate
+from gradlang.ir.tape import Builder
 from gradlang.pipeline import Goal
-from gradlang.types import Size, product
+from gradlang.transform.diagonals import diagonals
+from gradlang.types import Size, Type, product, size, sub
 
 V = "x : [N]\nz : [N]\n"
 M = "x : [N, D]\nW : [D, K]\nv : [D]\n"
@@ -221,6 +224,43 @@ def test_bands_of_a_hessian_are_made_of_a_few_tangents() -> None:
     model = gl.loads(f"x : [N]\nf = {ROSENBROCK}")
     assert quadratic(model, Goal("hessian", ("f",), ("x",), alone=True, offsets=(-1, 0, 1))) == []
     assert set(quadratic(model, Goal("hessian", ("f",), ("x",), alone=True))) <= PUT_TOGETHER
+
+
+@pytest.mark.parametrize("name", ["Rosenbrock", "beam", "neighbouring rows", "cross entropies"])
+def test_bands_by_colours_are_those_by_formulas(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, _ = HESSIANS[name]
+    goal = {"of": "f", "wrt": "x", "sparse": True}
+    by_formulas = gl.loads(text).hessian(**goal).compiled
+    monkeypatch.setattr("gradlang.transform.jacobian.diagonals", lambda *_: None)
+    by_colours = gl.loads(text).hessian(**goal).compiled
+    assert ("take_along" in by_colours.source, "take_along" in by_formulas.source) == (True, False)
+    given = inputs(text, 7)
+    assert same(by_formulas(given)[0], by_colours(given)[0])
+
+
+def test_no_band_is_multiplied_by_the_zeros_of_another() -> None:
+    x = np.array([0.5, -1.0, np.inf, 2.0, 0.25, 1.0])
+    model = gl.loads(f"x : [N]\nf = {ROSENBROCK}")
+    bands, _ = model.hessian("f", "x", sparse=True).compiled(x=x)
+    assert np.isnan(bands).sum() == 0
+    assert bands[2].tolist() == [*(-400 * x[:-1]), 0.0]
+    assert np.isfinite(bands[1]).tolist() == [True, False, False, True, True, True]
+
+
+def test_diagonals_of_a_map_with_a_choice() -> None:
+    b = Builder(gl.loads(V + "y = x*z").program.language.table)
+    n = size("N")
+    v, z = (b.leaf("input", (name,), Type((n,)), (0, 0)).id for name in "vz")
+    one = (sub(n, 1),)
+    first, second = b.apply("slice", (v,), ((0,), one, (1,))), b.apply("slice", (v,), ((1,), one, (1,)))
+    rest = b.apply("slice", (z,), ((1,), one, (1,)))
+    none = b.apply("equal", (second, b.const(0.0)))
+    y = b.apply("where", (none, b.apply("mul", (first, rest)), b.apply("sub", (first, second))))
+    found = diagonals(b, v, b.ref(b.broadcast(b.const(1.0), (n,))), y)
+    assert found is not None
+    tape = b.tape((str(o), r.id) for o, r in found.items())
+    made = evaluate(tape, b.table, {"z": np.array([3.0, 5.0, 7.0])}, {"N": 3})
+    assert {o: np.asarray(v).tolist() for o, v in made.items()} == {"0": [5.0, 7.0], "1": [-1.0, -1.0]}
 
 
 def test_a_large_sparse_hessian() -> None:
