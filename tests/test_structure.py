@@ -11,6 +11,7 @@ import pytest
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.ir.evaluate import evaluate
+from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import Builder
 from gradlang.pipeline import Goal
 from gradlang.transform.diagonals import diagonals
@@ -258,7 +259,7 @@ def test_diagonals_of_a_map_with_a_choice() -> None:
     y = b.apply("where", (none, b.apply("mul", (first, rest)), b.apply("sub", (first, second))))
     found = diagonals(b, v, b.ref(b.broadcast(b.const(1.0), (n,))), y)
     assert found is not None
-    tape = b.tape((str(o), r.id) for o, r in found.items())
+    tape = rebuild(b.tape((str(o), r.id) for o, r in found.items()), b.table)
     made = evaluate(tape, b.table, {"z": np.array([3.0, 5.0, 7.0])}, {"N": 3})
     assert {o: np.asarray(v).tolist() for o, v in made.items()} == {"0": [5.0, 7.0], "1": [-1.0, -1.0]}
 
