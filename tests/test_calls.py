@@ -618,3 +618,31 @@ def test_a_large_default_is_not_kept() -> None:
     assert f.seen is not None
     f(x=np.ones(200_000))
     assert f.seen is None
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("native", marks=needs_native)])
+def test_calls_that_go_straight_to_their_code(backend: str) -> None:
+    model = gl.loads("x : [N]\nk : int[M]\ny = [sin(x[i])*x[i] for i in k]\nf = sum(y)")
+    f = model.value_and_grad("f", backend=backend)
+    x, k = np.linspace(-1.0, 2.0, 7), np.array([0, 3, 6, 3])
+
+    def wanted(x: Any, k: Any) -> list[float]:
+        return [float(np.sum(np.sin(x[k]) * x[k])), *np.bincount(k, np.sin(x[k]) + x[k] * np.cos(x[k]), 7)]
+
+    def found(x: Any, k: Any) -> list[float]:
+        value, slopes = f(x=x, k=k)
+        return [value, *slopes["x"]]
+
+    for _ in range(3):
+        assert np.allclose(found(x, k), wanted(x, k), rtol=1e-12)
+    assert f.seen is not None
+    assert f.seen.step is not None
+    assert np.allclose(found(np.repeat(x, 2)[::2], k), wanted(x, k), rtol=1e-12)  # does not lie in C order
+    for _ in range(2):
+        with pytest.raises(gl.InputError, match="G506"):
+            f(x=x, k=np.array([0, 3, 7, 3]))
+        assert np.allclose(found(x, k + 0), wanted(x, k), rtol=1e-12)
+    far = x * 1e300
+    assert np.allclose(found(far, k), wanted(far, k), rtol=1e-12)  # beyond the limit of the own sine
+    assert np.allclose(found(x[1:], k - (k == 6)), [*wanted(x[1:], k - (k == 6))][:7], rtol=1e-12)
+    assert f.backend == backend

@@ -84,6 +84,9 @@ JACOBIANS: dict[str, tuple[str, Offsets]] = {
     "recurrence of the others": (V + "h[0] = z[0]\nh[t] = h[t-1]*z[t] for t in range(1, N)\ny = h*x", (0,)),
     "no dependence": (V + "y = z**2", None),
     "by a matrix": (V + "A : [N, N]\ny = A @ x", None),
+    "by the rows of a matrix": (V + "A : [N, K]\ny = tanh(x @ A)", None),
+    "a net": (V + "A : [K, N]\nB : [D, K]\ny = B @ relu(A @ x)", None),
+    "a net of rows": (V + "A : [K, N]\nB : [N, D]\ny = relu(relu(A @ x) @ A) @ B", None),
     "columns of a new axis": (V + "y = [[u*w for w in [1, 2, 3]] for u in x]", (0,)),
     "new axis in front": (V + "y = [[u*w for u in x] for w in [1, 2, 3]]", None),
     "pairs": (V + "y = [[u*w for u in x] for w in x]", None),
@@ -138,6 +141,8 @@ HESSIANS: dict[str, tuple[str, Offsets]] = {
     "product of all": (V + "f = prod(2 + x)", None),
     "square of a sum": (V + "f = sum(x)**3", None),
     "norm": (V + "f = norm(x + 2)", None),
+    "logsumexp of products": (V + "A : [K, N]\nf = logsumexp(A @ x) + sum(x**4)", None),
+    "products of a net": (V + "A : [K, N]\nf = sum(tanh(A @ relu(A.T @ (A @ x)))**2)", None),
 }
 
 
@@ -262,6 +267,25 @@ def test_diagonals_of_a_map_with_a_choice() -> None:
     tape = rebuild(b.tape((str(o), r.id) for o, r in found.items()), b.table)
     made = evaluate(tape, b.table, {"z": np.array([3.0, 5.0, 7.0])}, {"N": 3})
     assert {o: np.asarray(v).tolist() for o, v in made.items()} == {"0": [5.0, 7.0], "1": [-1.0, -1.0]}
+
+
+def test_a_dense_hessian_is_one_product_of_matrices() -> None:
+    model = gl.loads("A : [M, N]\nx : [N]\nf = logsumexp(A @ x) + sum(x**4)")
+    tape = pipeline.plan(model.program, Goal("hessian", ("f",), ("x",), alone=True), model.program.language, "").tape
+    products = [i.type.rank for i in tape.instrs if "matmul" in i.op]
+    assert sorted(products) == [1, 2]  # A @ x, and what the diagonal is added to
+    assert max(i.type.rank for i in tape.instrs) == 2
+
+
+def test_exact_zeros_win_over_infinities_in_a_matrix_of_derivatives() -> None:
+    """A row of weights that nothing passes has no part in any entry."""
+    model = gl.loads("x : [N]\nA : [K, N]\nB : [D, K]\ny = B @ relu(A @ x)")
+    A, B = np.array([[1.0, 2.0], [-np.inf, 1.0], [3.0, -1.0]]), np.array([[1.0, np.inf, 2.0], [0.5, 1.0, -1.0]])
+    given = {"x": np.array([1.0, 0.5]), "A": A, "B": B}
+    kept = [0, 2]
+    for backend in ("numpy", "auto"):
+        found = model.jacobian("y", "x", backend=backend)(given)
+        assert np.allclose(found, B[:, kept] @ A[kept]), backend
 
 
 def test_a_large_sparse_hessian() -> None:

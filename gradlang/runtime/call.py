@@ -20,7 +20,7 @@ from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
-from gradlang.runtime.seen import Seen
+from gradlang.runtime.seen import AGAIN, Seen
 from gradlang.runtime.seen import seen as seen_in
 
 FLOATS = {float}
@@ -93,10 +93,22 @@ class Compiled:
             out = values.pop("out", GIVEN) if self.out is not None else GIVEN
             args = seen.args(values if given is GIVEN else given if not values and type(given) is dict else NOTHING)
             if args:
-                return self.run(args) if out is GIVEN else self.into(out, args)
+                if out is not GIVEN:
+                    return self.into(out, args)
+                try:
+                    made = AGAIN if seen.step is None else seen.step(*args)
+                except Exception:  # told below, if it is one
+                    made = AGAIN
+                return self.whole(seen, args) if made is AGAIN else made
             if out is not GIVEN:
                 values["out"] = out
         return self.slow(given, values)
+
+    def whole(self, seen: Seen, args: Sequence[Any]) -> Any:
+        """A call like the one before it, with all that may go wrong; the next one goes straight to its code."""
+        made = self.run(args)
+        seen.step = self.raw.step(args) if seen.step is None else self.raw  # type: ignore[attr-defined]
+        return made
 
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""

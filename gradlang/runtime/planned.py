@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlang.backend.artifact import Job
@@ -24,6 +24,10 @@ class PlannedProgram:
         if named or len(args) != self.count:
             return self.readable(*args, **named)
         return self.versions.of(args)(*args)
+
+    def step(self, args: Sequence[Any]) -> Callable[..., Any]:
+        """What runs calls with the shapes of these arguments."""
+        return self.versions.of(args)
 
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
         from gradlang.backend.numpy_planned import planned

@@ -145,8 +145,24 @@ def replayed(b: Builder, leaf: int, found: int, unit: Ref, axes: tuple[Loop, ...
     known = dependent(b.instrs, [leaf])
     values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
     values[leaf] = unit
+    if len(axes) == 1 == b.instrs[leaf].type.rank:
+        values.update(by_unit_vectors(b, leaf, known, axes, instr))
     made = replay(b, list(b.instrs), values, [found])[found]
     return Lift(b, b.table, axes, instr.span, instr.scope).full(made).id
+
+
+def by_unit_vectors(b: Builder, leaf: int, known: bytearray, axes: tuple[Loop, ...], instr: Instr) -> dict[int, Ref]:
+    """Matrices times a leaf that is every unit vector in turn: their columns, or rows."""
+    found: dict[int, Ref] = {}
+    for i, at in enumerate(list(b.instrs)):
+        if at.op != "matmul" or leaf not in at.args or all(known[a] for a in at.args):
+            continue
+        first = at.args[0] == leaf
+        matrix = at.args[1 if first else 0]
+        if b.instrs[matrix].type.rank == 2:
+            columns = matrix if first else b.apply("transpose", (matrix,), ((1, 0),), instr.span, instr.scope)
+            found[i] = Ref(columns, at.type, axes)
+    return found
 
 
 def identity(b: Builder, axes: tuple[Loop, ...], instr: Instr) -> Ref:
