@@ -156,13 +156,15 @@ class Function:
 
 @record(eq=False, frozen=False)
 class Kernel:
-    """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers."""
+    """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers. `own` are small
+    buffers in which nothing lies before a call or after it, each with its number of entries."""
 
     name: str
     buffers: tuple[Buffer, ...]
     sizes: tuple[Value, ...]
     body: list[Statement]
     numbers: tuple[Value, ...] = ()
+    own: tuple[tuple[Buffer, int], ...] = ()
 
 
 class Code:
