@@ -43,6 +43,37 @@ def bits(result: Any) -> Any:
     return (type(result), struct.pack("d", result))
 
 
+@pytest.mark.parametrize("name", ["NAMES", "DEFAULTS", "names", "defaults", "default_x", "named", "own", "k", "v", "d"])
+def test_inputs_may_be_called_like_parts_of_the_check(name: str) -> None:
+    f = gl.loads(f"{name} = 2\nx = 3\ny = x*{name}").value_and_grad("y")
+    assert f.source is not None  # a function of floats
+    for values in ({name: 5}, {name: 5.0}, {name: np.float64(5.0)}):
+        assert f(**values) == (15.0, {name: 3.0, "x": 5.0})
+    assert bits(f(x=4)) == bits(f(x=4.0)) == bits((8.0, {name: 4.0, "x": 2.0}))
+    for values, code in (({name: "5"}, "G504"), ({name: [5.0, 1.0]}, "G503"), ({"x": None}, "G504"), ({"w": 1.0}, "G502")):
+        with pytest.raises(gl.InputError, match=code):
+            f(**values)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "z = x + w\ny = z*3",
+        "z = x - w\ny = x - z",
+        "z = x if w > 2 else -x\ny = -z",
+        "exp_ = x*w\ny = exp(exp_)",
+        "z = x*w\nx_ = z + z\ny = x_*2 + 1",
+        "log_x = log(x)\ny = log_x/(log_x - w)**2",
+    ],
+)
+def test_values_that_are_only_returned(formula: str) -> None:
+    model = gl.loads(f"x = 1.5\nw = 2.5\n{formula}")
+    for f in (model.function("y"), model.value_and_grad("y")):
+        assert type(f).__name__ == "method"  # the generated function, with fewer names
+        for values in ({}, {"x": 0.25}, {"x": 0.0, "w": -1.0}, {"w": math.inf}):
+            assert bits(f(**values)) == bits(f.raw(**values))
+
+
 @needs_native
 def test_machine_code_takes_keywords() -> None:
     slow, fast = pair(SHOPPING)
@@ -587,3 +618,31 @@ def test_a_large_default_is_not_kept() -> None:
     assert f.seen is not None
     f(x=np.ones(200_000))
     assert f.seen is None
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("native", marks=needs_native)])
+def test_calls_that_go_straight_to_their_code(backend: str) -> None:
+    model = gl.loads("x : [N]\nk : int[M]\ny = [sin(x[i])*x[i] for i in k]\nf = sum(y)")
+    f = model.value_and_grad("f", backend=backend)
+    x, k = np.linspace(-1.0, 2.0, 7), np.array([0, 3, 6, 3])
+
+    def wanted(x: Any, k: Any) -> list[float]:
+        return [float(np.sum(np.sin(x[k]) * x[k])), *np.bincount(k, np.sin(x[k]) + x[k] * np.cos(x[k]), 7)]
+
+    def found(x: Any, k: Any) -> list[float]:
+        value, slopes = f(x=x, k=k)
+        return [value, *slopes["x"]]
+
+    for _ in range(3):
+        assert np.allclose(found(x, k), wanted(x, k), rtol=1e-12)
+    assert f.seen is not None
+    assert f.seen.step is not None
+    assert np.allclose(found(np.repeat(x, 2)[::2], k), wanted(x, k), rtol=1e-12)  # does not lie in C order
+    for _ in range(2):
+        with pytest.raises(gl.InputError, match="G506"):
+            f(x=x, k=np.array([0, 3, 7, 3]))
+        assert np.allclose(found(x, k + 0), wanted(x, k), rtol=1e-12)
+    far = x * 1e300
+    assert np.allclose(found(far, k), wanted(far, k), rtol=1e-12)  # beyond the limit of the own sine
+    assert np.allclose(found(x[1:], k - (k == 6)), [*wanted(x[1:], k - (k == 6))][:7], rtol=1e-12)
+    assert f.backend == backend

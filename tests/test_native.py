@@ -335,6 +335,39 @@ def test_running_maximum_keeps_nan(way, op, tmp_path):
         check(way, kernel, [values, np.zeros(1)], [40], folder=tmp_path)
 
 
+@needs_native
+@pytest.mark.parametrize("width", ["f64", "f32"])
+def test_small_buffers_of_a_kernel_are_no_memory_of_the_caller(width):
+    """Of all kinds, and as large as some numbers of entries that fill no vector."""
+    kinds = {"f": 7, "i": 3, "b": 5}
+    x, out, code = Buffer("x", "f"), Buffer("out", "f", True), Code()
+    held = {kind: Buffer(f"held_{kind}", kind, True) for kind in kinds}
+    with code.loop(code.whole(0), code.whole(3)) as i:
+        code.store(held["f"], code.op("iadd", i, code.whole(4)), code.load(x, i))
+        code.store(held["i"], i, code.op("imul", i, i))
+        code.store(held["b"], code.op("iadd", i, code.whole(2)), code.op("gt", code.load(x, i), code.real(0.0)))
+    with code.loop(code.whole(0), code.whole(3)) as i:
+        back = code.op("isub", code.whole(2), i)
+        number = code.op(
+            "mul", code.load(held["f"], code.op("iadd", back, code.whole(4))), code.op("itof", code.load(held["i"], i))
+        )
+        positive = code.load(held["b"], code.op("iadd", back, code.whole(2)))
+        code.store(out, i, code.select(positive, number, code.op("neg", number)))
+    buffers = (x, out, *held.values())
+    entries = []
+    for own in ((), tuple((held[kind], n) for kind, n in kinds.items())):
+        kernel = Kernel(f"k{len(own)}", buffers, (), code.body, (), own)
+        entries.append(Entry(f"run{len(own)}", kernel, {x: (3,), out: (3,), **{held[k]: (n,) for k, n in kinds.items()}}))
+    values = np.array([1.5, -2.0, 3.0], DTYPES[width])
+    results = []
+    for run in native.build(entries, width, FUNCTIONS.__getitem__):
+        made = np.zeros(3, DTYPES[width])
+        given = [np.full(n, 1, {"f": DTYPES[width], "i": np.int64, "b": np.bool_}[k]) for k, n in kinds.items()]
+        run(values, made, *given)
+        results.append((made.tolist(), [bool(np.all(g == 1)) for g in given]))
+    assert results == [([0.0, 2.0, 6.0], [False] * 3), ([0.0, 2.0, 6.0], [True] * 3)]
+
+
 def test_functions_come_after_what_they_call_and_circles_are_found():
     code, x = Code(), Value("f")
     kernel = Kernel("k", (), (), code.body)

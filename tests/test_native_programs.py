@@ -583,3 +583,36 @@ def test_products_into_memory_and_turned_over(shape: tuple[int, int, int], dtype
     assert np.isfinite(slopes["W"]).all() and slopes["c"].any()
     dark[n // 2, 5] = np.inf * np.sign(W[5, 2])
     assert not np.isfinite(agree(dark)["W"]).all()
+
+
+STEPS = "W : [3, 3]\nU : [3]\nx : [T]\nh0 : [3]\n"
+SEQUENCES = {
+    "one step back": "h[0] = h0\nh[t] = tanh(W @ h[t-1] + U*x[t-1]) for t in range(1, T+1)\nf = sum(h[T]**2)",
+    "used all along": "h[0] = h0\nh[t] = tanh(W @ h[t-1] + U*x[t-1]) for t in range(1, T+1)\nf = sum(h**2)",
+    "used in the middle": "h[0] = h0\nh[t] = tanh(W @ h[t-1] + U*x[t-1]) for t in range(1, T+1)\nf = sum(h[T]**2) + h[T-1, 0]",
+    "two steps back": "h[0] = h0\nh[1] = 2*h0\nh[t] = sin(W @ h[t-2])*x[t-2] for t in range(2, T+2)\nf = sum(h[T+1]*U)",
+    "one and two": "h[0] = h0\nh[1] = 2*h0\nh[t] = sin(W @ h[t-2])*x[t-2] + h[t-1] for t in range(2, T+2)\nf = sum(h[T+1]*U)",
+    "rows in a product": "h[0] = h0\nh[t] = tanh(h[t-1] + W @ (U*x[t-1])) for t in range(1, T+1)\nf = sum(h[T]**2)",
+    "rows read twice": "h[0] = h0\nh[t] = h[t-1]*U*x[t-1] + sum(U*x[t-1])*h[t-1] for t in range(1, T+1)\nf = sum(h[T]*U)",
+    "two sequences": (
+        "h[0] = h0\ng[0] = U\nh[t] = tanh(W @ g[t-1]) for t in range(1, T+1)\n"
+        "g[t] = h[t-1]*x[t-1] + g[t-1] for t in range(1, T+1)\nf = sum(h[T]*g[T])"
+    ),
+    "numbers": "s[0] = sum(h0)\ns[t] = s[t-1]*cos(x[t-1]*2) for t in range(1, T+1)\nf = s[T]*sum(U) + sum(W)*0",
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequences_that_steps_write_as_they_go(name: str) -> None:
+    model = gl.loads(STEPS + SEQUENCES[name])
+    names = ["W", "U", "x", "h0"]
+    native, other = model.value_and_grad("f", names, backend="native"), model.value_and_grad("f", names, backend="numpy")
+    for length in (1, 2, 3, 7):
+        r = np.random.default_rng(length)
+        given = {k: r.normal(0, 0.7, n) for k, n in {"W": (3, 3), "U": 3, "x": length, "h0": 3}.items()}
+        for zero in (1.0, 0.0, -0.0):  # the signs of zeros are those of NumPy
+            wanted, found = other({**given, "h0": given["h0"] * zero}), native({**given, "h0": given["h0"] * zero})
+            assert np.allclose(found[0], wanted[0], rtol=1e-12, atol=1e-300)
+            for k in names:
+                assert np.allclose(found[1][k], wanted[1][k], rtol=1e-11, atol=1e-300), (length, k)
+                assert (np.signbit(found[1][k]) == np.signbit(wanted[1][k])).all(), (length, zero, k)

@@ -120,6 +120,16 @@ def test_no_gradient_is_made_that_nobody_asked_for():
     assert shapes
 
 
+def test_a_recurrence_reads_and_writes_its_sequences_alone():
+    """What a step can make of its row by itself is not made before all steps, and no sequence is filled with zeros first."""
+    made = planned(RECURRENT, "loss", ("W", "U", "h0"), T=500)
+    (loops,) = kernels(made)
+    long = [s for s in loops.sources if s.kind == "temp" and not isinstance(s.shape[0], int)]
+    assert len(long) == 2  # the slopes, and the cotangents of the states
+    steps = [s for s in walk(loops.kernel.body) if isinstance(s, For) and s.stop.const is not None and s.stop.const >= 500]
+    assert [s.stop.const for s in steps] == [500, 500, 500]  # forward, backward, and the gradients of the weights
+
+
 def test_what_pays():
     model = gl.loads(ELEMENTWISE)
     tape = pipeline.plan(model.program, Goal("grad", ("f",), ("x",)), model.program.language, "a test", native=True).tape

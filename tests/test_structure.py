@@ -10,8 +10,12 @@ import pytest
 
 import gradlang as gl
 from gradlang import pipeline
+from gradlang.ir.evaluate import evaluate
+from gradlang.ir.rebuild import rebuild
+from gradlang.ir.tape import Builder
 from gradlang.pipeline import Goal
-from gradlang.types import Size, product
+from gradlang.transform.diagonals import diagonals
+from gradlang.types import Size, Type, product, size, sub
 
 V = "x : [N]\nz : [N]\n"
 M = "x : [N, D]\nW : [D, K]\nv : [D]\n"
@@ -80,6 +84,9 @@ JACOBIANS: dict[str, tuple[str, Offsets]] = {
     "recurrence of the others": (V + "h[0] = z[0]\nh[t] = h[t-1]*z[t] for t in range(1, N)\ny = h*x", (0,)),
     "no dependence": (V + "y = z**2", None),
     "by a matrix": (V + "A : [N, N]\ny = A @ x", None),
+    "by the rows of a matrix": (V + "A : [N, K]\ny = tanh(x @ A)", None),
+    "a net": (V + "A : [K, N]\nB : [D, K]\ny = B @ relu(A @ x)", None),
+    "a net of rows": (V + "A : [K, N]\nB : [N, D]\ny = relu(relu(A @ x) @ A) @ B", None),
     "columns of a new axis": (V + "y = [[u*w for w in [1, 2, 3]] for u in x]", (0,)),
     "new axis in front": (V + "y = [[u*w for u in x] for w in [1, 2, 3]]", None),
     "pairs": (V + "y = [[u*w for u in x] for w in x]", None),
@@ -134,6 +141,8 @@ HESSIANS: dict[str, tuple[str, Offsets]] = {
     "product of all": (V + "f = prod(2 + x)", None),
     "square of a sum": (V + "f = sum(x)**3", None),
     "norm": (V + "f = norm(x + 2)", None),
+    "logsumexp of products": (V + "A : [K, N]\nf = logsumexp(A @ x) + sum(x**4)", None),
+    "products of a net": (V + "A : [K, N]\nf = sum(tanh(A @ relu(A.T @ (A @ x)))**2)", None),
 }
 
 
@@ -221,6 +230,62 @@ def test_bands_of_a_hessian_are_made_of_a_few_tangents() -> None:
     model = gl.loads(f"x : [N]\nf = {ROSENBROCK}")
     assert quadratic(model, Goal("hessian", ("f",), ("x",), alone=True, offsets=(-1, 0, 1))) == []
     assert set(quadratic(model, Goal("hessian", ("f",), ("x",), alone=True))) <= PUT_TOGETHER
+
+
+@pytest.mark.parametrize("name", ["Rosenbrock", "beam", "neighbouring rows", "cross entropies"])
+def test_bands_by_colours_are_those_by_formulas(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, _ = HESSIANS[name]
+    goal = {"of": "f", "wrt": "x", "sparse": True}
+    by_formulas = gl.loads(text).hessian(**goal).compiled
+    monkeypatch.setattr("gradlang.transform.jacobian.diagonals", lambda *_: None)
+    by_colours = gl.loads(text).hessian(**goal).compiled
+    assert ("take_along" in by_colours.source, "take_along" in by_formulas.source) == (True, False)
+    given = inputs(text, 7)
+    assert same(by_formulas(given)[0], by_colours(given)[0])
+
+
+def test_no_band_is_multiplied_by_the_zeros_of_another() -> None:
+    x = np.array([0.5, -1.0, np.inf, 2.0, 0.25, 1.0])
+    model = gl.loads(f"x : [N]\nf = {ROSENBROCK}")
+    bands, _ = model.hessian("f", "x", sparse=True).compiled(x=x)
+    assert np.isnan(bands).sum() == 0
+    assert bands[2].tolist() == [*(-400 * x[:-1]), 0.0]
+    assert np.isfinite(bands[1]).tolist() == [True, False, False, True, True, True]
+
+
+def test_diagonals_of_a_map_with_a_choice() -> None:
+    b = Builder(gl.loads(V + "y = x*z").program.language.table)
+    n = size("N")
+    v, z = (b.leaf("input", (name,), Type((n,)), (0, 0)).id for name in "vz")
+    one = (sub(n, 1),)
+    first, second = b.apply("slice", (v,), ((0,), one, (1,))), b.apply("slice", (v,), ((1,), one, (1,)))
+    rest = b.apply("slice", (z,), ((1,), one, (1,)))
+    none = b.apply("equal", (second, b.const(0.0)))
+    y = b.apply("where", (none, b.apply("mul", (first, rest)), b.apply("sub", (first, second))))
+    found = diagonals(b, v, b.ref(b.broadcast(b.const(1.0), (n,))), y)
+    assert found is not None
+    tape = rebuild(b.tape((str(o), r.id) for o, r in found.items()), b.table)
+    made = evaluate(tape, b.table, {"z": np.array([3.0, 5.0, 7.0])}, {"N": 3})
+    assert {o: np.asarray(v).tolist() for o, v in made.items()} == {"0": [5.0, 7.0], "1": [-1.0, -1.0]}
+
+
+def test_a_dense_hessian_is_one_product_of_matrices() -> None:
+    model = gl.loads("A : [M, N]\nx : [N]\nf = logsumexp(A @ x) + sum(x**4)")
+    tape = pipeline.plan(model.program, Goal("hessian", ("f",), ("x",), alone=True), model.program.language, "").tape
+    products = [i.type.rank for i in tape.instrs if "matmul" in i.op]
+    assert sorted(products) == [1, 2]  # A @ x, and what the diagonal is added to
+    assert max(i.type.rank for i in tape.instrs) == 2
+
+
+def test_exact_zeros_win_over_infinities_in_a_matrix_of_derivatives() -> None:
+    """A row of weights that nothing passes has no part in any entry."""
+    model = gl.loads("x : [N]\nA : [K, N]\nB : [D, K]\ny = B @ relu(A @ x)")
+    A, B = np.array([[1.0, 2.0], [-np.inf, 1.0], [3.0, -1.0]]), np.array([[1.0, np.inf, 2.0], [0.5, 1.0, -1.0]])
+    given = {"x": np.array([1.0, 0.5]), "A": A, "B": B}
+    kept = [0, 2]
+    for backend in ("numpy", "auto"):
+        found = model.jacobian("y", "x", backend=backend)(given)
+        assert np.allclose(found, B[:, kept] @ A[kept]), backend
 
 
 def test_a_large_sparse_hessian() -> None:

@@ -320,10 +320,14 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     body.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
     once = [s.value for s in kernel.body if isinstance(s, Let) and s.op == "call"]
     body.called = set(once[MANY:])
+    own = dict(kernel.own)  # on the stack, from where LLVM takes into registers what it can
+    given = {b: f"%given{k}" if b in own else body.buffers[b] for k, b in enumerate(kernel.buffers)}
+    for b, count in own.items():
+        body.slots.append(f"  {body.buffers[b]} = alloca [{count} x {unit.stored[b.kind]}], align 64")
     turned = turn_lines(unit, kernel, body.buffers, names)
     if turned is None:
         body.run(kernel.body)
-    head = [f"ptr noalias {'' if b.writable else 'readonly '}{body.buffers[b]}" for b in kernel.buffers]
+    head = [f"ptr noalias {'' if b.writable else 'readonly '}{given[b]}" for b in kernel.buffers]
     head += [f"i64 {names[p]}" for p in kernel.sizes] + [f"{unit.real} {names[p]}" for p in kernel.numbers]
     width = preferred(kernel, unit.target)
     attributes = f'noinline nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="0"'

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradlang.backend.llvm_ops import Unit
-from gradlang.backend.llvm_python import ROW, VIEW, common, row_constant, slot, text_constant
+from gradlang.backend.llvm_python import GLUE, ROW, VIEW, common, row_constant, slot, text_constant
 from gradlang.loops.ir import Buffer, Kernel, Value
 
 KINDS = {"i": ("int64", 8, "l", "q"), "s": ("int32", 4, "i", "l"), "b": ("bool", 1, "?", "?")}  # letters of the formats
@@ -325,7 +325,7 @@ class EntryText:
         self.error("TypeError", "@wrong.count", f"i64 {self.taken}", "i64 %count")
         self.lines += ["  ret ptr null", "fail:", "  ret ptr null", *self.dropped()]
         head = [
-            f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
+            f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) {GLUE} {{",
             *("entry:", "  %whole = alloca ptr", *self.slots, f"  %counted = icmp eq i64 %count, {self.taken}"),
             *("  br i1 %counted, label %start, label %miscounted", "start:"),
         ]

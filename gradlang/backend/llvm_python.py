@@ -14,6 +14,8 @@ TABLE = (  # functions of the C API, objects, and numbers
     *("None", "TypeError", "ValueError", "OverflowError", "ndarray", "float64", "float32", "int64", "int32", "bool", "float"),
     "tuple.items",  # where the items of a tuple lie
 )
+# To make this code better takes LLVM longer than most kernels, and is not seen in the time of a call.
+GLUE = "nounwind noinline optnone"
 FUNCTIONS = TABLE[: TABLE.index("None")]
 
 
@@ -54,7 +56,7 @@ def text_constant(name: str, text: str) -> str:
 # The reading of an array: by the fields of an ndarray, and otherwise through the buffer protocol.
 FIELDS = f"""
 ; 0 and the address of the data in %out, or 1 and a Python exception. A view with an owner has to be released.
-define internal i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out) nounwind {{
+define internal i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out) {GLUE} {{
 entry:
 {column("%slot", "type")}
   %type = load ptr, ptr %slot
@@ -153,7 +155,7 @@ short:
 """
 # All arrays of a call: their addresses go to %outs, or 1 says that there is an exception, and nothing has to be released.
 ARRAYS = f"""
-define internal i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) nounwind noinline {{
+define internal i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) {GLUE} {{
 entry:
   br label %next
 next:
@@ -182,7 +184,7 @@ all:
   ret i32 0
 }}
 
-define internal void @release(ptr %views, i64 %count) nounwind noinline {{
+define internal void @release(ptr %views, i64 %count) {GLUE} {{
 entry:
   br label %next
 next:

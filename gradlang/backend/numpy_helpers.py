@@ -29,8 +29,8 @@ HELPERS: dict[str, str] = {
 ''',
     "keep_zeros": '''def keep_zeros(a, b, zeros, out):
     """Makes exact zeros of one factor (0: a, 1: b) of out = a @ b win over infinities and nans of the other."""
-    edge = out[0] if zeros == 0 else out[:, 0]
-    if edge @ edge < np.inf or np.isfinite(edge).all():
+    told = out[0] if zeros == 0 else out[:, 0]
+    if np.dot(told, told) < np.inf:
         return
     g, p = (a, b) if zeros == 0 else (b, a)
     lost = ~np.isfinite(p)

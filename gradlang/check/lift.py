@@ -177,6 +177,18 @@ def _matmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Re
     return on.reshape(made, on.loops + type.shape)
 
 
+def _zmatmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    a, b = refs
+    if not b.axes and b.type.rank == 2:
+        return on.make("zmatmul", (plain(a), b), attrs)
+    if not a.axes and a.type.rank == 2 and b.type.rank == 2 and b.type.shape[1] == 1:
+        rows = on.reshape(plain(b), on.loops + b.type.shape[:1])
+        if len(on.loops) == 1:  # the columns of all counts are rows of one matrix
+            made = on.make("zmatmul", (rows, on.transpose(a, (1, 0))), (1 - attrs[0],))
+            return on.reshape(made, on.loops + type.shape)
+    return on.make("zmatmul", [on.full(r) for r in refs], attrs)
+
+
 def _by_columns(on: Lift, a: Ref, b: Ref) -> Ref:
     """A matrix times vectors of more loops than it has: these are the columns of one matrix for each matrix."""
     others = [loop for loop in b.axes if loop not in a.axes]
@@ -295,6 +307,7 @@ RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
     "stack": _variadic,
     "einsum": _einsum,
     "matmul": _matmul,
+    "zmatmul": _zmatmul,
     "solve": _solve("solve"),
     "triangular_solve": _solve("triangular_solve"),
     "take_axis": _take_axis,

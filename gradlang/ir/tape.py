@@ -116,6 +116,13 @@ class Builder:
                 ids = [self.instrs[ids[0]].args[0]]
                 if self.instrs[ids[0]].type.shape == type.shape:
                     return Ref(ids[0], type)
+            if op.name == "transpose" and self.instrs[ids[0]].op == "transpose":
+                inner = self.instrs[ids[0]]
+                ids, attrs = [inner.args[0]], (tuple(inner.attrs[0][k] for k in attrs[0]),)
+                if self.is_identity(op, attrs, type):
+                    return Ref(ids[0], type)
+            if op.name == "slice" and (u := self.uniform(ids[0])) is not None:
+                return Ref(self.broadcast(u, type.shape, span, scope), type)
         elif self.reduces_nothing(op.name, ids[0] if ids else 0, attrs, type):
             return Ref(self.truth(ids[0]) if type.dtype == "bool" else self.real(ids[0]), type)
         if op.name in ("any", "all"):

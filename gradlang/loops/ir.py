@@ -166,7 +166,8 @@ class Turn:
 
 @record(eq=False, frozen=False)
 class Kernel:
-    """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers."""
+    """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers. `own` are small
+    buffers in which nothing lies before a call or after it, each with its number of entries."""
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -174,6 +175,7 @@ class Kernel:
     body: list[Statement]
     numbers: tuple[Value, ...] = ()
     turn: Turn | None = None
+    own: tuple[tuple[Buffer, int], ...] = ()
 
 
 class Code:

@@ -18,6 +18,7 @@ from gradlang.types import value
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
 DEAR = 12  # the weight of an operation from which on it is not done twice
 CONTRACTIONS = ("matmul", "einsum", "zmatmul", "zeinsum")
+SLIGHT = 4  # the weight of what is rather done at every step of a recurrence than before all of them
 JOINED = ("concat", "stack")
 
 
@@ -116,10 +117,29 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
             chosen.update(b for b in (beneath(tape, a) for a in instr.args) if tape.instrs[b].type.shape and weight.get(b, 0))
         elif instr.op in ("scan", "root"):
             many = len(instr.attrs[0].names) if instr.op == "scan" else 1
-            chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a))
+            spare = [a for j, a in enumerate(instr.args[many:]) if weight[a] <= SLIGHT and reads_once(instr, j)]
+            chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a) and a not in spare)
         if weight[i] > LONGEST and i not in chosen:
             chosen.add(i)
     return [i for i in needed if i in chosen and tape.instrs[i].op != "item"]
+
+
+def reads_once(instr: Instr, j: int) -> bool:
+    """Whether a step of a recurrence reads every entry of its row of an array once, and it is one that has rows."""
+    held = instr.attrs[0]
+    if instr.op != "scan" or j >= held.rows:
+        return False
+    instrs = held.body.instrs
+    row = next((k for k, leaf in enumerate(instrs) if leaf.op == "input" and leaf.attrs[0][:2] == ("row", j)), None)
+    reached = {row}
+    for k, at in enumerate(instrs):
+        if reached.isdisjoint(at.args):
+            continue
+        if inline(at) and at.op not in MOVES and at.type.shape == instrs[at.args[0]].type.shape:
+            reached.add(k)
+        elif at.op not in CONTRACTIONS or row in at.args:  # another factor gets a root
+            return False
+    return True
 
 
 def roots_of(tape: Tape, i: int) -> list[Root]:

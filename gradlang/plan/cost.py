@@ -18,23 +18,23 @@ DEAR_ENTRY = 5e-9  # if it is an exp or the like
 LOOPED = 0.25e-9  # of one entry of one operation in a loop
 FLOATS = 0.35e-6  # of a call with Python floats, above one of machine code
 FLOAT_STEP = 18e-9  # of one operation in Python floats
-START = 0.05  # making any machine code
-EACH = 0.5e-3  # machine code of one operation in loops
+START = 0.03  # making any machine code
+EACH = 0.8e-3  # machine code of one operation in loops
 EACH_STEP = 0.1e-3  # of one in a straight line
-CALLED = 4e-3  # of one that is a function, such as exp, beyond that
+CALLED = 3e-3  # of one that is a function, such as exp, beyond that
 DEAR = 12  # the weight from which on an operation is a function
 
 
-def numpy_seconds(tape: Tape, sizes: Mapping[str, int]) -> float:
-    """What a call of the NumPy code takes, about."""
+def seconds(tape: Tape, sizes: Mapping[str, int], call: float, entry: float, dear: float) -> float:
+    """What the operations of a call take, about: each as much as a call and its entries."""
     total = 0.0
     for instr in tape.instrs:
         if instr.op == "scan":
             scan = instr.attrs[0]
-            total += value(scan.length, sizes) * numpy_seconds(scan.body, sizes)
+            total += value(scan.length, sizes) * seconds(scan.body, sizes, call, entry, dear)
         elif instr.args:
-            entry = DEAR_ENTRY if HEAVY.get(instr.op, 1) >= DEAR else ENTRY
-            total += CALL + entry * value(product(instr.type.shape), sizes)
+            one = dear if HEAVY.get(instr.op, 1) >= DEAR else entry
+            total += call + one * value(product(instr.type.shape), sizes)
     return total
 
 
@@ -48,8 +48,7 @@ def functions(tape: Tape) -> int:
 
 def pays(tape: Tape, sizes: Mapping[str, int], calls: int) -> bool:
     """Whether so many calls win what machine code costs."""
-    today = numpy_seconds(tape, sizes)
-    won = today * (1 - LOOPED / ENTRY)
+    won = seconds(tape, sizes, CALL, ENTRY, DEAR_ENTRY) - seconds(tape, sizes, 0.0, LOOPED, LOOPED)
     return won * calls > START + EACH * operations(tape) + CALLED * functions(tape)
 
 

@@ -24,9 +24,10 @@ from gradlang.plan.weave import Temporary, Weaver
 from gradlang.plan.weights import HEAVY
 from gradlang.plan.work import nanoseconds
 from gradlang.record import record
-from gradlang.types import Shape, value
+from gradlang.types import Shape, product, value
 
 ROUNDS = 3
+OWN, OWN_EACH = 1024, 256  # entries of the small buffers of a kernel, and of one of them
 
 
 @record
@@ -349,9 +350,22 @@ class _KernelMaker:
             tuple(v for v, _ in wholes),
             code.body,
             tuple(v for v, _ in self.numbers.values()),
+            own=self.small(temps),
         )
         order = (*(s for _, s in sources), *(s for _, s in wholes), *(s for _, s in self.numbers.values()))
         return Loops(kernel, order, int(nanoseconds(kernel.body, positions_of(kernel.body))))
+
+    def small(self, temps: Sequence[Temporary]) -> tuple[tuple[Buffer, int], ...]:
+        """The buffers of a kernel that registers or a stack can hold."""
+        out: list[tuple[Buffer, int]] = []
+        room = OWN
+        for t in temps:
+            fixed = all(isinstance(d, int) or d.names() <= set(self.planner.fixed) for d in t.shape)
+            count = value(product(t.shape), self.planner.sizes) if fixed else OWN
+            if count <= min(room, OWN_EACH):
+                out.append((t.buffer, max(count, 1)))
+                room -= count
+        return tuple(out)
 
 
 def _dtype(buffer: Buffer) -> str:

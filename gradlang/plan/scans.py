@@ -13,7 +13,7 @@ from gradlang.plan.roots import Axis, Root, read_part
 from gradlang.plan.survey import Access, Survey
 from gradlang.plan.weave import Temporary, Weaver
 from gradlang.record import record
-from gradlang.types import Type, add
+from gradlang.types import Dim, Type, add, sub
 
 Choose = Callable[[Tape], list[Root]]  # the roots that a body needs
 
@@ -46,6 +46,7 @@ class _Loop:
         # what reads all rows of a step must be done before the step adds its own
         self.late = "past" in inputs or any(lag is None for _, lag in self.scan.ports)
         self.whole = "past" in inputs
+        self.empty = {k for k in range(many) if self.empties(k)}
 
     def place(self, k: int, type: Type) -> Place:
         weaver, item = self.weaver, self.of.items.get(k)
@@ -58,6 +59,15 @@ class _Loop:
         if item is not None:
             weaver.reader.places[item] = made
         return made
+
+    def empties(self, k: int) -> bool:
+        """Whether the rows of a push that its steps add to are zeros until then, and each is added to once: such rows are first
+        written then."""
+        ports = [lag for to, lag in self.scan.ports if to == k]
+        if self.scan.kind != "push" or self.late or len(ports) != 1 or ports[0] is None or self.scan.extra[k] != ports[0]:
+            return False
+        rows = filled(self.of.tape, self.first[k])
+        return rows is not None and isinstance(rows[1], int) and rows[1] <= ports[0]
 
     def write(self) -> None:
         for k, place in enumerate(self.places):
@@ -129,7 +139,7 @@ class _Loop:
         if self.whole and not push:
             with code.loop(zero, frame.linear([frame.dim(shape[0]), *[zero] * (len(shape) - 1)], shape)) as at:
                 code.store(place.buffer, self.start(place, at), code.real(0.0))
-        if not push:
+        if not push or k in self.empty:
             shape = (scan.extra[k], *shape[1:])
         if shape[0] == 0:
             return
@@ -183,7 +193,25 @@ class _Loop:
             start = self.start(place, frame.linear(rows, place.shape))
         onto = Place(place.buffer, tuple(range(len(shape))), shape, start)
 
-        def entry(r: Reader, counters: Sequence[Value]) -> Value:
-            return read_part(i, r, counters)
+        fresh = scan.kind == "push" and to in self.empty
 
-        return Root(i, axes, entry, "" if scan.kind == "pull" else "add", onto=onto)
+        def entry(r: Reader, counters: Sequence[Value]) -> Value:
+            made = read_part(i, r, counters)
+            return r.code.op("add", r.code.real(0.0), made) if fresh else made  # for the sign of a zero
+
+        return Root(i, axes, entry, "" if scan.kind == "pull" or fresh else "add", onto=onto)
+
+
+def filled(tape: Tape, i: int) -> tuple[Dim, Dim] | None:
+    """The first row of a value that may be other than zero, and the one behind the last, if that is known."""
+    instr = tape.instrs[i]
+    if instr.op == "unslice" and instr.attrs[2][0] == 1:
+        start = instr.attrs[1][0]
+        return start, add(start, tape.instrs[instr.args[0]].type.shape[0])
+    if instr.op == "slice" and instr.attrs[2][0] in (1, -1):
+        rows, start = filled(tape, instr.args[0]), instr.attrs[0][0]
+        if rows is not None and instr.attrs[2][0] == 1:
+            return sub(rows[0], start), sub(rows[1], start)
+        if rows is not None:
+            return add(sub(start, rows[1]), 1), add(sub(start, rows[0]), 1)
+    return None

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
+from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.diagnostics import InputError
 from gradlang.record import record
 from gradlang.runtime.bind import Binder, fail
 from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
-from gradlang.runtime.seen import Seen
+from gradlang.runtime.seen import AGAIN, Seen
 from gradlang.runtime.seen import seen as seen_in
 
 FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
 NOTHING: Mapping[str, Any] = {}
+WORDS = re.compile(r"\w+")
+TOKENS = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\w+)""")
+ASSIGNED = re.compile(r"\s+(\w+) = (.+)")
 
 
 @record
@@ -87,10 +94,22 @@ class Compiled:
             out = values.pop("out", GIVEN) if self.out is not None else GIVEN
             args = seen.args(values if given is GIVEN else given if not values and type(given) is dict else NOTHING)
             if args:
-                return self.run(args) if out is GIVEN else self.into(out, args)
+                if out is not GIVEN:
+                    return self.into(out, args)
+                try:
+                    made = AGAIN if seen.step is None else seen.step(*args)
+                except Exception:  # told below, if it is one
+                    made = AGAIN
+                return self.whole(seen, args) if made is AGAIN else made
             if out is not GIVEN:
                 values["out"] = out
         return self.slow(given, values)
+
+    def whole(self, seen: Seen, args: Sequence[Any]) -> Any:
+        """A call like the one before it, with all that may go wrong; the next one goes straight to its code."""
+        made = self.run(args)
+        seen.step = self.raw.step(args) if seen.step is None else self.raw  # type: ignore[attr-defined]
+        return made
 
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""
@@ -254,27 +273,48 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
 
 
 def direct_call(artifact: Artifact) -> FunctionType:
-    """The body of the generated function as a method that first looks whether all arguments are floats."""
+    """The body of the generated function as a method that first looks whether all arguments are floats. A default is known by
+    its identity: what the caller gave is another object."""
     lines = artifact.source.split("\n")
     head = next(k for k, line in enumerate(lines) if line.startswith(f"def {artifact.entry}("))
+    without_names(lines, head + 1)
     names = [p.identifier for p in artifact.params]
-    params = [
-        f"{p.identifier}={float(p.default)!r}"
-        if p.default is not None and abs(p.default) < float("inf")
-        else f"{p.identifier}=GIVEN"
-        for p in artifact.params
+    own = Names(PYTHON_RESERVED | set(WORDS.findall(artifact.source)))
+    all_names, all_defaults, *each = [own.user(stem) for stem in ("names", "defaults", *(f"default_{n}" for n in names))]
+    values = [repr(float(p.default)) if p.default is not None and isfinite(p.default) else "GIVEN" for p in artifact.params]
+    others = [  # to ask for a class takes longer than to compare objects
+        f"type({n}) is not float" if value == "GIVEN" else f"({n} is not {default} and type({n}) is not float)"
+        for n, default, value in zip(names, each, values, strict=True)
     ]
-    floats = " is ".join(f"type({n})" for n in names)
-    lines[head] = f"def {artifact.entry}(self, given=GIVEN, /, {', '.join(params)}, **unknown):"
+    params = ", ".join(f"{n}={value}" for n, value in zip(names, values, strict=True))
+    lines[head] = f"def {artifact.entry}(self, given=GIVEN, /, {params}, **unknown):"
     lines[head + 1 : head + 1] = [
-        f"    if given is not GIVEN or unknown or not ({floats} is float):",
-        # a default is known by its identity: what the caller gave is another object
-        "        named = (" + ", ".join(names) + ",)",
-        "        own = {k: v for k, v, d in zip(NAMES, named, DEFAULTS) if v is not d}",
+        f"    if given is not GIVEN or unknown or {' or '.join(others)}:",
+        f"        named = ({', '.join(names)},)",
+        f"        own = {{k: v for k, v, d in zip({all_names}, named, {all_defaults}) if v is not d}}",
         "        return self.slow(given, {**unknown, **own})",
     ]
-    namespace: dict[str, Any] = {"GIVEN": GIVEN, "NAMES": tuple(names)}
+    namespace: dict[str, Any] = {"GIVEN": GIVEN, all_names: tuple(names)}
     exec(compile("\n".join(lines), f"<gradlang {artifact.entry}>", "exec"), namespace)
     function: FunctionType = namespace[artifact.entry]
-    namespace["DEFAULTS"] = (function.__defaults__ or ())[1:]  # without that of `given`
+    found = (function.__defaults__ or ())[1:]  # without that of `given`
+    namespace[all_defaults] = found
+    namespace.update(zip(each, found, strict=True))
     return function
+
+
+def without_names(lines: list[str], start: int) -> None:
+    """What a function of floats, whose body begins at a line, only returns is computed where it is returned: a name for it
+    costs Python as much as half a product."""
+    end = next(k for k in range(start, len(lines)) if lines[k].lstrip().startswith("return "))
+    parts = TOKENS.split(lines[end])  # texts, which may be keys like the names, and words
+    uses = Counter(word for line in lines[start:end] for word in WORDS.findall(line))
+    uses.update(word for word in parts if word.isidentifier())
+    made = {found[1]: (k, found[2]) for k in range(start, end) if (found := ASSIGNED.fullmatch(lines[k]))}
+    gone = set()
+    for at, word in enumerate(parts):
+        if word in made and uses[word] == 2:  # there and here
+            line, text = made[word]
+            parts[at] = f"({text})"
+            gone.add(line)
+    lines[start : end + 1] = [*(lines[k] for k in range(start, end) if k not in gone), "".join(parts)]

@@ -27,6 +27,10 @@ class PlannedProgram:
         run = self.versions.of(args)
         return run(*args) if out is None or run is self.readable else run(*args, out=out)
 
+    def step(self, args: Sequence[Any]) -> Callable[..., Any]:
+        """What runs calls with the shapes of these arguments."""
+        return self.versions.of(args)
+
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
         from gradlang.backend.numpy_planned import planned
 

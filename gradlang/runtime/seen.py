@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlang.runtime.bind import Binder
 
 MOST = 2**20  # bytes of a default value that is kept
+AGAIN: Any = object()  # what a step gives that could not go on
 
 
 class Seen:
     """What is known of a call that was checked: which values were given, their kinds and shapes, the defaults of the others.
 
     `where` has for each argument its name, then the class, dtype and shape of its array; or `float`, and the kind of NumPy
-    number that it becomes; or no name, and its default value."""
+    number that it becomes; or no name, and its default value. `step` is the code for arguments of these shapes, once a second
+    call has asked for it."""
 
-    __slots__ = ("count", "where")
+    __slots__ = ("count", "step", "where")
 
     def __init__(self, where: Sequence[tuple[str | None, Any, Any, Any]]) -> None:
         self.where = tuple(where)
         self.count = sum(name is not None for name, *_ in where)
+        self.step: Callable[..., Any] | None = None
 
     def args(self, values: Mapping[str, Any]) -> list[Any] | None:
         """The arguments of a call with `values`, if it is such a call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from gradlang.diagnostics import Diagnostic, InputError
@@ -16,6 +17,7 @@ class SparseMatrix:
     def __init__(self, compiled: Compiled, offsets: tuple[int, ...] | None, rank: int) -> None:
         self.compiled, self.offsets, self.rank = compiled, offsets, rank
         self.pattern: Any = None  # of the last sizes
+        self.like: Any = None  # a matrix of them
 
     @property
     def source(self) -> str:
@@ -41,10 +43,15 @@ class SparseMatrix:
         outer = int(np.prod(bands.shape[self.rank + 1 :], dtype=int))
         key = (count, int(long), inner, outer)
         if self.pattern is None or self.pattern[0] != key:
-            self.pattern = key, *self.structure(*key)
+            self.pattern, self.like = (key, *self.structure(*key)), None
         _, take, columns, starts = self.pattern
-        data = bands.reshape(-1).take(take)  # the caller may change the matrix in place, its structure too
-        return sparse.csr_matrix((data, columns.copy(), starts.copy()), shape=(count * inner, int(long) * outer))
+        data = bands.reshape(-1).take(take)
+        if self.like is None:
+            self.like = sparse.csr_matrix((data, columns, starts), shape=(count * inner, int(long) * outer))
+        made = copy(self.like)  # SciPy looks through the structure of a new one
+        # the caller may change the matrix in place, its structure too
+        made.data, made.indices, made.indptr = data, columns.copy(), starts.copy()
+        return made
 
     def structure(self, count: int, long: int, inner: int, outer: int) -> tuple[Any, Any, Any]:
         """Where the entries lie among the bands, their columns, and where rows start: the parts of a CSR matrix."""

@@ -1,7 +1,7 @@
 """The matrix of all derivatives of a value.
 
 One sweep is made for all rows (reverse mode) or for all columns (forward mode) at once. Where the matrix is a diagonal, a
-band or a row of blocks, a few tangents give all that is not zero.
+band or a row of blocks, each diagonal is a formula of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from gradlang.check.loops import Loop
 from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder, Instr
 from gradlang.transform.chain import Chain
+from gradlang.transform.diagonals import diagonals
 from gradlang.transform.jvp import jvp
 from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.structure import band
@@ -43,35 +44,62 @@ def banded(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr)
     """The matrix from its bands; with the setting "bands" of the instruction the bands themselves."""
     b = chain.b
     found = bands(chain, y, x, offsets, instr)
-    if found is None or instr.attrs:
-        return found
+    if found is None:
+        return None
+    if instr.attrs:
+        return found[0] if len(found) == 1 else b.apply("concat", found, (0,), instr.span, instr.scope)
     rows, columns = b.instrs[y].type.shape, b.instrs[x].type.shape
     inner, outer = len(columns) - 1, len(rows) - 1
     i, j = counts(b, rows[0], (1,) * (outer + 1 + inner)), counts(b, columns[0], (1,) * inner)
     made: int | None = None
-    for k, offset in enumerate(offsets):
-        one = b.apply(
-            "slice",
-            (found,),
-            ((k, *(0,) * (1 + outer + inner)), (1, *b.instrs[found].type.shape[1:]), (1,) * (2 + outer + inner)),
-        )
-        one = b.apply("reshape", (one,), ((*rows, 1, *columns[1:]),))
+    for part, offset in zip(found, offsets, strict=True):
+        one = b.apply("reshape", (part,), ((*rows, 1, *columns[1:]),))
         here = b.apply("equal", (b.apply("sub", (j, i)), whole(b, offset)))
         made = b.apply("where", (here, one, b.const(0.0) if made is None else made), (), instr.span, instr.scope)
     return made
 
 
-def bands(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr) -> int | None:
-    """d y[i] / d x[i + o] for each offset o: an array over offsets, then the shape of y, then that of a row of x."""
+def bands(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr) -> list[int] | None:
+    """d y[i] / d x[i + o] for each offset o: an array of one row, then the shape of y, then that of a row of x."""
     b = chain.b
     rows, columns = b.instrs[y].type.shape, b.instrs[x].type.shape
-    width = offsets[-1] - offsets[0] + 1
     one = b.leaf("input", (("tangent", x, len(b.instrs)),), b.instrs[x].type, instr.span).id
     (found,) = jvp(chain, [y], {x: one})
     if found is None:
         return None
+    axes = tuple(Loop("", d, k) for k, d in enumerate(columns[1:]))
+    by_offset = diagonals(b, one, each_row(b, axes, columns, instr), found)
+    if by_offset is None:
+        return by_colours(chain, one, found, rows, columns, offsets, instr)
+    on, n = Lift(b, b.table, axes, instr.span, instr.scope), len(axes)
+    parts = []
+    for offset in offsets:
+        shape = (1, *rows, *columns[1:])
+        if offset not in by_offset:
+            parts.append(b.broadcast(b.const(0.0), shape, instr.span, instr.scope))
+            continue
+        band = on.transpose(on.full(by_offset[offset]), (*range(n, n + len(rows)), *range(n)))
+        parts.append(b.apply("reshape", (band.id,), (shape,), instr.span, instr.scope))
+    return parts
+
+
+def each_row(b: Builder, axes: tuple[Loop, ...], shape: Shape, instr: Instr) -> Ref:
+    """1 in one entry of each row of x, for every entry that a row has."""
+    if not axes:
+        return b.ref(b.broadcast(b.const(1.0), shape, instr.span))
+    inner = shape[1:]
+    unit = b.apply("reshape", (identity(b, axes, instr).id,), ((*inner, 1, *inner),))
+    return Ref(b.broadcast(unit, (*inner, *shape), instr.span), Type(shape), axes)
+
+
+def by_colours(
+    chain: Chain, leaf: int, found: int, rows: Shape, columns: Shape, offsets: tuple[int, ...], instr: Instr
+) -> list[int]:
+    """The bands from a few tangents, each with 1 in every so many rows: for a map whose rows cannot be followed."""
+    b = chain.b
+    width = offsets[-1] - offsets[0] + 1
     axes = (Loop("", width, 0), *(Loop("", d, k + 1) for k, d in enumerate(columns[1:])))
-    made = replayed(b, one, found, colours(b, axes, columns, instr), axes, instr)
+    made = replayed(b, leaf, found, colours(b, axes, columns, instr), axes, instr)
     n = len(columns) - 1  # now: colour, entries of a row of x, shape of y
     made = b.apply("transpose", (made,), ((0, *range(n + 1, n + 1 + len(rows)), *range(1, n + 1)),), instr.span, instr.scope)
     parts = []
@@ -80,7 +108,7 @@ def bands(chain: Chain, y: int, x: int, offsets: tuple[int, ...], instr: Instr) 
         index = b.apply("reshape", (colour,), ((1, rows[0], *(1,) * (len(rows) - 1 + n)),))
         shape = (1, *rows, *columns[1:])
         parts.append(b.apply("take_along", (made, b.broadcast(index, shape, instr.span)), (0,), instr.span, instr.scope))
-    return parts[0] if len(parts) == 1 else b.apply("concat", parts, (0,), instr.span, instr.scope)
+    return parts
 
 
 def counts(b: Builder, length: Dim, rest: Shape) -> int:
@@ -117,8 +145,24 @@ def replayed(b: Builder, leaf: int, found: int, unit: Ref, axes: tuple[Loop, ...
     known = dependent(b.instrs, [leaf])
     values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
     values[leaf] = unit
+    if len(axes) == 1 == b.instrs[leaf].type.rank:
+        values.update(by_unit_vectors(b, leaf, known, axes, instr))
     made = replay(b, list(b.instrs), values, [found])[found]
     return Lift(b, b.table, axes, instr.span, instr.scope).full(made).id
+
+
+def by_unit_vectors(b: Builder, leaf: int, known: bytearray, axes: tuple[Loop, ...], instr: Instr) -> dict[int, Ref]:
+    """Matrices times a leaf that is every unit vector in turn: their columns, or rows."""
+    found: dict[int, Ref] = {}
+    for i, at in enumerate(list(b.instrs)):
+        if at.op != "matmul" or leaf not in at.args or all(known[a] for a in at.args):
+            continue
+        first = at.args[0] == leaf
+        matrix = at.args[1 if first else 0]
+        if b.instrs[matrix].type.rank == 2:
+            columns = matrix if first else b.apply("transpose", (matrix,), ((1, 0),), instr.span, instr.scope)
+            found[i] = Ref(columns, at.type, axes)
+    return found
 
 
 def identity(b: Builder, axes: tuple[Loop, ...], instr: Instr) -> Ref:

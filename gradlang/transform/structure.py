@@ -1,8 +1,9 @@
 """Which entries of a Jacobian can be other than zero: y[i] that depends on x[i + o] for a few offsets o only.
 
 The first axis of x is followed through the instructions. A diagonal is the offset 0, a band a few offsets, and an
-independent row of a batch the offset 0 with blocks. With w neighbouring offsets, w tangents give all entries: entry j of x
-moves with tangent j mod w, and no y[i] sees two of them (Curtis, Powell and Reid, J. Inst. Math. Appl. 13, 1974).
+independent row of a batch the offset 0 with blocks. `diagonals.py` writes them as formulas. Where it cannot, w tangents give
+all entries of w neighbouring offsets: entry j of x moves with tangent j mod w, and no y[i] sees two of them (Curtis, Powell and
+Reid, J. Inst. Math. Appl. 13, 1974).
 """
 
 from __future__ import annotations

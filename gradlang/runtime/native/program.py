@@ -23,9 +23,8 @@ from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
+from gradlang.runtime.seen import AGAIN
 from gradlang.runtime.sizes import Versions, rooms
-
-AGAIN = object()  # what a driver gives that met what its kernels cannot do
 
 
 class NativeProgram:
@@ -63,6 +62,12 @@ class NativeProgram:
                 raise
             found = version.run(*plain, out)
         return self.otherwise(*args) if found is AGAIN else found
+
+    def step(self, args: Sequence[Any]) -> Callable[..., Any]:
+        """What runs calls with the shapes of these arguments; it may raise, or give `AGAIN`, where a call of this object does
+        not."""
+        version = self.versions.of(args)
+        return self if version is None else version.run
 
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
