@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from gradlang.diagnostics import InputError
 from gradlang.fit import errors
+from gradlang.runtime.data import from_numpy
 from gradlang.runtime.saving import save
 
 Array = NDArray[Any]
@@ -81,13 +82,12 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
 def read_state(path: str | Path) -> State:
     """The state in a file. Raises InputError if there is none."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {k: found[k] for k in found.files}
+        arrays = from_numpy(path)
     except OSError as error:
         raise errors.no_file(str(path), error.strerror or str(error)) from None
-    except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, MemoryError):
         raise errors.no_state(str(path), "it is another kind of file, or damaged") from None
-    if "fit" not in arrays or "vector" not in arrays:
+    if not isinstance(arrays, dict) or "fit" not in arrays or "vector" not in arrays:
         raise errors.no_state(str(path), "it holds other arrays")
     try:
         meta = json.loads(arrays["fit"].tobytes().decode())
