@@ -12,8 +12,7 @@ from gradlang.view.derivative import derivatives, latex
 
 def diff(args: argparse.Namespace) -> int:
     model = open_model(args)
-    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
-    found = [(of, model._wrt(wrt, of)) for of in chosen(model, args.of, ())]
+    found = [(of, model._wrt(args.wrt, of)) for of in chosen(model, args.of, ())]
     if args.latex:
         print("\n".join(latex(model.program, of, names) for of, names in found), end="")
         return 0

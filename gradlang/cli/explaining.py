@@ -16,9 +16,8 @@ def explain(args: argparse.Namespace) -> int:
     model = open_model(args)
     values = given(args, model)
     upstream = upstreams(model, args.upstream, list(model.program.values))
-    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
     told = [
-        explained(model, of, model._wrt(wrt, of), values, upstream.get(of, 1.0), args.lang, args.digits)
+        explained(model, of, model._wrt(args.wrt, of), values, upstream.get(of, 1.0), args.lang, args.digits)
         for of in chosen(model, args.of, upstream)
     ]
     if args.json:
@@ -29,12 +28,11 @@ def explain(args: argparse.Namespace) -> int:
     return 0
 
 
-def chosen(model: Model, of: str | None, upstream: Iterable[str]) -> list[str]:
+def chosen(model: Model, of: list[str] | None, upstream: Iterable[str]) -> list[str]:
     """The definitions to explain: the one that is named, or every output that a derivative is asked of or can be taken of."""
     program = model.program
-    names = model._names(of.split(",") if of else None, "definition", program.values) if of else ()
-    if names:
-        return list(names)
+    if of:
+        return list(model._names(of, "definition", program.values))
     asked = [a.name for a in program.asked if a.kind not in ("output", "jacobian", "hessian")]
     real = [n for n in program.outputs if program.nodes[program.values[n]].type.dtype == "real"]
     found = list(dict.fromkeys([*asked, *upstream])) or real

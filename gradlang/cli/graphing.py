@@ -10,7 +10,7 @@ from gradlang import pipeline
 from gradlang.api import Model
 from gradlang.cli.compiling import write
 from gradlang.cli.explaining import chosen
-from gradlang.cli.running import given, open_model, upstreams
+from gradlang.cli.running import given, open_model, sources, upstreams
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ir.tape import Tape
 from gradlang.pipeline import Goal
@@ -30,7 +30,7 @@ FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 def graph(args: argparse.Namespace) -> int:
     kind = ending(args)
     model = open_model(args)
-    own = [source.path for source in model.program.sources.files]
+    own = sources(args, model, args.params)
     found = chosen(model, args.of, [w.partition("=")[0] for w in args.upstream])
     if len(found) > 1:
         help = f"name one: `--of {found[0]}`; the others are {', '.join(found[1:])}"
@@ -41,9 +41,9 @@ def graph(args: argparse.Namespace) -> int:
         output(made, None, kind, False, args.output, own)
         return 0
     upstream = upstreams(model, args.upstream, list(model.program.values))
-    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
+    wrt = model._wrt(args.wrt, of)
     told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits)
-    style = Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
+    style = Style(args.constants, tuple(args.open or ()), args.digits, args.mode != "values")
     made = picture(told, style, moving(told, args, wrt))
     if kind == "html":
         write(explorer(told, made, args.lang, args.digits), args.output, own)
@@ -84,7 +84,7 @@ def moving(told: Story, args: argparse.Namespace, wrt: tuple[str, ...]) -> dict[
 def stage(model: Model, of: str, args: argparse.Namespace) -> Tape:
     """What the compiler makes of a definition and its gradient, after one of its passes."""
     type = model.program.nodes[model.program.values[of]].type
-    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
+    wrt = model._wrt(args.wrt, of)
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
     found: dict[str, Tape] = {}
     goal = Goal(kind, (of,), wrt if kind == "grad" else ())

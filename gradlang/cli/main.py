@@ -6,13 +6,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from gradlang._version import __version__
 from gradlang.cli.arguments import EXAMPLES, parser
+from gradlang.cli.streams import deafen, opened
 from gradlang.diagnostics import GradlangError, InternalError, as_json, render_all
 
 
@@ -66,6 +66,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    opened()
     args = parse(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not end the command
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report(error, args.json)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        deafen()
         return 0
     except OSError as error:  # standard output is full or gone
         print(f"gradlang: {error.strerror or error}", file=sys.stderr)

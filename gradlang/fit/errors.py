@@ -219,6 +219,10 @@ def unknown_log(path: str, kinds: Sequence[str]) -> InputError:
     )
 
 
+def one_file(path: str, first: str, second: str) -> InputError:
+    return fault("G548", f"{path} is to hold both the {first} and the {second}", "give one of them another name")
+
+
 def not_npz(path: str) -> InputError:
     return fault(
         "G548", f"parameters are kept in an .npz file, not in {path}", f"write `-o {path.rpartition('.')[0] or path}.npz`"

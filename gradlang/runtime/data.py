@@ -60,6 +60,17 @@ def split(spec: str) -> tuple[str, str]:
     return (name, path) if equal and all(part.isidentifier() for part in name.split(".")) else ("", spec)
 
 
+def path_of(spec: str) -> str:
+    """The file that is read for a spec, without the name in front and the columns behind."""
+    path = split(spec)[1]
+    table = path.rpartition(":")[0]
+    return table if is_table(table) and not is_table(path) else path
+
+
+def is_table(path: str) -> bool:
+    return path.removesuffix(".gz").endswith(".csv")
+
+
 def read_data(spec: str, ranks: Mapping[str, int] = NONE) -> dict[str, Array]:
     """Arrays by name from one file: all of an .npz file, the columns of a CSV file, or the single array of another one."""
     name, path = split(spec)
@@ -98,7 +109,6 @@ def from_numpy(file: Any) -> Array | dict[str, Array]:
 
 
 def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
-    plain = path.removesuffix(".gz")
     if path.endswith(".npz"):
         arrays = from_numpy(path)
         if not isinstance(arrays, dict):
@@ -108,18 +118,17 @@ def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
                 "G522", f"there is no `{name}` in {path}", did_you_mean(name, arrays) or f"there are {', '.join(arrays)}"
             )
         return {name: arrays[name]} if name else arrays
-    if plain.endswith(".npy"):
+    if path.removesuffix(".gz").endswith(".npy"):
         packed = path.endswith(".gz")  # which NumPy would read past Python, as it is on the disk
         whole: Any = io.BytesIO(gzip.decompress(Path(path).read_bytes())) if packed else path
         array = from_numpy(whole)
         if isinstance(array, dict):
             raise ValueError("it holds several arrays; such a file ends in .npz")
         return {named(name, path): array}
-    table, colon, columns = path.rpartition(":")
-    if plain.endswith(".csv") or (colon and table.removesuffix(".gz").endswith(".csv")):
-        found_columns = read_csv(path if plain.endswith(".csv") else table)
-        chosen = None if plain.endswith(".csv") else [c.strip() for c in columns.split(",")]
-        return table_of(name, path, found_columns, chosen, ranks)
+    table = path_of(path)
+    if is_table(table):
+        chosen = None if table == path else [c.strip() for c in path.rpartition(":")[2].split(",")]
+        return table_of(name, path, read_csv(table), chosen, ranks)
     if Path(path).is_file():
         with opened(path) as file:
             if is_idx(file.peek(4)[:4]):
