@@ -53,7 +53,7 @@ def fit(args: argparse.Namespace) -> int:
         )
     except Diverged as error:
         terminal.clear()
-        if error.result.state is not None and error.result.state.step:
+        if error.result.state.step if error.result.state is not None else error.result.history:
             finish(args, model, error.result, files, terminal)
         raise
     terminal.clear()

@@ -105,18 +105,25 @@ def read_state(path: str | Path) -> State:
         raise errors.no_state(str(path), "its text is damaged") from None
 
 
+# What `run` of a state holds.
+RUN: dict[str, Any] = {
+    "optimizer": str, "seed": int, "size": (str, type(None)), "batch": (int, type(None)), "hold_out": float, "dtype": str,
+    "backend": str, "names": dict, "program": str, "data": str, "options": dict,
+}  # fmt: skip
+
+
 def sound(state: State) -> bool:
     """Whether a state that was read can be gone on from."""
     run, vector = state.run, state.vector
     counts = (state.step, state.epoch, state.at, state.rows)
-    rows = [state.sums, *state.history]
+    rows = [state.sums, *state.history, run.get("options")]
     return (
-        set(run)
-        >= {"optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend", "names", "program", "data", "options"}
+        all(isinstance(run.get(name), kind) for name, kind in RUN.items())
         and all(isinstance(c, int) and c >= 0 for c in counts)
         and (state.epoch, state.at) <= (state.step, state.step)
         and len(state.history) == state.epoch
         and all(isinstance(r, dict) and all(isinstance(v, (int, float)) for v in r.values()) for r in rows)
+        and all({"epoch", "step"} <= set(r) for r in state.history)
         and all(
             a.shape == vector.shape and a.ndim == 1 and a.dtype == vector.dtype == run["dtype"] for a in state.slots or [vector]
         )

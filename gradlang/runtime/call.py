@@ -12,7 +12,7 @@ from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
 from gradlang.diagnostics import InputError
 from gradlang.record import record
-from gradlang.runtime.bind import Binder, fail
+from gradlang.runtime.bind import Binder, by_name, fail
 from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
@@ -94,11 +94,7 @@ class Compiled:
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""
         if given is not GIVEN:
-            if not isinstance(given, Mapping):
-                raise fail(
-                    "G507", "inputs are given by name, or as one dict", self.binder.program, None, "for example `f(x=1.0)`"
-                )
-            values = {**given, **values}
+            values = {**by_name(given, program=self.binder.program), **values}
         if self.job.scalar:
             return self.raw(*self.scalars(values))
         if "out" in values and "out" not in self.binder.types:
