@@ -121,10 +121,10 @@ def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
     if path.removesuffix(".gz").endswith(".npy"):
         packed = path.endswith(".gz")  # which NumPy would read past Python, as it is on the disk
         whole: Any = io.BytesIO(gzip.decompress(Path(path).read_bytes())) if packed else path
-        array = from_numpy(whole)
+        wanted, array = named(name, path), from_numpy(whole)
         if isinstance(array, dict):
             raise ValueError("it holds several arrays; such a file ends in .npz")
-        return {named(name, path): array}
+        return {wanted: array}
     table = path_of(path)
     if is_table(table):
         chosen = None if table == path else [c.strip() for c in path.rpartition(":")[2].split(",")]
