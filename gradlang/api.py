@@ -14,7 +14,7 @@ from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
-from gradlang.runtime.bind import Binder, whole
+from gradlang.runtime.bind import Binder, by_name, whole
 from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
 from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
@@ -330,7 +330,7 @@ class Model(Fitting, Viewing):
         """The report of `gradlang check`, at the values given and made-up ones for the others."""
         from gradlang.prove.report import check_model
 
-        return check_model(self, given)
+        return check_model(self, by_name(given, program=self.program))
 
     def gradient_check(self, given: Mapping[str, Any] = NOTHING, of: str | None = None, rows: int | None = 3) -> Numerical:
         """The gradient check of "Deep Learning from Scratch", on the first `rows` of the data (None: all): for each parameter

@@ -99,7 +99,10 @@ class Binder:
             array = np.asarray(value)
         except (ValueError, TypeError, OverflowError):
             raise fail(
-                "G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)
+                "G504",
+                f"the value of {self.shown(name)} is no array of numbers: its rows differ",
+                self.program,
+                self.span(name),
             ) from None
         if array.dtype.kind == "O" and array.size and all(type(x) in (int, float, bool) for x in array.flat):
             try:
@@ -114,7 +117,7 @@ class Binder:
                 if array.dtype.kind == "c"
                 else f"{type(value).__name__}"
             )
-            raise fail("G504", f"`{name}` must be numbers, but {shown} is given", self.program, self.span(name))
+            raise fail("G504", f"{self.shown(name)} must be numbers, but {shown} is given", self.program, self.span(name))
         return array
 
     def array(self, name: str, value: Any) -> NDArray[Any]:
@@ -139,7 +142,7 @@ class Binder:
         """The arguments in the order of the generated function, and the sizes."""
         import numpy as np
 
-        for name in given:
+        for name in by_name(given, program=self.program):
             if name not in self.types:
                 raise self.unknown(str(name))
         arrays: dict[str, Any] = {n: self.array(n, given[n]) for n in self.types if n in given}
