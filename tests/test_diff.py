@@ -96,7 +96,7 @@ def test_arrays_in_matrix_form(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file = tmp_path / "f.grad"
     file.write_text("x : [N, 3]\nW : [3, 2]\nb : [2]\ny = x @ W + b\n")
     assert main(["diff", str(file)]) == 0
-    assert capsys.readouterr().out == "∂L/∂x = g @ W.T\n∂L/∂W = x.T @ g\n∂L/∂b = sum(g)\n\nwhere\n  g = ∂L/∂y\n"
+    assert capsys.readouterr().out == "∂L/∂x = g @ W.T\n∂L/∂W = x.T @ g\n∂L/∂b = sum(g, axis=0)\n\nwhere\n  g = ∂L/∂y\n"
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,3 +112,14 @@ def test_letters_of_other_scripts_in_latex() -> None:
     made = latex(model.program, "f", ["α"])
     assert r"\frac{\partial f}{\partial \alpha}" in made and r"\beta_{\mathit{max}}" in made and r"\Omega" in made
     assert r"\text{가}" in made and "α" not in made
+
+
+@pytest.mark.parametrize("shape", [[], [3], [2, 1], [4, 2, 3], [4, 1, 3], [1, 3], [4, 1, 1]])
+def test_sums_over_axes_are_written_out(shape: list[int]) -> None:
+    """The formula, run as it is printed, is the derivative, whatever shape was broadcast."""
+    text = f"x : [4, 2, 3]\nb{f' : {shape}' if shape else ' = 1'}\ny = x*b"
+    x, b, g = np.arange(24.0).reshape(4, 2, 3), np.ones(shape), np.cos(np.arange(24.0)).reshape(4, 2, 3)
+    found = derivatives(gl.loads(text), "y", ["b"]).slopes[0].formula
+    made = gl.loads(f"x : [4, 2, 3]\ng : [4, 2, 3]\nd = {found}").function("d")({"x": x, "g": g})
+    wanted = gl.loads(text).vjp("y", wrt=["b"])(g, {"x": x, "b": b})[1]["b"]
+    assert np.shape(made) == tuple(shape) and np.allclose(made, wanted, rtol=1e-15)

@@ -14,6 +14,7 @@ from gradlang.check.calls import default_of
 from gradlang.ir.rebuild import dce
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.table import OpTable
+from gradlang.types import Shape
 
 SILENT = frozenset({"broadcast_to", "reshape", "real", "mark", "within", "nearest"})  # moves that shapes say anyway
 ZEROS = {"zmul": "mul", "zmatmul": "matmul", "zeinsum": "einsum"}  # the same, with exact zeros that win over infinities
@@ -28,7 +29,9 @@ class Formula(GradPrinter):
         if instr.op == "iota":
             return f"range({value_text(instr.attrs[0])})", ATOM
         if instr.op == "sum_to":
-            return f"sum({self.at(instr.args[0])})", ATOM
+            over = summed(self.tape.instrs[instr.args[0]].type.shape, instr.type.shape)
+            if over is not None:
+                return f"sum({self.at(instr.args[0])}{over})", ATOM
         if instr.op in ZEROS:
             settings = () if instr.op == "zmatmul" else instr.attrs
             return super().expression(i, Instr(ZEROS[instr.op], instr.args, settings, instr.type, instr.span))
@@ -54,6 +57,19 @@ class Formula(GradPrinter):
             if not (equal and usual.get(setting) == value):
                 kept.append(a)
         return super().call(name, kept)
+
+
+def summed(before: Shape, after: Shape) -> str | None:
+    """The settings with which `sum` takes arrays of a shape to those of another one, to which they would be added; None where
+    one sum cannot."""
+    more = len(before) - len(after)
+    ones = [k for k in range(more, len(before)) if before[k] != after[k - more]]
+    if not after:
+        return ""
+    if more and ones:
+        return None
+    axes = ones or list(range(more))
+    return f", axis={axes[0] if len(axes) == 1 else axes}" + (", keepdims=true" if ones else "")
 
 
 HEAD = re.compile(r"[\w.]+|\[\d+\]")
