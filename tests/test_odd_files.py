@@ -180,3 +180,24 @@ def test_commands_without_standard_output_do_their_work(line: Path, command: str
 def test_errors_without_standard_error_are_not_told_elsewhere(line: Path) -> None:
     done = shell("gradlang run nothing.grad 2>&-", line)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+# ------------------------------------------------------------------ more than fits
+HUGE = "param w : [100000000, 10000000] = normal(0, 1)\nx = 1\ny = sum(w)*x\nminimize y\n"
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "graph", "fit --steps 1", "diff --numbers"])
+def test_arrays_that_no_memory_holds(folder: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    (folder / "huge.grad").write_text(HUGE, encoding="utf-8")
+    name, *more = command.split()
+    assert main([name, "huge.grad", *more]) == 1
+    assert capsys.readouterr().err.startswith(
+        "error[G517]: the values of this program do not fit into memory: Unable to allocate"
+    )
+
+
+@pytest.mark.parametrize("target", ["c", "js"])
+def test_code_for_large_arrays_is_made_without_them(folder: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
+    (folder / "huge.grad").write_text(HUGE, encoding="utf-8")
+    assert main(["compile", "huge.grad", "--target", target, "--wrt", "x"]) == 0
+    assert "y_and_gradients" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from gradlang._version import __version__
 from gradlang.cli.arguments import EXAMPLES, parser
 from gradlang.cli.streams import deafen, opened
-from gradlang.diagnostics import GradlangError, InternalError, as_json, render_all
+from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError, as_json, render_all
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -84,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 70
     except GradlangError as error:
         report(error, args.json)
+        return 1
+    except MemoryError as error:
+        text = "the values of this program do not fit into memory" + (f": {error}" if str(error) else "")
+        report(InputError([Diagnostic("G517", text, help="give smaller arrays, or declare smaller sizes")]), args.json)
         return 1
     except BrokenPipeError:
         deafen()
