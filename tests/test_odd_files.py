@@ -201,3 +201,10 @@ def test_code_for_large_arrays_is_made_without_them(folder: Path, capsys: pytest
     (folder / "huge.grad").write_text(HUGE, encoding="utf-8")
     assert main(["compile", "huge.grad", "--target", target, "--wrt", "x"]) == 0
     assert "y_and_gradients" in capsys.readouterr().out
+
+
+def test_no_gradient_is_left_out_silently(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "array.grad").write_text("x : [2] = [1, 2]\ny = x*x\n", encoding="utf-8")
+    assert main(["compile", "array.grad", "--wrt", "x"]) == 1
+    assert "error[G401]: a gradient needs a scalar, but `y` is [2]" in capsys.readouterr().err
+    assert main(["compile", "array.grad"]) == 0

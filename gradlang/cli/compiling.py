@@ -35,6 +35,9 @@ def compile_(args: argparse.Namespace) -> int:
     type = model.program.nodes[model.program.values[name]].type
     wrt = model._wrt(args.wrt, name)
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
+    if args.wrt and kind == "value":
+        text = f"a gradient needs a scalar, but `{name}` is {type}"
+        raise InputError([Diagnostic("G401", text, help="sum it, or leave `--wrt` out: its value alone is compiled")])
     if args.checkpoint and args.target == "grad":
         help = "leave out one of the two: `--checkpoint` is for `--target numpy`"
         raise InputError([Diagnostic("G511", "a gradient in the language has no form for checkpoints", help=help)])
