@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,10 @@ def test_sums_over_axes_are_written_out(shape: list[int]) -> None:
     made = gl.loads(f"x : [4, 2, 3]\ng : [4, 2, 3]\nd = {found}").function("d")({"x": x, "g": g})
     wanted = gl.loads(text).vjp("y", wrt=["b"])(g, {"x": x, "b": b})[1]["b"]
     assert np.shape(made) == tuple(shape) and np.allclose(made, wanted, rtol=1e-15)
+
+
+def test_characters_that_xml_has_no_place_for() -> None:
+    label = 'a\x1b[31m\x00\x07\ufffe\ud800\tb <&"> \U0001f34e'
+    drawn = gl.loads(f"input x = 1 '{label}'\ny = x*2".replace("'", '"').replace('<&">', "<&>")).picture()
+    titles = [t.text for t in ET.fromstring(drawn.svg.encode()).iter("{http://www.w3.org/2000/svg}title")]
+    assert any(t is not None and "a\ufffd[31m\ufffd\ufffd\ufffd\ufffd\tb <&> \U0001f34e" in t for t in titles)
