@@ -63,6 +63,7 @@ def test_a_number_flows_into_every_entry_of_an_array() -> None:
 COMMANDS = {
     "explain number.grad --upstream y=[1,2]": "error[G503]: the upstream derivative of `y` must be a scalar",
     "graph array.grad --upstream y=[1,2,3]": "error[G503]: the upstream derivative of `y` must be [2]",
+    "graph number.grad --blank --json": '"code": "G526"',
     "diff number.grad --latex --json": '"code": "G511"',
     "diff number.grad --latex --numbers": "error[G511]",
     "diff number.grad =2": "error[G514]: `=2` is not an input",

@@ -58,13 +58,16 @@ def graph(args: argparse.Namespace) -> int:
 def ending(args: argparse.Namespace) -> str:
     """The format that the name of the output says."""
     if args.output in (None, "-"):
-        return "json" if args.json else "svg"
-    kind = Path(args.output).suffix.removeprefix(".").lower()
+        kind = "json" if args.json else "svg"
+    else:
+        kind = Path(args.output).suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         text = f"a picture cannot be written as {kind!r}" if kind else f"{args.output!r} does not say what format it has"
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
-        raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="end its name in .svg, .png or .tex")])
+        raise InputError(
+            [Diagnostic("G526", "a worksheet is a drawing", help="write it to a file that ends in .svg, .png or .tex")]
+        )
     if kind == "html" and (args.mode != "reverse" or args.stage):
         left = "`--stage`" if args.stage else "`--mode`"
         raise InputError([Diagnostic("G526", "a page plays the forward and the backward pass", help=f"leave {left} out")])
