@@ -66,7 +66,7 @@ def ending(args: argparse.Namespace) -> str:
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
         raise InputError(
-            [Diagnostic("G526", "a worksheet is a drawing", help="write it to a file that ends in .svg, .png or .tex")]
+            [Diagnostic("G526", "a worksheet is a drawing", help="write it to a .svg, .png or .tex file")]
         )
     if kind == "html" and (args.mode != "reverse" or args.stage):
         left = "`--stage`" if args.stage else "`--mode`"
