@@ -65,9 +65,7 @@ def ending(args: argparse.Namespace) -> str:
         text = f"a picture cannot be written as {kind!r}" if kind else f"{args.output!r} does not say what format it has"
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
-        raise InputError(
-            [Diagnostic("G526", "a worksheet is a drawing", help="write it to a .svg, .png or .tex file")]
-        )
+        raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="write it to a .svg, .png or .tex file")])
     if kind == "html" and (args.mode != "reverse" or args.stage):
         left = "`--stage`" if args.stage else "`--mode`"
         raise InputError([Diagnostic("G526", "a page plays the forward and the backward pass", help=f"leave {left} out")])
