@@ -14,7 +14,7 @@ from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.fit.interface import Fitting
 from gradlang.pipeline import Goal
 from gradlang.record import changed, record
-from gradlang.runtime.bind import Binder
+from gradlang.runtime.bind import Binder, by_name, whole
 from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
 from gradlang.runtime.large import large
 from gradlang.runtime.products import Layer, Product
@@ -78,9 +78,9 @@ class Model(Fitting, Viewing):
         machine code has to pay to be made; `threads`, on how many threads machine code runs where a function is not told."""
         if dtype not in ("float64", "float32"):
             raise InputError([Diagnostic("G508", f"`{dtype}` is no number type", help="float64 or float32")])
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        if (number := whole(seed, 0)) is None:
             raise InputError([Diagnostic("G508", f"a seed is a whole number from 0 on, not {seed!r}")])
-        self.program, self.dtype, self.seed, self.backend, self.calls = program, dtype, seed, backend, calls
+        self.program, self.dtype, self.seed, self.backend, self.calls = program, dtype, number, backend, calls
         self.threads = _threads(threads)
         self._compiled: dict[tuple[Goal, str, int], Compiled] = {}
 
@@ -330,7 +330,7 @@ class Model(Fitting, Viewing):
         """The report of `gradlang check`, at the values given and made-up ones for the others."""
         from gradlang.prove.report import check_model
 
-        return check_model(self, given)
+        return check_model(self, by_name(given, program=self.program))
 
     def gradient_check(self, given: Mapping[str, Any] = NOTHING, of: str | None = None, rows: int | None = 3) -> Numerical:
         """The gradient check of "Deep Learning from Scratch", on the first `rows` of the data (None: all): for each parameter
@@ -357,6 +357,6 @@ class Model(Fitting, Viewing):
 
 
 def _threads(given: object) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+    if (number := whole(given, 1)) is None:
         raise InputError([Diagnostic("G508", f"`threads` is a whole number from 1 on, not {given!r}")])
-    return given
+    return number

@@ -10,6 +10,7 @@ and gradient. `%grad` takes one line.
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from typing import Any
 
@@ -35,12 +36,18 @@ def words(line: str) -> argparse.Namespace:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--of")
     parser.add_argument("--wrt")
-    parser.add_argument("--draw", action="store_true")
-    parser.add_argument("--explain", action="store_true")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--draw", action="store_true")
+    shown.add_argument("--explain", action="store_true")
     parser.add_argument("--lang", choices=["en", "ko"], default="en")
-    found, rest = parser.parse_known_args(shlex.split(line))
+    try:
+        found, rest = parser.parse_known_args(shlex.split(line))
+    except ValueError as error:  # a quotation without an end
+        raise argparse.ArgumentError(None, f"{error}: {line}") from None
     if rest:
         raise argparse.ArgumentError(None, f"unrecognized arguments: {' '.join(rest)}")
+    if found.name is not None and (not found.name.isidentifier() or keyword.iskeyword(found.name)):
+        raise argparse.ArgumentError(None, f"a variable cannot be called {found.name!r}")
     return found
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import os
+import pickle
 import struct
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradlang as gl
+from gradlang.fit.state import read_state
 from gradlang.runtime.data import IDX, read_all, read_data
 from gradlang.runtime.saving import check_place, save
 
@@ -80,6 +85,11 @@ TABLES = {
     "X[0],X[2]\n1,2\n": "there is no `X[1]`",
     "X[0],X\n1,2\n": "`X` is a column too",
     "a\n\udcff\n": "",
+    "\n\n": "is empty",
+    "a,b\n1_000,2\n": "'1_000' is not a number",
+    'a,b\n1,"2\n': "unexpected end of data",
+    "a;b\n1;2\n": "'1;2' is not a number\n  = help: commas part fields",
+    'a,b\n1,"2,5"\n': "'2,5' is not a number\n  = help: commas part fields",
 }
 
 
@@ -89,6 +99,20 @@ def test_tables_that_are_none(text: str, tmp_path: Path) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert TABLES[text].format(path) in said(str(path))
     assert "G523" in said(str(path))
+
+
+def test_blank_lines_are_no_rows_and_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n\na,b\n\n1,2\n\n3,4\n", encoding="utf-8")
+    assert read_data(str(path))["b"].tolist() == [2, 4]
+    path.write_text("\na,b\n\n1,2\n\n3,x\n", encoding="utf-8")
+    assert "line 6 of" in said(str(path))
+
+
+def test_a_column_has_one_spelling(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("X[0],X[00]\n1,2\n", encoding="utf-8")
+    assert {n: a.tolist() for n, a in read_data(str(path)).items()} == {"X": [[1]], "X[00]": [2]}
 
 
 def test_columns_that_are_not_there(table: str) -> None:
@@ -178,6 +202,90 @@ def test_files_that_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     assert "the kind of" in said(f"x={tmp_path}/notes.txt")
     assert "G520" in said(f"x={tmp_path}")
+
+
+def test_files_with_the_wrong_ending(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(4))
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npy").read_bytes())
+    assert "single array" in said(f"{tmp_path}/x.npz")
+    np.savez(tmp_path / "d.npz", a=np.ones(2))
+    (tmp_path / "d.npy").write_bytes((tmp_path / "d.npz").read_bytes())
+    assert "several arrays" in said(f"x={tmp_path}/d.npy")
+    with zipfile.ZipFile(tmp_path / "notes.npz", "w") as file:
+        file.writestr("notes.txt", "hello")
+    assert "'notes.txt' in it is no array" in said(f"{tmp_path}/notes.npz")
+
+
+class Runs:
+    """What is run where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("ran"),)
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    objects = np.array([Runs()], dtype=object)
+    np.save("x.npy", objects, allow_pickle=True)
+    np.savez("x.npz", x=objects)
+    Path("p.npz").write_bytes(pickle.dumps(Runs()))
+    Path("p.npy").write_bytes(pickle.dumps(Runs()))
+    for spec in ("x=x.npy", "x.npz", "p.npz", "x=p.npy"):
+        assert "Python objects, which are not read" in said(spec)
+    with pytest.raises(gl.InputError, match="no state"):
+        read_state("x.npz")
+    assert not Path("ran").exists()
+
+
+def some_files() -> dict[str, bytes]:
+    """Files of every kind that is read."""
+    array, small = np.arange(60.0).reshape(30, 2), io.BytesIO()
+    np.save(small, array)
+    files = {"x.npy": small.getvalue(), "x.npy.gz": gzip.compress(small.getvalue())}
+    for name, write in (("d.npz", np.savez), ("c.npz", np.savez_compressed)):
+        out = io.BytesIO()
+        write(out, x=array, y=np.arange(3))
+        files[name] = out.getvalue()
+    files |= {"p": idx(np.arange(6, dtype="u1")), "p.gz": gzip.compress(idx(np.arange(6, dtype="u1")))}
+    return files | {"t.csv": b"a,b\n1,2\n", "t.csv.gz": gzip.compress(b"a,b\n1,2\n")}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_files_are_errors_or_data(tmp_path_factory: Any, data: Any) -> None:
+    files = some_files()
+    name = data.draw(st.sampled_from(sorted(files)))
+    content = bytearray(files[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    length = data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(content[:length])
+    with contextlib.suppress(gl.InputError):
+        found = read_data(str(path) if name[0] in "dct" else f"x={path}")
+        assert all(isinstance(a, np.ndarray) for a in found.values())
+
+
+def directory(data: bytes, at: int, entry: bytes) -> bytes:
+    """A ZIP file with something else in the first entry of its directory."""
+    place = data.index(b"PK\1\2") + at
+    return data[:place] + entry + data[place + len(entry) :]
+
+
+DAMAGES = {
+    "an open bracket in the head": ("x.npy", lambda d: d.replace(b"), }", b"(  }")),
+    "another compression": ("d.npz", lambda d: directory(d, 10, b"\x63\0")),
+    "a password": ("d.npz", lambda d: directory(d, 8, b"\1\0")),
+    "a later version": ("d.npz", lambda d: directory(d, 6, b"\xff\0")),
+    "an end that is missing": ("x.npy.gz", lambda d: d[:-12]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damages_that_readers_stumble_over(name: str, tmp_path: Path) -> None:
+    file, damage = DAMAGES[name]
+    (tmp_path / file).write_bytes(damage(some_files()[file]))
+    assert "G523" in said(f"x={tmp_path}/{file}")
 
 
 # ------------------------------------------------------------------ writing

@@ -113,3 +113,16 @@ def test_in_ipython() -> None:
     ip.run_line_magic("load_ext", "gradlang")
     ip.user_ns["x"] = 3.0
     assert ip.run_cell_magic("grad", "square", "y = x*x") == (9.0, {"x": 6.0})
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("it's", "No closing quotation: it's"), ("2x", "a variable cannot be called '2x'"), ("for", "cannot be called 'for'"),
+     ("my-model", "cannot be called 'my-model'"), ("--draw --explain", "not allowed with")],
+)  # fmt: skip
+def test_odd_lines_are_told_how(line: str, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = shell(**VALUES)
+    assert made.magics["grad"](line, TEXT) is None
+    out = capsys.readouterr().out
+    assert wanted in out and "usage: %%grad" in out
+    assert set(made.user_ns) == set(VALUES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradlang.backend.names import printable
+
 # What no name may be: words of C11 and of C++20, so that the header serves both.
 KEYWORDS = frozenset(
     """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl concept
@@ -41,5 +43,4 @@ RESERVED = KEYWORDS | USED | LIBM | frozenset(f"{name}f" for name in LIBM)
 
 def plain(text: str) -> str:
     """A user's text as a part of a comment."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    return printable(text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")

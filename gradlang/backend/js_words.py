@@ -6,6 +6,7 @@ import math
 import re
 
 from gradlang.backend.llvm_ops import narrowed
+from gradlang.backend.names import printable
 
 # Reserved words of modules, and what a module may not bind or had better not.
 KEYWORDS = frozenset(
@@ -126,8 +127,7 @@ def shown(c: str) -> str:
 
 def plain(text: str) -> str:
     """A user's text as a part of a comment, in a page of HTML too."""
-    seen = "".join(c if c.isprintable() else "?" for c in text)
-    return seen.replace("*/", "* /").replace("</", "< /").replace("<!", "< !")
+    return printable(text).replace("*/", "* /").replace("</", "< /").replace("<!", "< !")
 
 
 def key(name: str) -> str:

@@ -21,6 +21,11 @@ GRAD_RESERVED = frozenset(
 ARRAY_KINDS = {"real": "F", "int": "np.int64", "bool": "np.bool_"}  # kinds of arrays in generated code
 
 
+def printable(text: str) -> str:
+    """A text of a user, such as a name of a file, as it can stand in one line of any generated text."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class Names:
     """Hands out identifiers, each once."""
 

@@ -48,18 +48,21 @@ def parser() -> argparse.ArgumentParser:
 
 def natural(text: str) -> int:
     """A whole number from 0 on."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on is wanted, not {text!r}")
+    return int(text)
 
 
 def digits(text: str) -> int:
     """A number of significant digits; the exact decimal of a float has at most 767."""
-    number = int(text)
-    if not 1 <= number <= 767:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 767:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to 767 is wanted, not {text!r}")
+    return int(text)
+
+
+def names(text: str) -> list[str]:
+    """Names between commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _program(to: argparse.ArgumentParser, page: bool = False) -> None:
@@ -88,7 +91,7 @@ def _run(to: argparse.ArgumentParser) -> None:
     _inputs(to)
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
-    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--wrt", type=names, metavar="a,b", help="differentiate by these only")
     to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
     to.add_argument("--backend", choices=["auto", "numpy", "native"], default="auto")
@@ -99,8 +102,8 @@ def _explain(to: argparse.ArgumentParser) -> None:
     _inputs(to, page=True)
     to.add_argument("--list", action="store_true", help="list the codes of errors, one line each")
     what = "what to explain (default: every output with a derivative); an op or a rule of the program has a page"
-    to.add_argument("--of", metavar="NAME", help=what)
-    to.add_argument("--wrt", metavar="a,b", help="only what lies between these and the result")
+    to.add_argument("--of", type=names, metavar="NAME", help=what)
+    to.add_argument("--wrt", type=names, metavar="a,b", help="only what lies between these and the result")
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
     to.add_argument("--lang", choices=["en", "ko"], default="en", help="the language of the explanation")
@@ -111,14 +114,15 @@ def _graph(to: argparse.ArgumentParser) -> None:
     _inputs(to)
     formats = "x.svg, .png, .html (the explorer), .dot, .json, .tex or .mmd (default: SVG on standard output)"
     to.add_argument("-o", dest="output", metavar="FILE", help=formats)
-    to.add_argument("--of", metavar="NAME", help="the result whose graph it is (default: the only one; a page offers all)")
-    to.add_argument("--wrt", metavar="a,b", help="derivatives by these only")
+    result = "the result whose graph it is (default: the only one; a page offers all)"
+    to.add_argument("--of", type=names, metavar="NAME", help=result)
+    to.add_argument("--wrt", type=names, metavar="a,b", help="derivatives by these only")
     to.add_argument("--mode", choices=["reverse", "forward", "values"], default="reverse", help="which derivatives are shown")
     flows = "the derivative that flows in from above"
     to.add_argument("--upstream", action="append", default=[], metavar="price=1.3", help=flows)
     leaves = "numbers of a formula inside the operations, or as leaves"
     to.add_argument("--constants", choices=["inside", "leaves"], default="inside", help=leaves)
-    to.add_argument("--open", metavar="f,g", help="functions whose inner nodes are shown (all: of every function)")
+    to.add_argument("--open", type=names, metavar="f,g", help="functions whose inner nodes are shown (all: of every function)")
     sheet = "a worksheet: boxes to fill in for the derivatives (or values, with --mode values), and FILE-answers beside it"
     to.add_argument("--blank", action="store_true", help=sheet)
     to.add_argument("--stage", metavar="NAME", help="a stage of the compiler instead of the program as it is written")
@@ -128,8 +132,8 @@ def _graph(to: argparse.ArgumentParser) -> None:
 
 def _diff(to: argparse.ArgumentParser) -> None:
     _inputs(to)
-    to.add_argument("--of", metavar="NAME", help="what to differentiate (default: every output with a derivative)")
-    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--of", type=names, metavar="NAME", help="what to differentiate (default: every output with a derivative)")
+    to.add_argument("--wrt", type=names, metavar="a,b", help="differentiate by these only")
     to.add_argument("--latex", action="store_true", help="LaTeX instead of the language")
     to.add_argument("--numbers", action="store_true", help="the numbers of the inputs put in, and the values")
     to.add_argument("--digits", type=digits, metavar="N", help="significant digits (default: all)")
@@ -141,7 +145,7 @@ def _fit(to: argparse.ArgumentParser) -> None:
     _data(to)
     what = to.add_argument_group("what is fitted")
     what.add_argument("--of", metavar="NAME", help="what to make small (default: what the program minimizes)")
-    what.add_argument("--wrt", metavar="a,b", help="fit these only (default: all parameters)")
+    what.add_argument("--wrt", type=names, metavar="a,b", help="fit these only (default: all parameters)")
     what.add_argument("--dtype", choices=DTYPES, default="float64")
     what.add_argument("--backend", choices=["auto", "numpy", "native"], help="default: auto")
     how = to.add_argument_group("how")
@@ -182,7 +186,7 @@ def _compile(to: argparse.ArgumentParser) -> None:
     target = "Python (default), a C11 function, a JavaScript module, or the language itself"
     to.add_argument("--target", choices=["numpy", "c", "js", "grad"], default="numpy", help=target)
     to.add_argument("--of", metavar="NAME", help="the output to differentiate (default: the only one)")
-    to.add_argument("--wrt", metavar="a,b", help="differentiate by these only")
+    to.add_argument("--wrt", type=names, metavar="a,b", help="differentiate by these only")
     to.add_argument("--dtype", choices=DTYPES, default="float64")
     to.add_argument("--checkpoint", action="store_true", help=CHECKPOINT)
     to.add_argument("-o", dest="output", metavar="FILE", help="write to a file (default: standard output)")

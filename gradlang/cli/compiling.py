@@ -15,7 +15,7 @@ from gradlang.ir.tape import Tape
 from gradlang.ops.table import OpTable
 from gradlang.pipeline import Goal
 from gradlang.runtime.files import read_text
-from gradlang.runtime.saving import save
+from gradlang.runtime.saving import check_place, save
 
 LARGE = 1000  # entries of an axis of unknown size, for a plan that is only looked at
 
@@ -33,17 +33,21 @@ def compile_(args: argparse.Namespace) -> int:
     model = open_model(args)
     name = model._one(args.of)
     type = model.program.nodes[model.program.values[name]].type
-    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, name)
+    wrt = model._wrt(args.wrt, name)
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
+    if args.wrt and kind == "value":
+        text = f"a gradient needs a scalar, but `{name}` is {type}"
+        raise InputError([Diagnostic("G401", text, help="sum it, or leave `--wrt` out: its value alone is compiled")])
     if args.checkpoint and args.target == "grad":
         help = "leave out one of the two: `--checkpoint` is for `--target numpy`"
         raise InputError([Diagnostic("G511", "a gradient in the language has no form for checkpoints", help=help)])
     goal = Goal(kind, (name,), wrt if kind == "grad" else (), args.dtype, checkpoint=args.checkpoint)
     origin = Path(args.file).name if args.file != "-" else "<stdin>"
     language = model.program.language
-    hook = dump_to(args.dump, language.table) if args.dump else None
+    own = [source.path for source in model.program.sources.files]
+    hook = dump_to(args.dump, language.table, own) if args.dump else None
     if args.target == "c":
-        return compile_c(model, goal, origin, hook, args.output)
+        return compile_c(model, goal, origin, hook, args.output, own)
     if args.target == "js":
         from gradlang.cli.compiling_js import js_text
 
@@ -54,7 +58,7 @@ def compile_(args: argparse.Namespace) -> int:
         text = pipeline.compile_goal(model.program, goal, language, origin, hook).source
     if args.dump:
         dump_plan(model, goal, origin, args.dump)
-    write(text, args.output, [source.path for source in model.program.sources.files])
+    write(text, args.output, own)
     return 0
 
 
@@ -69,23 +73,28 @@ def dump_plan(model: Model, goal: Goal, origin: str, folder: str) -> None:
         return
     sizes = dict.fromkeys(model.program.sizes, LARGE)
     made = plan(job.tape, language.table, sizes, ())
-    (Path(folder) / "plan.c").write_text(plan_text(made, "f64" if goal.dtype == "float64" else "f32"), encoding="utf-8")
+    write(plan_text(made, "f64" if goal.dtype == "float64" else "f32"), str(Path(folder) / "plan.c"))
 
 
-def compile_c(model: Model, goal: Goal, origin: str, hook: pipeline.Hook | None, output: str | None) -> int:
+def compile_c(model: Model, goal: Goal, origin: str, hook: pipeline.Hook | None, output: str | None, own: Sequence[str]) -> int:
     """The C file, and its header next to it if it is written to a file."""
     from gradlang.cli.compiling_c import c_text
 
+    header = str(Path(output).with_suffix(".h")) if output and output != "-" else None
+    if header is not None:
+        if header == str(Path(str(output))):
+            text = f"the header would take the place of the source in {output}"
+            raise InputError([Diagnostic("G520", text, help="end its name in .c")])
+        check_place(header, own)
     made = c_text(model, goal, origin, hook)
-    own = [source.path for source in model.program.sources.files]
     write(made.source, output, own)
-    if output and output != "-":
-        write(made.header, str(Path(output).with_suffix(".h")), own)
+    if header is not None:
+        write(made.header, header, own)
     return 0
 
 
-def dump_to(folder: str, table: OpTable) -> pipeline.Hook:
-    """A hook that writes every stage to a numbered file."""
+def dump_to(folder: str, table: OpTable, own: Sequence[str]) -> pipeline.Hook:
+    """A hook that writes every stage to a numbered file, but never over `own`."""
     from gradlang.backend.grad import program_text
 
     try:
@@ -96,8 +105,7 @@ def dump_to(folder: str, table: OpTable) -> pipeline.Hook:
 
     def hook(name: str, tape: Tape) -> None:
         nonlocal count
-        path = Path(folder) / f"{count:02}_{name.replace(' ', '_')}.grad"
-        path.write_text(program_text(tape, table, {}, [name]), encoding="utf-8")
+        write(program_text(tape, table, {}, [name]), str(Path(folder) / f"{count:02}_{name.replace(' ', '_')}.grad"), own)
         count += 1
 
     return hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gradlang.pipeline import Goal, Hook
 from gradlang.types import Size, value
 
 LONGEST = 4096  # entries of a default that is written into the test
+LARGEST = 1_000_000  # entries of an argument that the test is run with
 
 
 def c_text(model: Model, goal: Goal, origin: str, hook: Hook | None) -> CFile:
@@ -35,8 +37,10 @@ def notes(model: Model, goal: Goal, job: Job) -> dict[str, str]:
 
 
 def point(model: Model, goal: Goal, job: Job) -> Golden | None:
-    """The defaults, and drawn numbers where there are none. None if the program has no value there."""
+    """The defaults, and drawn numbers where there are none. None if the program has no value there, or only a dear one."""
     sizes = some_sizes(job)
+    if any(math.prod(value(d, sizes) for d in p.type.shape) > LARGEST for p in job.params):
+        return None
     inputs: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     for seed, p in enumerate(job.params):

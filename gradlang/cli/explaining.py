@@ -28,9 +28,8 @@ def explain(args: argparse.Namespace) -> int:
         return 0
     values = given(args, model)
     upstream = upstreams(model, args.upstream, list(model.program.values))
-    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
     told = [
-        explained(model, of, model._wrt(wrt, of), values, upstream.get(of, 1.0), args.lang, args.digits)
+        explained(model, of, model._wrt(args.wrt, of), values, upstream.get(of, 1.0), args.lang, args.digits)
         for of in chosen(model, args.of, upstream)
     ]
     if args.json:
@@ -45,7 +44,7 @@ def own_pages(args: argparse.Namespace, model: Model) -> list[Entry]:
     """The pages of the program's own ops and rules, if `--of` names such. Raises InputError for names that the program does not
     have, and for inputs, which a page has not."""
     known, values = names(model.program), model.program.values
-    asked = [w.strip() for w in args.of.split(",")] if args.of else []
+    asked = args.of or []
     if known and asked:
         model._names(asked, "definition", [*values, *known])
     if not set(asked) & set(known):
@@ -54,19 +53,18 @@ def own_pages(args: argparse.Namespace, model: Model) -> list[Entry]:
         if name in values and name not in known:
             text = f"`{name}` is a definition, and the others are ops or rules: they have pages of another kind"
             raise InputError([Diagnostic("G510", text, help=f"ask for it alone: `--of {name}`")])
-    if left := [*args.values, *args.data, *args.params, *args.upstream, *filter(None, (args.wrt,))]:
+    if left := [*args.values, *args.data, *args.params, *args.upstream, *(args.wrt or ())]:
         text = f"`{asked[0]}` has a page, which takes no inputs: `{left[0]}`"
         raise InputError([Diagnostic("G514", text, help="leave it out; the page has an example of its own")])
     proven = find_spec("mpmath") is not None
     return [own_page(name, model.program, Words(args.lang), in_language, proven) for name in asked]
 
 
-def chosen(model: Model, of: str | None, upstream: Iterable[str]) -> list[str]:
+def chosen(model: Model, of: list[str] | None, upstream: Iterable[str]) -> list[str]:
     """The definitions to explain: the one that is named, or every output that a derivative is asked of or can be taken of."""
     program = model.program
-    names = model._names(of.split(",") if of else None, "definition", program.values) if of else ()
-    if names:
-        return list(names)
+    if of:
+        return list(model._names(of, "definition", program.values))
     asked = [a.name for a in program.asked if a.kind not in ("output", "jacobian", "hessian")]
     real = [n for n in program.outputs if program.nodes[program.values[n]].type.dtype == "real"]
     found = list(dict.fromkeys([*asked, *upstream])) or real

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradlang.cli.running import assignments, open_model, parameters, ranks
-from gradlang.runtime.data import read_all, split
+from gradlang.cli.running import assignments, open_model, parameters, ranks, sources
+from gradlang.runtime.data import read_all
 from gradlang.runtime.saving import check_place, save
 from gradlang.view.show import json_value, table, value_text
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gradlang.cli.progress import Terminal
     from gradlang.fit.result import Fit
 
-LINES = 20  # epochs that are printed of a long fit
 STOPPED = 130  # the exit status after Ctrl-C, as shells have it
 
 
@@ -38,7 +37,7 @@ def fit(args: argparse.Namespace) -> int:
         made = model.fit(
             values,
             of=args.of,
-            wrt=[w.strip() for w in args.wrt.split(",")] if args.wrt else None,
+            wrt=args.wrt,
             optimizer=args.optimizer,
             batch=args.batch,
             epochs=args.epochs,
@@ -54,7 +53,7 @@ def fit(args: argparse.Namespace) -> int:
         )
     except Diverged as error:
         terminal.clear()
-        if error.result.state is not None and error.result.state.step:
+        if error.result.state.step if error.result.state is not None else error.result.history:
             finish(args, model, error.result, files, terminal)
         raise
     terminal.clear()
@@ -66,6 +65,7 @@ def places(args: argparse.Namespace, model: Model) -> dict[str, str]:
     """Where results go. Raises InputError before any work if that is not possible."""
     from gradlang.fit import errors
     from gradlang.fit.history import check_log
+    from gradlang.fit.methods import METHODS
 
     out = {}
     if args.output is not None:
@@ -74,6 +74,8 @@ def places(args: argparse.Namespace, model: Model) -> dict[str, str]:
         out["params"] = args.output
         out["state"] = args.output.removesuffix(".npz") + ".state.npz"
     if args.state is not None:
+        if str(args.optimizer).lower() in METHODS:
+            raise errors.whole_data_only(args.optimizer, "state that could be kept")
         out["state"] = args.state
     if args.log is not None:
         check_log(args.log)
@@ -82,15 +84,16 @@ def places(args: argparse.Namespace, model: Model) -> dict[str, str]:
         if not args.curve.endswith(".svg"):
             raise errors.not_svg(args.curve)
         out["curve"] = args.curve
-    for path in out.values():
-        check_place(path, sources(args, model))
+    met: dict[Path, str] = {}
+    for kind, path in out.items():
+        # parameters and states may take the place of those that they came from
+        read = sources(args, model, () if kind == "params" else args.params, args.valid)
+        check_place(path, read if kind == "state" or args.resume is None else [*read, args.resume])
+        place = Path(path).resolve()
+        if place in met and (place.is_file() or not place.exists()):
+            raise errors.one_file(path, WHAT[met[place]], WHAT[kind])
+        met[place] = kind
     return out
-
-
-def sources(args: argparse.Namespace, model: Model) -> list[str]:
-    """Files that are read, and so not written."""
-    data = [split(spec)[1] for spec in (*args.data, *args.valid)]
-    return [*(source.path for source in model.program.sources.files), *data]
 
 
 def finish(args: argparse.Namespace, model: Model, made: Fit, files: dict[str, str], terminal: Terminal) -> None:

@@ -11,7 +11,7 @@ from gradlang import pipeline
 from gradlang.api import Model
 from gradlang.cli.compiling import write
 from gradlang.cli.explaining import chosen
-from gradlang.cli.running import given, open_model, upstreams
+from gradlang.cli.running import given, open_model, sources, upstreams
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.ir.tape import Tape
 from gradlang.pipeline import Goal
@@ -34,7 +34,7 @@ FORMATS = ("svg", "dot", "json", "tex", "mmd", "png", "html")
 def graph(args: argparse.Namespace) -> int:
     kind = ending(args)
     model = open_model(args)
-    own = [source.path for source in model.program.sources.files]
+    own = sources(args, model, args.params)
     if kind == "html":
         write(page(args, model), args.output, own)
         return 0
@@ -48,7 +48,7 @@ def graph(args: argparse.Namespace) -> int:
         output(made, None, kind, False, args.output, own)
         return 0
     upstream = upstreams(model, args.upstream, list(model.program.values))
-    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
+    wrt = model._wrt(args.wrt, of)
     told = story(trace(model, of, given(args, model), wrt, upstream.get(of, 1.0)), args.digits, args.lang)
     made = picture(told, style_of(args), moving(told, args, wrt))
     output(made, told, kind, args.blank, args.output, own)
@@ -59,19 +59,20 @@ def graph(args: argparse.Namespace) -> int:
 
 
 def style_of(args: argparse.Namespace) -> Style:
-    return Style(args.constants, tuple(args.open.split(",")) if args.open else (), args.digits, args.mode != "values")
+    return Style(args.constants, tuple(args.open or ()), args.digits, args.mode != "values")
 
 
 def ending(args: argparse.Namespace) -> str:
     """The format that the name of the output says."""
     if args.output in (None, "-"):
-        return "json" if args.json else "svg"
-    kind = Path(args.output).suffix.removeprefix(".").lower()
+        kind = "json" if args.json else "svg"
+    else:
+        kind = Path(args.output).suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         text = f"a picture cannot be written as {kind!r}" if kind else f"{args.output!r} does not say what format it has"
         raise InputError([Diagnostic("G526", text, help=f"end its name in {', '.join('.' + f for f in FORMATS)}")])
     if args.blank and kind not in ("svg", "png", "tex"):
-        raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="end its name in .svg, .png or .tex")])
+        raise InputError([Diagnostic("G526", "a worksheet is a drawing", help="write it to a .svg, .png or .tex file")])
     if kind == "html" and (args.mode == "values" or args.stage):
         left = "`--stage`" if args.stage else "`--mode values`"
         raise InputError(
@@ -99,7 +100,7 @@ def page(args: argparse.Namespace, model: Model) -> str:
     values, style = given(args, model), style_of(args)
     named = chosen(model, args.of, upstream)
     others = offered(model, named[0], upstream) if len(named) == 1 or not args.of else []
-    wrt = [w.strip() for w in args.wrt.split(",")] if args.wrt else None
+    wrt = args.wrt
     start = single(model._wrt(wrt, named[0])) if args.mode == "forward" else ""
 
     def flowing(of: str) -> Trace:
@@ -137,7 +138,7 @@ def offered(model: Model, of: str, upstream: Iterable[str]) -> list[str]:
 def stage(model: Model, of: str, args: argparse.Namespace) -> Tape:
     """What the compiler makes of a definition and its gradient, after one of its passes."""
     type = model.program.nodes[model.program.values[of]].type
-    wrt = model._wrt([w.strip() for w in args.wrt.split(",")] if args.wrt else None, of)
+    wrt = model._wrt(args.wrt, of)
     kind = "grad" if not type.shape and type.dtype == "real" and wrt else "value"
     found: dict[str, Tape] = {}
     goal = Goal(kind, (of,), wrt if kind == "grad" else ())

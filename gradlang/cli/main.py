@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +12,8 @@ from collections.abc import Callable, Sequence
 from gradlang._version import __version__
 from gradlang.cli.arguments import EXAMPLES, parser
 from gradlang.cli.messages import more, say
-from gradlang.diagnostics import GradlangError, InternalError
+from gradlang.cli.streams import deafen, opened
+from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -66,6 +66,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    opened()
     args = parse(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not end the command
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -86,8 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(args, error.diagnostics, error.sources)
         more(args)
         return 1
+    except MemoryError as error:
+        text = "the values of this program do not fit into memory" + (f": {error}" if str(error) else "")
+        told = InputError([Diagnostic("G517", text, help="give smaller arrays, or declare smaller sizes")])
+        say(args, told.diagnostics, told.sources)
+        more(args)
+        return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        deafen()
         return 0
     except OSError as error:  # standard output is full or gone
         print(f"gradlang: {error.strerror or error}", file=sys.stderr)

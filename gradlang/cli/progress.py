@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradlang.cli.messages import say
+from gradlang.cli.streams import deafen
 from gradlang.diagnostics import Diagnostic, InputError, text_width
 from gradlang.fit.training import Lengths, Watcher
 from gradlang.view.show import number_text
@@ -76,12 +77,21 @@ class Terminal(Watcher):
             return
         cells = {"epoch" if self.batches > 1 else "step": str(int(row["epoch" if self.batches > 1 else "step"]))}
         cells |= {n: number_text(v, self.digits) for n, v in row.items() if n not in ("step", "epoch")}
+        lines = []
         if not self.widths:
             self.widths = {
                 n: max(text_width(n), len(str(self.total)) if n in ("epoch", "step") else self.digits + 5) for n in cells
             }
-            print("  ".join(" " * (w - text_width(n)) + n for n, w in self.widths.items()))
-        print("  ".join(cells[n].rjust(w) for n, w in self.widths.items()), flush=True)
+            lines.append("  ".join(" " * (w - text_width(n)) + n for n, w in self.widths.items()))
+        lines.append("  ".join(cells[n].rjust(w) for n, w in self.widths.items()))
+        try:
+            print("\n".join(lines), flush=True)
+        except OSError as error:  # `| head`, or a full disk: the fit goes on for the sake of its files
+            if not self.files:
+                raise
+            deafen()
+            if not isinstance(error, BrokenPipeError):
+                print(f"warning: standard output: {error.strerror}", file=sys.stderr)
 
     def keep(self, state: State, last: bool) -> None:
         if "state" not in self.files:

@@ -17,7 +17,7 @@ from gradlang.cli.messages import say
 from gradlang.diagnostics import Diagnostic, InputError, SourceError, did_you_mean, text_width
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
-from gradlang.runtime.data import read_all
+from gradlang.runtime.data import path_of, read_all
 from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
@@ -50,6 +50,12 @@ def given(args: argparse.Namespace, model: Model) -> dict[str, Any]:
     values |= read_all(args.data, ranks(model))
     values.update(assignments(args.values, "an input"))
     return values
+
+
+def sources(args: argparse.Namespace, model: Model, *more: Sequence[str]) -> list[str]:
+    """Files that a command reads, and so never writes: the program, data, and `more` specs of data."""
+    specs = [*args.data, *(spec for specs in more for spec in specs)]
+    return [*(source.path for source in model.program.sources.files), *map(path_of, specs)]
 
 
 def ranks(model: Model) -> dict[str, int]:
@@ -128,13 +134,12 @@ def run(args: argparse.Namespace) -> int:
 MATRICES = ("jacobian", "hessian")
 
 
-def requested_matrices(model: Model, wrt: str | None, values: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+def requested_matrices(model: Model, wrt: list[str] | None, values: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """kind -> output -> matrices by name, for the requests `jacobian` and `hessian`."""
-    chosen = [w.strip() for w in wrt.split(",")] if wrt else None
     out: dict[str, dict[str, dict[str, Any]]] = {}
     for asked in model.program.asked:
         if asked.kind in MATRICES:
-            names = chosen or list(asked.wrt or model.program.differentiable())
+            names = wrt or list(asked.wrt or model.program.differentiable())
             made = (model.jacobian if asked.kind == "jacobian" else model.hessian)(asked.name, names)(values)
             out.setdefault(asked.kind, {})[asked.name] = made
     return out
@@ -149,23 +154,22 @@ def show_matrices(matrices: dict[str, dict[str, dict[str, Any]]], digits: int | 
             print(table([(x, value_text(m, digits), "") for x, m in rows.items()]))
 
 
-def requested(model: Model, wrt: str | None, upstream: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def requested(model: Model, wrt: list[str] | None, upstream: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """(output, leaves) for every gradient that is to be shown."""
     program = model.program
-    chosen = [w.strip() for w in wrt.split(",")] if wrt else None
     out: dict[str, list[str]] = {}
     if program.asked:
         for asked in program.asked:
             if asked.kind not in ("output", *MATRICES):
                 row = out.setdefault(asked.name, [])
-                row += [n for n in chosen or asked.wrt or moved(program, asked.kind) if n not in row]
+                row += [n for n in wrt or asked.wrt or moved(program, asked.kind) if n not in row]
     else:
         for name in program.outputs:
             type = program.nodes[program.values[name]].type
             if not type.shape and type.dtype == "real":
-                out[name] = list(chosen or program.differentiable())
+                out[name] = list(wrt or program.differentiable())
     for name in upstream:
-        out.setdefault(name, list(chosen or program.differentiable()))
+        out.setdefault(name, list(wrt or program.differentiable()))
     return [(y, xs) for y, xs in out.items() if xs]
 
 

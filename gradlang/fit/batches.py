@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradlang.check.program import Program
 from gradlang.diagnostics import InputError
 from gradlang.fit import errors
-from gradlang.runtime.bind import Binder
+from gradlang.runtime.bind import Binder, whole
 from gradlang.types import Dim, Size
 
 Array = NDArray[Any]
@@ -38,9 +38,10 @@ def chosen(batch: Batch) -> tuple[str | None, int | None]:
             count = int(count)
         except ValueError:
             raise errors.bad_batch(batch) from None
-    if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
+    number = whole(count, 1)
+    if number is None and count is not None:
         raise errors.bad_batch(count)
-    return name, None if count is None else int(count)
+    return None if name is None else str(name), number
 
 
 class Rows:
@@ -132,7 +133,7 @@ def why(program: Program, barred: set[str], found: Mapping[str, list[str]]) -> s
 
 def checked(binder: Binder, name: str, value: Any) -> Array:
     """Data as they came if their kind fits: pictures of bytes take an eighth of the memory of reals. Raises InputError."""
-    array = np.asarray(value)
+    array = binder.numeric(name, value)
     wanted = len(binder.types[name].shape)
     if array.ndim != wanted:
         raise binder.misfit(name, array.shape)

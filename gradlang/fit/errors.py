@@ -36,11 +36,25 @@ def not_scalar(name: str, type: object) -> InputError:
     return fault("G540", f"only a number can be minimized, but `{name}` is {type}", "sum it, or take its mean")
 
 
+def name_of_column(name: str, objective: str) -> InputError:
+    hint = "give it another name" + ("" if name == objective else f", or say what is to be watched: `output {objective}`")
+    return fault("G540", f"a learning curve has a column `{name}` already, so nothing that it shows can be called this", hint)
+
+
 def no_parameters(inputs: Sequence[str]) -> InputError:
     hint = "declare them: `param w : [D] = normal(0, 0.1)`"
     if inputs:
         hint += f"; or name inputs that may move: `--wrt {inputs[0]}` (`wrt=` in Python)"
     return fault("G541", "this program has no parameters", hint)
+
+
+def all_given(names: Sequence[str]) -> InputError:
+    text = f"nothing is left to fit: values are given for {listed(names)} among the data"
+    return fault("G541", text, "where parameters start is given by `--params FILE.npz` (`params=` in Python)")
+
+
+def nothing_named(known: Sequence[str]) -> InputError:
+    return fault("G541", "nothing is named that is to be fitted", f"there are {', '.join(known)}")
 
 
 def not_fitted(name: str, why: str, known: Sequence[str]) -> InputError:
@@ -148,7 +162,7 @@ def diverged(what: str, step: int, kept: int | None, notes: Sequence[Diagnostic]
         if step == 1
         else "the parameters are the first ones"
     )
-    hint = "a smaller learning rate often helps (`--lr`)" if not notes else ""
+    hint = "a smaller learning rate often helps (`--lr`)" if not notes and step > 1 else ""
     text = f"{what} at step {step}: the fit ends"
     return Diverged([Diagnostic("G545", text, notes=(said,), help=hint), *notes], program.sources)
 
@@ -217,6 +231,10 @@ def unknown_log(path: str, kinds: Sequence[str]) -> InputError:
     return fault(
         "G548", f"the kind of {path} is not known", f"a learning curve is a {', '.join(kinds[:-1])} or {kinds[-1]} file"
     )
+
+
+def one_file(path: str, first: str, second: str) -> InputError:
+    return fault("G548", f"{path} is to hold both the {first} and the {second}", "give one of them another name")
 
 
 def not_npz(path: str) -> InputError:

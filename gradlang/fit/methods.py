@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,6 @@ from gradlang.fit.scipy_form import Scipy
 from gradlang.fit.state import Row
 from gradlang.fit.training import Lengths, Validation, Watcher
 from gradlang.record import record
-
-STEPS = 1000
 
 
 @record
@@ -61,6 +60,7 @@ class Minimizing:
         self.form, self.problem, self.valid, self.watcher, self.stopped = Scipy(problem), problem, valid, watcher, stopped
         self.here = self.form.x0.copy()  # after the last step
         self.last: tuple[Any, float] = (None, math.nan)  # the last point, and the value there
+        self.good, self.kept = self.here, 0  # after the last step at which the value was finite, and its number
         self.history: list[Row] = []
 
     def fun(self, x: Any) -> float:
@@ -78,25 +78,31 @@ class Minimizing:
         return value, slope
 
     def step(self, x: Any, state: Any = None) -> bool:
+        """Is called by scipy after each step."""
+        self.note(x, len(self.history) + 1)
+        return False
+
+    def note(self, x: Any, number: int) -> None:
         self.here = np.array(x, float)
         params = self.form.layout.views(self.here.astype(self.problem.model.dtype))
-        row: Row = {"epoch": len(self.history) + 1, "step": len(self.history) + 1}
+        row: Row = {"epoch": number, "step": number}
         if self.problem.metrics or not np.array_equal(self.last[0], self.here):
             row |= self.problem.named(self.problem.value({**self.problem.fixed, **params}))
         else:
             row[self.problem.objective] = self.problem.sign * self.last[1]
         if self.valid is not None:
             row |= {f"valid_{n}": v for n, v in self.valid(params).items()}
+        if math.isfinite(row[self.problem.objective]):
+            self.good, self.kept = self.here, number
         self.history.append(row)
         self.watcher.epoch(row)
-        return False
 
 
 def minimized(
     problem: Problem,
     name: str,
     options: Mapping[str, float],
-    steps: int | None,
+    steps: int,
     valid: Validation | None,
     watcher: Watcher,
 ) -> Fit:
@@ -106,10 +112,8 @@ def minimized(
     for setting in options:
         if setting not in OPTIONS:
             raise errors.no_setting(name, setting, OPTIONS, [])
-        if not (isinstance(options[setting], (int, float)) and 0 < options[setting] < math.inf):
+        if not (isinstance(options[setting], Real) and 0 < options[setting] < math.inf):
             raise errors.bad_setting(name, setting, options[setting], 0.0, math.inf, True)
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise errors.bad_length("steps", steps)
     if problem.bounds is not None and not method.ranges:
         ranged = next(n for n in problem.names if problem.model.program.leaves[n].range)
         raise errors.no_ranges(name, ranged, [n for n, m in METHODS.items() if m.ranges])
@@ -117,8 +121,7 @@ def minimized(
         raise errors.no_scipy(f"the optimiser {name}")
     from scipy.optimize import minimize
 
-    most = steps or STEPS
-    watcher.begin(Lengths(None, most, None), 1, problem.warnings)
+    watcher.begin(Lengths(None, steps, None), 1, problem.warnings)
     with Interrupts() as stopped, np.errstate(all="ignore"):
         run = Minimizing(problem, valid, watcher, stopped)
         begin(run)
@@ -133,26 +136,37 @@ def minimized(
                 bounds=run.form.bounds,
                 callback=run.step,
                 tol=options.get("tol"),
-                options={method.limit: most},
+                options={method.limit: steps},
                 **extra,
             )
         except Stop:
             return Fit(problem, None, run.history, "interrupted", run.here)
-        except (ValueError, ArithmeticError, UnboundLocalError) as error:  # scipy's own, at values that it cannot go on from
+        except (ValueError, ArithmeticError, RuntimeError, UnboundLocalError) as error:  # scipy's own: it cannot go on
             if isinstance(error, InputError):
                 raise
             raise errors.gave_up(name, str(error)) from None
+        if not math.isfinite(found.fun):
+            diverged(run, np.array(found.x, float), len(run.history) or 1)
     text = " ".join(str(found.message).split())
+    if not run.history:  # the first point was as good as any
+        run.note(found.x, 0)
     return Fit(problem, None, run.history, "done", found.x, f"{method.name}: {text}")
 
 
 def begin(run: Minimizing) -> None:
-    """Raises Diverged if there is no value to start from."""
+    """Raises Diverged if there is no value to start from, InputError if there is nothing to move."""
+    problem, x = run.problem, run.form.x0
+    if not x.size:
+        raise errors.nothing_there("in the parameters: they have no entries")
+    if not math.isfinite(problem.named(problem.value({**problem.fixed, **run.form.unpack(x)}))[problem.objective]):
+        diverged(run, x, 1)
+
+
+def diverged(run: Minimizing, x: Any, step: int) -> None:
+    """Raises Diverged for a point at which the value is not finite. The parameters are then those of the last good step."""
     problem = run.problem
-    value = problem.named(problem.value({**problem.fixed, **run.form.unpack(run.form.x0)}))[problem.objective]
-    if not math.isfinite(value):
-        notes = problem.model.births({**problem.fixed, **run.form.unpack(run.form.x0)})
-        what = f"`{problem.objective}` is {value}"
-        error = errors.diverged(what, 1, None, notes, problem.model.program)
-        error.result = Fit(problem, None, [], "diverged", run.form.x0)
-        raise error
+    values = {**problem.fixed, **run.form.unpack(x)}
+    what = f"`{problem.objective}` is {problem.named(problem.value(values))[problem.objective]}"
+    error = errors.diverged(what, step, run.kept or None, problem.model.births(values), problem.model.program)
+    error.result = Fit(problem, None, run.history, "diverged", run.good)
+    raise error

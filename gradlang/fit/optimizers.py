@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,7 @@ def settings(name: str, given: Mapping[str, Any]) -> dict[str, float]:
     found = {}
     for setting, option in known.items():
         value = given.get(setting, option.default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not inside(float(value), option):
+        if isinstance(value, bool) or not isinstance(value, Real) or not inside(float(value), option):
             raise errors.bad_setting(name, setting, value, option.low, option.high, option.open)
         found[setting] = float(value)
     return found

@@ -79,8 +79,8 @@ def objective(program: Program, of: str | None, vectors: bool = False) -> tuple[
             scalars = [n for n in program.outputs if scalar(program, n)]
             raise errors.no_objective(scalars)
         return asked.name, 1.0 if asked.kind == "minimize" else -1.0
-    if of not in program.values:
-        raise errors.no_value(of, [n for n in program.values if n not in program.leaves])
+    if not isinstance(of, str) or of not in program.values:
+        raise errors.no_value(str(of), [n for n in program.values if n not in program.leaves])
     type = program.nodes[program.values[of]].type
     if (type.shape and not vectors) or type.dtype != "real":
         raise errors.not_scalar(of, type)
@@ -102,10 +102,14 @@ def fitted(program: Program, wrt: str | Iterable[str] | None, given: Mapping[str
     free = {n: leaf for n, leaf in program.leaves.items() if leaf.differentiable}
     if wrt is None:
         found = [n for n, leaf in free.items() if leaf.role == "param" and n not in given]
+        if not found and any(leaf.role == "param" for leaf in free.values()):
+            raise errors.all_given([n for n, leaf in free.items() if leaf.role == "param"])
         if not found:
             raise errors.no_parameters([n for n, leaf in free.items() if not leaf.required and n not in given])
         return tuple(found)
-    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    if not isinstance(wrt, (str, Iterable)):
+        raise errors.not_fitted(repr(wrt), "it is no name", list(free))
+    names = [wrt] if isinstance(wrt, str) else list(map(str, wrt))
     for name in names:
         if name not in free:
             leaf = program.leaves.get(name)
@@ -122,7 +126,7 @@ def fitted(program: Program, wrt: str | Iterable[str] | None, given: Mapping[str
         if name in given:
             raise errors.given_twice(name)
     if not names:
-        raise errors.no_parameters(list(free))
+        raise errors.nothing_named(list(free))
     return tuple(n for n in free if n in names)
 
 
@@ -132,14 +136,10 @@ def idle(program: Program, names: Iterable[str], objective: str) -> list[Diagnos
     return [errors.no_influence(n, objective) for n in names if n in apart]
 
 
-def starts(binder: Binder, names: Iterable[str], given: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Array]:
-    """Where the parameters start: values that are given, or those of their initialisers. Raises InputError for values that do
-    not fit the program."""
-    names = list(names)
-    known = [n for n, leaf in binder.by_name.items() if leaf.role == "param" or n in names]
+def started(binder: Binder, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values to start from. Raises InputError for a name that is none of a parameter, or of an input that may be fitted."""
+    known = [n for n, leaf in binder.by_name.items() if leaf.differentiable]
     for name in params:
         if name not in known:
             raise errors.no_parameter(str(name), known)
-    args, _ = binder.bind({**given, **params})
-    bound = dict(zip(binder.types, args, strict=True))
-    return {n: bound[n] for n in names}
+    return dict(params)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlang.fit import errors
 from gradlang.fit.batches import Gather, Rows
-from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, starts
+from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, started
 from gradlang.pipeline import Goal
-from gradlang.runtime.bind import Binder, outside
+from gradlang.runtime.bind import Binder, by_name, outside
 from gradlang.types import Size, Type
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gradlang.runtime.call import Compiled
 
 Array = NDArray[Any]
+COLUMNS = ("epoch", "step")  # what a row of the history holds besides values of the program
 
 
 class Problem:
@@ -40,15 +42,22 @@ class Problem:
     ) -> None:
         """With `vectors` the objective may be an array: residuals."""
         program = model.program
-        self.model, self.given, self.params, self.seed, self.backend = model, dict(given), dict(params), seed, backend
+        self.model, self.seed, self.backend = model, seed, backend
+        self.given, self.params = dict(by_name(given, "data")), dict(by_name(params, "parameters"))
         self.objective, self.sign = objective(program, of, vectors)
         self.names = fitted(program, wrt, given)
         self.metrics = metrics(program, self.objective)
-        self.warnings = [*idle(program, self.names, self.objective), *outside(program, {**given, **params})]
+        for name in (self.objective, *self.metrics):
+            if name in COLUMNS:
+                raise errors.name_of_column(name, self.objective)
         self.binder = Binder(program, tuple(program.callable_leaves()), (), model.dtype, seed)
         self.known(given)
-        if any(leaf.required and leaf.name not in {**given, **params} for leaf in self.binder.leaves):
-            self.binder.bind({**given, **params})  # says which are missing
+        self.given = {n: self.binder.numeric(n, v) for n, v in self.given.items()}
+        both = started(self.binder, params) | self.given
+        ranged = {n: self.binder.numeric(n, v) for n, v in both.items() if program.leaves[n].range is not None}
+        self.warnings = [*idle(program, self.names, self.objective), *outside(program, ranged)]
+        if any(leaf.required and leaf.name not in both for leaf in self.binder.leaves):
+            self.binder.bind(both)  # says which are missing
 
     def known(self, given: Mapping[str, Any]) -> None:
         for name in given:
@@ -57,7 +66,8 @@ class Problem:
 
     def open(self, first: Mapping[str, Any]) -> None:
         """Finds the values that stay, and where the fit starts, with the data of one step."""
-        start = starts(self.binder, self.binder.types, first, self.params)
+        bound, _ = self.binder.bind({**self.params, **first})
+        start = dict(zip(self.binder.types, bound, strict=True))
         self.layout = Layout({n: start[n].shape for n in self.names})
         self.start = self.layout.pack(start, self.model.dtype)
         self.bounds = self.layout.bounds(self.model.program)

@@ -18,7 +18,8 @@ class Fit:
 
     - `params`: the fitted values by name, arrays of the shapes of the parameters (numbers for scalars).
     - `history`: a dict per epoch: `epoch`, `step`, the mean of the objective and of every metric over the rows of the epoch,
-      as they were met, and with `valid_` in front those of the validation data at its end.
+      as they were met, and with `valid_` in front those of the validation data at its end. Of methods of scipy a dict per step,
+      with the values after it; of one that makes none, a dict of step 0.
     - `state`: the whole state, for `resume=`; `state.save(path)` keeps it. None for methods of scipy.
     - `stopped`: `done`, `interrupted` (Ctrl-C) or `diverged`; `message`: what a method of scipy says.
     - `value`: the objective in the last row of the history."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from gradlang.fit.result import Fit
 from gradlang.fit.state import Row, State, fingerprint, read_state
 from gradlang.fit.training import Lengths, Training, Watcher, validation
 from gradlang.record import record
+from gradlang.runtime.bind import by_name, whole
 
 if TYPE_CHECKING:
     from gradlang.api import Model
@@ -55,10 +57,20 @@ def fit(
     """Fits a model. Raises InputError for wishes that do not fit together or the program, Diverged for a value that is not
     finite."""
     old = read_state(resume) if isinstance(resume, (str, Path)) else resume
+    if not (old is None or isinstance(old, State)):
+        raise errors.no_state(repr(old), "it is none, and no name of a file")
     setup = Setup(model, data, wishes, valid, params, old)
     if setup.optimizer in METHODS:
-        return minimized(setup.problem, setup.optimizer, wishes.options, wishes.steps, setup.validation(), watcher)
+        steps = length("steps", wishes.steps) or STEPS
+        return minimized(setup.problem, setup.optimizer, wishes.options, steps, setup.validation(), watcher)
     return setup.train(watcher)
+
+
+def length(what: str, count: Any) -> int | None:
+    """A number of epochs or steps. Raises InputError if it is none."""
+    if count is not None and whole(count, 1) is None:
+        raise errors.bad_length(what, count)
+    return None if count is None else int(count)
 
 
 class Setup:
@@ -75,17 +87,20 @@ class Setup:
     ) -> None:
         self.model, self.wishes, self.valid, self.old = model, wishes, valid, old
         said = old.run if old is not None else {}
-        self.seed = said.get("seed", model.seed) if wishes.seed is None else wishes.seed
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise errors.bad_seed(self.seed)
+        seed = said.get("seed", model.seed) if wishes.seed is None else wishes.seed
+        number = whole(seed, 0)
+        if number is None:
+            raise errors.bad_seed(seed)
+        self.seed = number
         self.optimizer = said.get("optimizer", "adam") if wishes.optimizer is None else str(wishes.optimizer).lower()
         if self.optimizer not in (*RULES, *METHODS):
             raise errors.no_optimizer(self.optimizer, [*RULES, *METHODS])
         if self.optimizer in METHODS:
             self.alone()
-        self.hold_out = said.get("hold_out", 0.0) if wishes.hold_out is None else wishes.hold_out
-        if isinstance(self.hold_out, bool) or not isinstance(self.hold_out, (int, float)) or not 0 <= self.hold_out < 1:
-            raise errors.bad_share(self.hold_out)
+        share = said.get("hold_out", 0.0) if wishes.hold_out is None else wishes.hold_out
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= float(share) < 1:
+            raise errors.bad_share(share)
+        self.hold_out = float(share)
         if self.hold_out and valid is not None:
             raise errors.both_kinds()
         self.backend = said.get("backend", "auto") if wishes.backend is None else wishes.backend
@@ -105,7 +120,7 @@ class Setup:
         if rows is not None and self.hold_out:
             rows, self.held = rows.split(self.hold_out, self.seed)
         if self.valid is not None:
-            problem.known(self.valid)
+            problem.known(by_name(self.valid, "validation data"))
             if rows is not None:
                 self.held = rows_of(program, binder, {**data, **self.valid}, names, rows.size, True)
         if rows is not None and batch is None:
@@ -126,10 +141,7 @@ class Setup:
 
     # -------------------------------------------------------------- optimisers of this package
     def lengths(self) -> Lengths:
-        epochs, steps = self.wishes.epochs, self.wishes.steps
-        for what, count in (("epochs", epochs), ("steps", steps)):
-            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-                raise errors.bad_length(what, count)
+        epochs, steps = length("epochs", self.wishes.epochs), length("steps", self.wishes.steps)
         if epochs is not None and steps is not None:
             raise errors.two_lengths()
         if epochs is None and steps is None:
@@ -145,7 +157,7 @@ class Setup:
             "seed": self.seed,
             "size": None if rows is None else rows.size,
             "batch": self.batch,
-            "hold_out": float(self.hold_out),
+            "hold_out": self.hold_out,
             "dtype": self.model.dtype,
             "backend": self.backend,
             "names": {n: list(s) for n, s in problem.layout.shapes.items()},

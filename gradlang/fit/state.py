@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from gradlang.diagnostics import InputError
 from gradlang.fit import errors
+from gradlang.runtime.data import from_numpy
 from gradlang.runtime.saving import save
 
 Array = NDArray[Any]
@@ -81,13 +82,12 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
 def read_state(path: str | Path) -> State:
     """The state in a file. Raises InputError if there is none."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {k: found[k] for k in found.files}
+        arrays = from_numpy(path)
     except OSError as error:
         raise errors.no_file(str(path), error.strerror or str(error)) from None
-    except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, MemoryError):
         raise errors.no_state(str(path), "it is another kind of file, or damaged") from None
-    if "fit" not in arrays or "vector" not in arrays:
+    if not isinstance(arrays, dict) or "fit" not in arrays or "vector" not in arrays:
         raise errors.no_state(str(path), "it holds other arrays")
     try:
         meta = json.loads(arrays["fit"].tobytes().decode())
@@ -105,18 +105,25 @@ def read_state(path: str | Path) -> State:
         raise errors.no_state(str(path), "its text is damaged") from None
 
 
+# What `run` of a state holds.
+RUN: dict[str, Any] = {
+    "optimizer": str, "seed": int, "size": (str, type(None)), "batch": (int, type(None)), "hold_out": float, "dtype": str,
+    "backend": str, "names": dict, "program": str, "data": str, "options": dict,
+}  # fmt: skip
+
+
 def sound(state: State) -> bool:
     """Whether a state that was read can be gone on from."""
     run, vector = state.run, state.vector
     counts = (state.step, state.epoch, state.at, state.rows)
-    rows = [state.sums, *state.history]
+    rows = [state.sums, *state.history, run.get("options")]
     return (
-        set(run)
-        >= {"optimizer", "seed", "size", "batch", "hold_out", "dtype", "backend", "names", "program", "data", "options"}
+        all(isinstance(run.get(name), kind) for name, kind in RUN.items())
         and all(isinstance(c, int) and c >= 0 for c in counts)
         and (state.epoch, state.at) <= (state.step, state.step)
         and len(state.history) == state.epoch
         and all(isinstance(r, dict) and all(isinstance(v, (int, float)) for v in r.values()) for r in rows)
+        and all({"epoch", "step"} <= set(r) for r in state.history)
         and all(
             a.shape == vector.shape and a.ndim == 1 and a.dtype == vector.dtype == run["dtype"] for a in state.slots or [vector]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def fail(code: str, message: str, program: Program, span: Span | None = None, help: str = "") -> InputError:
-    return InputError([Diagnostic(code, message, span, help=help)], program.sources)
+def fail(code: str, message: str, program: Program | None, span: Span | None = None, help: str = "") -> InputError:
+    return InputError([Diagnostic(code, message, span, help=help)], program.sources if program is not None else None)
 
 
 class Binder:
@@ -90,17 +91,24 @@ class Binder:
         have = f"an array {show_shape(got)}" if got else "a single number"
         return fail("G503", f"{self.shown(name)} must be {shown}, but {have} is given{because}", self.program, self.span(name))
 
-    def array(self, name: str, value: Any) -> NDArray[Any]:
-        """An array of the right kind; never the caller's own unless it fits as it is (generated code only reads it)."""
+    def numeric(self, name: str, value: Any) -> NDArray[Any]:
+        """A value as an array of whatever kind of numbers it holds."""
         import numpy as np
 
-        kind = self.types[name].dtype
         try:
             array = np.asarray(value)
         except (ValueError, TypeError, OverflowError):
             raise fail(
-                "G504", f"the value of `{name}` is no array of numbers: its rows differ", self.program, self.span(name)
+                "G504",
+                f"the value of {self.shown(name)} is no array of numbers: its rows differ",
+                self.program,
+                self.span(name),
             ) from None
+        if array.dtype.kind == "O" and array.size and all(type(x) in (int, float, bool) for x in array.flat):
+            try:
+                return array.astype(float)  # whole numbers that no machine integer holds
+            except OverflowError:
+                raise fail("G504", f"the value of `{name}` is too large for a float", self.program, self.span(name)) from None
         if array.dtype.kind not in "biuf":
             shown = (
                 "text"
@@ -109,9 +117,18 @@ class Binder:
                 if array.dtype.kind == "c"
                 else f"{type(value).__name__}"
             )
-            raise fail("G504", f"`{name}` must be numbers, but {shown} is given", self.program, self.span(name))
+            raise fail("G504", f"{self.shown(name)} must be numbers, but {shown} is given", self.program, self.span(name))
+        return array
+
+    def array(self, name: str, value: Any) -> NDArray[Any]:
+        """An array of the right kind; never the caller's own unless it fits as it is (generated code only reads it)."""
+        import numpy as np
+
+        kind = self.types[name].dtype
+        array = self.numeric(name, value)
         if kind == "int":
-            whole = array.dtype.kind != "f" or bool(np.all(np.abs(array) < 2**53) and np.all(array == np.floor(array)))
+            largest = np.float64(2**53)
+            whole = array.dtype.kind != "f" or bool(np.all(np.abs(array) < largest) and np.all(array == np.floor(array)))
             if not whole or (array.dtype.kind == "u" and array.size and array.max() >= 2**63):
                 raise fail("G504", f"`{name}` must be whole numbers", self.program, self.span(name))
             return array.astype(np.int64) if array.dtype != np.int64 else array
@@ -125,7 +142,7 @@ class Binder:
         """The arguments in the order of the generated function, and the sizes."""
         import numpy as np
 
-        for name in given:
+        for name in by_name(given, program=self.program):
             if name not in self.types:
                 raise self.unknown(str(name))
         arrays: dict[str, Any] = {n: self.array(n, given[n]) for n in self.types if n in given}
@@ -243,6 +260,24 @@ class Binder:
             except (InputError, OverflowError):  # the call tells
                 found.append(None)
         return found
+
+
+def by_name(given: Any, what: str = "inputs", program: Program | None = None) -> Mapping[str, Any]:
+    """Values that a caller gives in one dict. Raises InputError if they are no mapping."""
+    if not isinstance(given, Mapping):
+        raise fail("G507", f"{what} are given by name, or as one dict", program, None, "for example `f(x=1.0)`")
+    return given
+
+
+def whole(value: Any, low: int) -> int | None:
+    """A whole number from `low` on, of Python or of NumPy, as one of Python; None for anything else."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:  # an array
+        return None
+    return number if number >= low else None
 
 
 def outside(program: Program, given: Mapping[str, Any]) -> list[Diagnostic]:

@@ -16,7 +16,7 @@ from gradlang.backend.module import generate
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.diagnostics import InputError
 from gradlang.record import record
-from gradlang.runtime.bind import Binder, fail
+from gradlang.runtime.bind import Binder, by_name, fail
 from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import load
 from gradlang.runtime.out import Out
@@ -114,11 +114,7 @@ class Compiled:
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""
         if given is not GIVEN:
-            if not isinstance(given, Mapping):
-                raise fail(
-                    "G507", "inputs are given by name, or as one dict", self.binder.program, None, "for example `f(x=1.0)`"
-                )
-            values = {**given, **values}
+            values = {**by_name(given, program=self.binder.program), **values}
         if self.job.scalar:
             return self.raw(*self.scalars(values))
         if "out" in values and "out" not in self.binder.types:

@@ -10,6 +10,7 @@ import gzip
 import io
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 KINDS = "data are .npz, .npy, .csv and IDX files (MNIST), the last three also with .gz"
 NONE: Mapping[str, int] = {}
+# What zipfile and NumPy raise for files that are cut off or changed, besides ValueError.
+DAMAGED = (
+    EOFError, KeyError, TypeError, AttributeError, SyntaxError, OverflowError, RuntimeError, struct.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def fail(code: str, message: str, help: str = "") -> InputError:
@@ -54,6 +60,17 @@ def split(spec: str) -> tuple[str, str]:
     return (name, path) if equal and all(part.isidentifier() for part in name.split(".")) else ("", spec)
 
 
+def path_of(spec: str) -> str:
+    """The file that is read for a spec, without the name in front and the columns behind."""
+    path = split(spec)[1]
+    table = path.rpartition(":")[0]
+    return table if is_table(table) and not is_table(path) else path
+
+
+def is_table(path: str) -> bool:
+    return path.removesuffix(".gz").endswith(".csv")
+
+
 def read_data(spec: str, ranks: Mapping[str, int] = NONE) -> dict[str, Array]:
     """Arrays by name from one file: all of an .npz file, the columns of a CSV file, or the single array of another one."""
     name, path = split(spec)
@@ -61,33 +78,57 @@ def read_data(spec: str, ranks: Mapping[str, int] = NONE) -> dict[str, Array]:
         return read(name, path, ranks)
     except OSError as error:
         raise fail("G520", f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, csv.Error, MemoryError) as error:
+    except (ValueError, EOFError, zlib.error, csv.Error, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         raise fail("G523", f"{path} is no such data: {str(error) or 'it does not fit into memory'}") from None
 
 
-def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
+def from_numpy(file: Any) -> Array | dict[str, Array]:
+    """The array of an .npy file, or those of an .npz file. Nothing is unpickled.
+
+    Raises OSError if it cannot be read, ValueError if it is another kind of file or damaged."""
     import numpy as np
 
-    plain = path.removesuffix(".gz")
+    try:
+        found = np.load(file, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            arrays = {name: found[name] for name in found.files}
+    except DAMAGED as error:
+        raise ValueError(f"it is another kind of file, or damaged ({error or type(error).__name__})") from None
+    except ValueError as error:
+        if "pickle" in str(error):  # also what NumPy takes a file of another kind for
+            raise ValueError("it is another kind of file, or holds Python objects, which are not read") from None
+        raise
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name!r} in it is no array")
+    return arrays
+
+
+def read(name: str, path: str, ranks: Mapping[str, int]) -> dict[str, Array]:
     if path.endswith(".npz"):
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {k: found[k] for k in found.files}
+        arrays = from_numpy(path)
+        if not isinstance(arrays, dict):
+            raise ValueError("it is a single array, whose file ends in .npy")
         if name and name not in arrays:
             raise fail(
                 "G522", f"there is no `{name}` in {path}", did_you_mean(name, arrays) or f"there are {', '.join(arrays)}"
             )
         return {name: arrays[name]} if name else arrays
-    if plain.endswith(".npy"):
+    if path.removesuffix(".gz").endswith(".npy"):
         packed = path.endswith(".gz")  # which NumPy would read past Python, as it is on the disk
         whole: Any = io.BytesIO(gzip.decompress(Path(path).read_bytes())) if packed else path
-        return {named(name, path): np.load(whole, allow_pickle=False)}
-    table, colon, columns = path.rpartition(":")
-    if plain.endswith(".csv") or (colon and table.removesuffix(".gz").endswith(".csv")):
-        found_columns = read_csv(path if plain.endswith(".csv") else table)
-        chosen = None if plain.endswith(".csv") else [c.strip() for c in columns.split(",")]
-        return table_of(name, path, found_columns, chosen, ranks)
+        wanted, array = named(name, path), from_numpy(whole)
+        if isinstance(array, dict):
+            raise ValueError("it holds several arrays; such a file ends in .npz")
+        return {wanted: array}
+    table = path_of(path)
+    if is_table(table):
+        chosen = None if table == path else [c.strip() for c in path.rpartition(":")[2].split(",")]
+        return table_of(name, path, read_csv(table), chosen, ranks)
     if Path(path).is_file():
         with opened(path) as file:
             if is_idx(file.peek(4)[:4]):
@@ -109,7 +150,7 @@ def opened(path: str) -> io.BufferedReader:
 
 
 # ------------------------------------------------------------------ CSV
-ENTRY = re.compile(r"(.+)\[(\d+)\]")
+ENTRY = re.compile(r"(.+)\[(0|[1-9][0-9]*)\]")
 
 
 def read_csv(path: str) -> dict[str, Array]:
@@ -117,10 +158,11 @@ def read_csv(path: str) -> dict[str, Array]:
     import numpy as np
 
     with opened(path) as file:
-        rows = list(csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline="")))
+        reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
+        rows = [(k, row) for k, row in enumerate(reader, 1) if row]
     if not rows:
         raise fail("G523", f"{path} is empty", "the first line of a table names its columns")
-    header, body = [h.strip() for h in rows[0]], [(k, r) for k, r in enumerate(rows[1:], 2) if r]
+    header, body = [h.strip() for h in rows[0][1]], rows[1:]
     for h in header:
         if not h or header.count(h) > 1:
             raise fail("G523", f"the header of {path} has {f'`{h}` twice' if h else 'a column without a name'}")
@@ -131,14 +173,17 @@ def read_csv(path: str) -> dict[str, Array]:
         if len(row) != len(header):
             raise fail("G523", f"line {line} of {path} has {len(row)} fields, the header has {len(header)}")
         for column, field in zip(columns, row, strict=True):
-            try:
-                column.append(float(field))
-            except ValueError:
-                raise fail("G523", f"line {line} of {path}: {field!r} is not a number") from None
+            if not number(field):
+                hint = "commas part fields, points part decimals" if set(field) & set(",;\t") else ""
+                raise fail("G523", f"line {line} of {path}: {field!r} is not a number", hint)
+            column.append(float(field))
     return {name: np.array(column, float) for name, column in zip(header, columns, strict=True)}
 
 
 def number(text: str) -> bool:
+    """Whether a field is a number; `1_000` is one for Python, but not in a table."""
+    if "_" in text:
+        return False
     try:
         float(text)
     except ValueError:

@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
-from gradlang.runtime.call import GIVEN, Compiled
+from gradlang.runtime.bind import by_name
+from gradlang.runtime.call import NOTHING, Compiled
 
 
 class Product:
@@ -21,8 +22,8 @@ class Product:
     def source(self) -> str:
         return self.compiled.source
 
-    def __call__(self, vector: Any, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        inputs = {**(given if given is not GIVEN else {}), **values}
+    def __call__(self, vector: Any, given: Mapping[str, Any] = NOTHING, /, **values: Any) -> Any:
+        inputs = {**by_name(given), **values}
         if isinstance(vector, Mapping):
             wanted = list(self.compiled.job.wrt)
             for n in vector:
@@ -45,8 +46,8 @@ class Layer:
         self._function, self._vjp = function, vjp
         self._inputs: dict[str, Any] | None = None
 
-    def forward(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        inputs = {**(given if given is not GIVEN else {}), **values}
+    def forward(self, given: Mapping[str, Any] = NOTHING, /, **values: Any) -> Any:
+        inputs = {**by_name(given), **values}
         out = self._function(inputs)
         # copies: backward is about the values of this forward, whatever the caller does to the arrays until then
         self._inputs = {n: v if isinstance(v, (int, float)) else deepcopy(v) for n, v in inputs.items()}

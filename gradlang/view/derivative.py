@@ -74,15 +74,14 @@ def written(e: Equation, digits: int | None) -> str:
 @record(eq=False)
 class Goals:
     """Derivatives as a tape in the ops of the table. `outputs` are their names there -> leaf, `upstream` is the input that
-    stands for the derivative that flows in where the result is an array ("" where it is none)."""
+    stands for the derivative that flows in where the result is an array ("" where it is none), `letter` what it is called.
+    The derivatives are of `title`: for an array, of whatever the array flows into."""
 
     tape: Tape
     outputs: dict[str, str]
     upstream: str
-
-    def title(self, of: str) -> str:
-        """What the derivatives are of: for an array, of whatever the array flows into."""
-        return "L" if self.upstream else of
+    letter: str
+    title: str
 
 
 def goals(program: Program, of: str, wrt: Sequence[str]) -> Goals:
@@ -94,7 +93,16 @@ def goals(program: Program, of: str, wrt: Sequence[str]) -> Goals:
     with pipeline.sources_of(program):
         tape, _ = pipeline.optimized(tape, program.language, lambda op: True)
     kept = tuple((n, i) for n, i in tape.outputs if n in names)
-    return Goals(dce(Tape(tape.instrs, kept)), dict(zip(names, wrt, strict=True)), extra[0][0] if extra else "")
+    letter, whole = (unused(word, program) for word in ("g", "L"))
+    outputs = dict(zip(names, wrt, strict=True))
+    return Goals(dce(Tape(tape.instrs, kept)), outputs, extra[0][0] if extra else "", letter, whole if extra else of)
+
+
+def unused(word: str, program: Program) -> str:
+    """A name that nothing in a program has."""
+    while word in program.values:
+        word += "_"
+    return word
 
 
 def derivatives(
@@ -107,10 +115,10 @@ def derivatives(
     tape, outputs = made.tape, made.outputs
     params = {i.attrs[0]: i.attrs[0] for i in tape.instrs if i.op == "input"}
     if made.upstream in params:
-        params[made.upstream] = "g"
+        params[made.upstream] = made.letter
     printer = Formula(tape, Names(GRAD_RESERVED | set(params.values())), program.language.table, True, dict(params))
     values = values_by_name(model, of, made, given) if given is not None else {}
-    shown = {d: f"∂{made.title(of)}/∂{x}" for d, x in outputs.items()}
+    shown = {d: f"∂{made.title}/∂{x}" for d, x in outputs.items()}
     called = {d: f"({text})" for d, text in shown.items()}
     numbers = {n: signed(number_text(v, digits)) for n, v in values.items() if number_text(v, digits)}
 
@@ -123,7 +131,7 @@ def derivatives(
     at = dict(tape.outputs)
     shared = [equation(name, formula, name, "") for name, formula in lines.items() if name not in outputs]
     if made.upstream in [i.attrs[0] for i in tape.instrs if i.op == "input"]:
-        shared.insert(0, Equation("g", "", f"∂L/∂{of}", "", values.get(made.upstream)))
+        shared.insert(0, Equation(made.letter, "", f"∂{made.title}/∂{of}", "", values.get(made.upstream)))
     texts = {d: printer.text[at[d]][0] for d in outputs}
     slopes = [equation(d, lines[t] if t in outputs else t, shown[d], outputs[d]) for d, t in texts.items()]
     return Derivatives(of, tuple(slopes), tuple(shared))
@@ -155,15 +163,15 @@ def latex(program: Program, of: str, wrt: Sequence[str]) -> str:
     params = {i.attrs[0]: note.name(i.attrs[0]) for i in made.tape.instrs if i.op == "input"}
     flowing = made.upstream in params
     if flowing:
-        params[made.upstream] = "g"
-    called = {d: note.slope(made.title(of), x) for d, x in made.outputs.items()}
+        params[made.upstream] = note.name(made.letter)
+    called = {d: note.slope(made.title, x) for d, x in made.outputs.items()}
     printer = Maths(made.tape, program.language.table, params, note, called)
     at = dict(made.tape.outputs)
     rows = []
     for d in made.outputs:
         own = printer.steps.get(at[d])
         rows.append(f"  {called[d]} &= {own[1] if own is not None and own[0] == called[d] else printer.text[at[d]][0]}")
-    rows += [f"  g &= {note.slope('L', of)}"] if flowing else []
+    rows += [f"  {params[made.upstream]} &= {note.slope(made.title, of)}"] if flowing else []
     mine = {at[d] for d in made.outputs if printer.steps.get(at[d], ("", ""))[0] == called[d]}
     rows += [f"  {piece} &= {right}" for i, (piece, right) in printer.steps.items() if i not in mine]
     return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlang.diagnostics import Diagnostic, InputError, did_you_mean
 from gradlang.record import record
+from gradlang.runtime.bind import whole
 
 if TYPE_CHECKING:
     from gradlang.view.derivative import Derivatives
@@ -36,6 +37,7 @@ class Viewing:
         from gradlang.view.words import LANGUAGES
 
         one_of("lang", lang, LANGUAGES)
+        no_fewer_digits(digits)
         name = self._one(of)
         return Shown(explained(self, name, self._wrt(wrt, name), given, upstream, lang, digits).text(), "")
 
@@ -60,6 +62,7 @@ class Viewing:
         from gradlang.view.trace import trace
 
         one_of("constants", constants, ("inside", "leaves"))
+        no_fewer_digits(digits)
         name = self._one(of)
         told = story(trace(self, name, given, self._wrt(wrt, name), upstream), digits)
         opened = (open,) if isinstance(open, str) else tuple(open)
@@ -85,6 +88,12 @@ def one_of(what: str, given: object, known: Sequence[str]) -> None:
     if given not in known:
         text = f"`{what}` is {' or '.join(known)}, not {given!r}"
         raise InputError([Diagnostic("G508", text, help=did_you_mean(str(given), list(known)))])
+
+
+def no_fewer_digits(digits: object) -> None:
+    """Raises InputError for a number of significant digits that is none."""
+    if digits is not None and whole(digits, 1) is None:
+        raise InputError([Diagnostic("G508", f"`digits` is a whole number from 1 on, not {digits!r}")])
 
 
 @record

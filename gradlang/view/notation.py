@@ -14,6 +14,7 @@ SMALL = (
 LETTERS = {name: chr(0x3B1 + k) for k, name in enumerate(SMALL.split())}
 LETTERS |= {n.capitalize(): LETTERS[n].upper() for n in "gamma delta theta lambda xi pi sigma phi psi omega".split()}
 GREEK = frozenset(LETTERS) - {"omicron", "final", "upsilon"}
+SPELLED = {LETTERS[name]: name for name in GREEK}
 KNOWN = frozenset("sin cos tan sinh cosh tanh log exp min max arg det".split())
 FUNCTIONS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "abs": "abs"}
 
@@ -62,9 +63,10 @@ class Latex:
 
     @staticmethod
     def word(text: str) -> str:
+        text = SPELLED.get(text, text)
         if text in GREEK:
             return "\\" + text
-        if len(text) == 1 or text.isdigit():
+        if text.isascii() and (len(text) == 1 or text.isdigit()):
             return text
         safe = text.replace("_", r"\_")
         return rf"\mathit{{{safe}}}" if text.isascii() else rf"\text{{{safe}}}"

@@ -13,7 +13,7 @@ SMALL = 6  # entries of an array that is written within a line
 
 
 def number_text(value: float, digits: int | None) -> str:
-    return repr(value) if digits is None else f"{value:.{digits}g}"
+    return repr(float(value)) if digits is None else f"{value:.{digits}g}"
 
 
 def value_text(value: Any, digits: int | None) -> str:
@@ -58,7 +58,7 @@ def json_value(value: Any) -> Any:
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else repr(value)
+        return value if math.isfinite(value) else repr(float(value))
     if isinstance(value, dict):
         return {name: json_value(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -18,6 +19,7 @@ LOOK = {
     "branch": (SMALL, RED, ""),
     "caption": (CAPTION, GREY, ' font-style="italic"'),
 }
+NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML 1.0 (production 2)
 FILL = {"op": "#ffffff", "group": "#e8f0fe"}
 
 
@@ -27,8 +29,8 @@ def svg(drawing: Drawing, description: str = "") -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="img" '
         f'font-family="{FACE}">',
-        f"<title>{escape(drawing.title)}</title>",
-        f"<desc>{escape(description)}</desc>" if description else "",
+        f"<title>{quoted(drawing.title)}</title>",
+        f"<desc>{quoted(description)}</desc>" if description else "",
         f'<rect width="{wide}" height="{high}" fill="#ffffff"/>',
         *map(curve, drawing.curves),
         *map(outline, drawing.outlines),
@@ -37,6 +39,11 @@ def svg(drawing: Drawing, description: str = "") -> str:
         "</svg>",
     ]
     return "\n".join(line for line in out if line) + "\n"
+
+
+def quoted(text: str) -> str:
+    """A user's text in XML, which has no place for some characters."""
+    return escape(NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def number(value: float) -> str:
@@ -68,7 +75,7 @@ def smooth(points: Sequence[tuple[float, float]]) -> str:
 
 
 def outline(o: Outline) -> str:
-    tip = f"<title>{escape(o.tip)}</title>" if o.tip else ""
+    tip = f"<title>{quoted(o.tip)}</title>" if o.tip else ""
     if o.kind in ("leaf", "constant"):
         return f'<g><rect x="{number(o.x - o.width / 2)}" y="{number(o.y - 12)}" width="{number(o.width)}" height="24" ' + (
             f'fill="#ffffff" fill-opacity="0"/>{tip}</g>'
@@ -96,7 +103,7 @@ def text(t: Text) -> str:
     halo = ' stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' if t.role != "symbol" else ""
     return (
         f'<text x="{number(t.x)}" y="{number(t.y)}" font-size="{number(size)}" fill="{colour}"{anchor}{more}{halo}>'
-        f"{escape(t.text)}</text>"
+        f"{quoted(t.text)}</text>"
     )
 
 

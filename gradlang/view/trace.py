@@ -14,6 +14,7 @@ from gradlang.ir.build import write
 from gradlang.ir.evaluate import Machine
 from gradlang.ir.tape import DERIVATIVES, Builder, Tape
 from gradlang.record import record
+from gradlang.runtime.bind import Binder
 from gradlang.transform.passes import passes
 from gradlang.types import Type
 from gradlang.view.local import Back, Locals, numbers
@@ -81,12 +82,23 @@ def trace(
     with np.errstate(all="ignore"):
         found = forward(nodes, order, given, sizes, locals)
         sweep = _Sweep(nodes, order, found, sizes, locals)
-        shape = np.shape(found[at[of]])
-        sweep.run(at[of], {at[n] for n in names if n in at}, np.broadcast_to(np.asarray(upstream, float), shape)[()])
+        sweep.run(at[of], {at[n] for n in names if n in at}, flowing(program, of, upstream, np.shape(found[at[of]])))
     return Trace(
         of, names, at[of], upstream, nodes, order, {n: i for n, i in at.items() if n in program.leaves}, found, sweep.adjoints,
         sweep.given, {i: tuple(b) for i, b in sweep.got.items()}, sweep.backs, locals, program, sizes,
     )  # fmt: skip
+
+
+def flowing(program: Program, of: str, upstream: Any, shape: tuple[int, ...]) -> Any:
+    """The derivative that flows into a definition with a value of this shape. Raises InputError for one that does not fit."""
+    import numpy as np
+
+    name = f"upstream_{of}"
+    binder = Binder(program, (), ((name, program.nodes[program.values[of]].type),))
+    array = binder.numeric(name, upstream)
+    if array.shape not in ((), shape):
+        raise binder.misfit(name, array.shape)
+    return np.broadcast_to(array.astype(float), shape)[()]
 
 
 def written(program: Program, of: str, locals: Locals, rewritten: bool = False) -> tuple[Sequence[Node], dict[str, int]]:
