@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
+from gradlang.loops.ir import Buffer, Cell, Code, Declare, Kernel, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.affine import positions_of
 from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
@@ -340,6 +340,9 @@ class _KernelMaker:
         if self.frame.faulted:
             flag = Buffer("flag", "i", writable=True)
             assert isinstance(self.frame.trouble, Cell)
+            if self.frame.doubted:
+                code.body.insert(0, Declare(self.frame.zeros, code.real(0.0)))
+                self.frame.fault(code.op("ne", code.read(self.frame.zeros), code.real(0.0)))
             code.store(flag, code.whole(0), code.op("btoi", code.read(self.frame.trouble)))
             sources.append((flag, Source("flag", self.name, (), "int")))
         wholes = [*zip(self.size_values, (Source("size", n) for n in self.names), strict=True), *self.wholes.values()]
