@@ -140,3 +140,19 @@ def test_a_room_that_is_carried_from_step_to_step_is_not_private() -> None:
 
     assert loop_of(filled_less_and_less, (room,)) is None
     assert loop_of(alternating, (room,)) is None
+
+
+def test_a_loop_inside_whose_end_goes_by_another_one_inside_touches_the_same_in_every_step():
+    """As the columns of a triangle by its rows; but not where the end goes by the step itself."""
+    for around in (True, False):
+        code, room, out = Code(), Buffer("room", "f", True), Buffer("out", "f", True)
+        with code.loop(code.whole(0), code.whole(8)) as step:
+            with code.loop(code.whole(0), code.whole(16)) as k:
+                code.store(room, k, code.op("itof", step))
+            with code.loop(code.whole(0), code.whole(4)) as row:
+                end = code.op("imul", row if around else step, code.whole(2))
+                with code.loop(code.whole(0), end) as column:
+                    code.store(out, code.op("iadd", code.op("imul", step, code.whole(16)), column), code.load(room, column))
+        (loop,) = (s for s in code.body if isinstance(s, For))
+        how = apart(code.body, loop, positions_of(code.body), {room})
+        assert (how is not None and room in how.private) is around

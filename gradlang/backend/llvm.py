@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gradlang.backend.llvm_entry import Entry, entries_text
-from gradlang.backend.llvm_ops import Target, Unit, Width, symbol
+from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_rows import turn_lines
+from gradlang.backend.llvm_side import Lanes, abreast, side_of
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
@@ -33,8 +34,6 @@ from gradlang.loops.ir import (
 )
 from gradlang.loops.walk import statements
 
-# Of running sums and products. With "nsz" LLVM would take common factors out of short sums, and these may overflow then.
-FLAGS = "reassoc contract"
 MANY = 16  # calls outside of loops from which on functions are not written out: LLVM takes long over long texts
 SHORT = 128  # steps; in loops known to be shorter, wide vectors lose
 UNROLLED = 16  # steps of a loop that is written out inside another
@@ -57,6 +56,9 @@ class Body:
         self.buffers: dict[Buffer, str] = {}
         self.free: set[Value] = set()  # products that may melt into a sum
         self.called: set[Value] = set()  # what is called and not written out
+        self.most = 1  # steps of a loop that are taken side by side
+        self.lanes: Lanes | None = None  # while the steps of a loop are
+        self.slow = False  # inside what is left of such a loop
 
     # ------------------------------------------------------------ writing
     def fresh(self, stem: str = "%v") -> str:
@@ -86,6 +88,8 @@ class Body:
 
     # ---------------------------------------------------------- statements
     def statement(self, s: Statement) -> Opened | None:
+        if self.lanes is not None and self.lanes.takes(s):
+            return None
         if isinstance(s, Let):
             self.names[s.value] = self.let(s)
         elif isinstance(s, Load):
@@ -105,7 +109,10 @@ class Body:
             given = [f"ptr {self.pointer(b, at)}" for b, at in s.buffers] + [f"i64 {self.at(n)}" for n in s.sizes]
             self.lines.append(f"  call void @{s.kernel.name}({', '.join(given)})")
         else:
-            return self.loop(s) if isinstance(s, For) else self.branch(s)
+            if isinstance(s, If):
+                return self.branch(s)
+            side = side_of(s) if s.side and self.most > 1 and self.lanes is None and not self.slow else None
+            return self.loop(s) if side is None else abreast(self, s, side)
         return None
 
     def loop(self, s: For) -> Opened:
@@ -122,7 +129,7 @@ class Body:
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
-        note = f", !llvm.loop {self.unit.note()}" if holds_vectors(s) else ""
+        note = f", !llvm.loop {self.unit.note()}" if self.slow or holds_vectors(s) else ""
         self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}{note}")
         self.block(after)
 
@@ -276,12 +283,25 @@ def preferred(kernel: Kernel, target: Target) -> int:
                 waiting += [(s.then, times), (s.otherwise, times)]
             elif isinstance(s, For):
                 steps = extent(s)
-                if s.apart and all(extent(inner) <= UNROLLED for inner in statements(s.body) if isinstance(inner, For)):
+                if s.side:
+                    work[True] += times * steps * steps_of(s.body)
+                elif s.apart and all(extent(inner) <= UNROLLED for inner in statements(s.body) if isinstance(inner, For)):
                     size = sum(CALL if isinstance(x, Let) and x.op == "call" else 1 for x in statements(s.body))
                     work[steps >= SHORT or whole(s)] += times * steps * size
                 else:
                     waiting.append((s.body, times * steps))
     return 512 if work[True] > work[False] else 256
+
+
+def steps_of(body: Sequence[Statement]) -> float:
+    """How many statements are run, about."""
+    total = 0.0
+    waiting: list[tuple[Sequence[Statement], float]] = [(body, 1.0)]
+    while waiting:
+        inside, times = waiting.pop()
+        total += times * len(inside)
+        waiting += [(s.body, times * extent(s)) for s in inside if isinstance(s, For)]
+    return total
 
 
 def whole(loop: For) -> bool:
@@ -324,12 +344,13 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     given = {b: f"%given{k}" if b in own else body.buffers[b] for k, b in enumerate(kernel.buffers)}
     for b, count in own.items():
         body.slots.append(f"  {body.buffers[b]} = alloca [{count} x {unit.stored[b.kind]}], align 64")
+    width = preferred(kernel, unit.target)
+    body.most = width // (8 * unit.bytes["f"])
     turned = turn_lines(unit, kernel, body.buffers, names)
     if turned is None:
         body.run(kernel.body)
     head = [f"ptr noalias {'' if b.writable else 'readonly '}{given[b]}" for b in kernel.buffers]
     head += [f"i64 {names[p]}" for p in kernel.sizes] + [f"{unit.real} {names[p]}" for p in kernel.numbers]
-    width = preferred(kernel, unit.target)
     attributes = f'noinline nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="0"'
     lines = [f"define {linkage}void @{kernel.name}({', '.join(head)}) {attributes} {{", "entry:"]
     return "\n".join([*lines, *(turned or [*body.slots, *body.lines]), "  ret void", "}"])

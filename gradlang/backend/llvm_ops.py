@@ -20,6 +20,8 @@ class Target:
     vector: int = 256  # bits of its widest vectors
 
 
+# Of running sums and products. With "nsz" LLVM would take common factors out of short sums, and these may overflow then.
+FLAGS = "reassoc contract"
 SAFEST = Target(fma=False, converts=False, vector=128)
 SIMPLE = {  # {T} is the type of reals, {W} of whole numbers of the same width, {S} their suffix in names
     "add": "fadd {T} {0}, {1}",

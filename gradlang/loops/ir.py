@@ -115,13 +115,15 @@ class Update:
 
 @record(eq=False, frozen=False)
 class For:
-    """counter from start up to (not with) stop. `apart` says that no step reads what another one wrote."""
+    """counter from start up to (not with) stop. `apart` says that no step reads what another one wrote. With `side` steps are
+    best taken side by side, as vectors, whatever loops there are in them: their values then stay in registers."""
 
     counter: Value
     start: Value
     stop: Value
     body: list[Statement] = field(default_factory=list)
     apart: bool = True
+    side: bool = False
 
 
 @record(eq=False, frozen=False)
@@ -333,8 +335,8 @@ class Code:
             self.known.pop()
 
     @contextmanager
-    def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True) -> Iterator[Value]:
-        made = For(Value("i", hint=hint, level=self.depth + 1), start, stop, apart=apart)
+    def loop(self, start: Value, stop: Value, hint: str = "i", apart: bool = True, side: bool = False) -> Iterator[Value]:
+        made = For(Value("i", hint=hint, level=self.depth + 1), start, stop, apart=apart, side=side)
         self.blocks[-1].append(made)
         before = self.guard
         if self.careful and (start.const is None or stop.const is None or start.const >= stop.const):

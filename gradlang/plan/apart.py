@@ -137,9 +137,18 @@ def same_entries(positions: Positions, access: _Access, loop: For) -> bool:
         if loop.counter in form.factors or not all(v in positions.loops for v in form.factors):
             return False
         loops = [(n, positions.loops[v]) for v, n in form.factors.items()]
-        ends = Counter((n, s.start, s.stop) for n, s in loops if s.start.const is None or s.stop.const is None)
+        ends = Counter((n, s.start, s.stop) for n, s in loops if not all(steady(positions, v, loop) for v in (s.start, s.stop)))
         lengths.add(frozenset(ends.items()))
     return len(lengths) == 1  # where a loop is shorter in some steps, it is for all that is stored and read
+
+
+def steady(positions: Positions, end: Value, loop: For) -> bool:
+    """Whether the start or stop of a loop inside another one is the same in every step of that one: it is known, or goes by
+    the steps of loops in between, whose own ends are known."""
+    if end.const is not None:
+        return True
+    around = [None if v is loop.counter else positions.loops.get(v) for v in positions.of(end).factors]
+    return all(s is not None and s.start.const is not None and s.stop.const is not None for s in around)
 
 
 def adds_only(access: _Access, inside: Sequence[Statement]) -> str | None:

@@ -10,14 +10,13 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.plan.pointwise import called, functions, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
-from gradlang.plan.roots import COMBINED, Root, letters_of, stored
+from gradlang.plan.roots import COMBINED, CONTRACTIONS, Root, letters_of, stored
 from gradlang.plan.specials import WRITERS, library_better
 from gradlang.plan.weights import HEAVY
 from gradlang.types import value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
 DEAR = 12  # the weight of an operation from which on it is not done twice
-CONTRACTIONS = ("matmul", "einsum", "zmatmul", "zeinsum")
 SLIGHT = 4  # the weight of what is rather done at every step of a recurrence than before all of them
 JOINED = ("concat", "stack")
 
@@ -82,6 +81,15 @@ def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
     if batch and (left[0] != other[0] or instr.op.endswith("einsum")):
         return False
     return min(one, two, inner) >= least and one * two * inner >= 20_000
+
+
+def batches(tape: Tape, table: OpTable, sizes: Mapping[str, int]) -> set[int]:
+    """The products that a library would do one after another, for all steps of another axis."""
+    return {
+        i
+        for i, n in enumerate(tape.instrs)
+        if n.op in CONTRACTIONS and n.type.rank > 2 and loops_do(tape, i, table) and library_does(tape, i, sizes)
+    }
 
 
 def views(tape: Tape, i: int) -> bool:

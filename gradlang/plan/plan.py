@@ -7,22 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradlang.ir.tape import Instr, Tape
-from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
+from gradlang.loops.ir import Buffer, Cell, Code, Declare, Kernel, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.affine import positions_of
-from gradlang.plan.choose import beneath, inline, library_does, loops_do, made, reached, roots_of
+from gradlang.plan.choose import batches, beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
 from gradlang.plan.newton import Newton
 from gradlang.plan.packing import packed
 from gradlang.plan.pointwise import KINDS
+from gradlang.plan.products import Known, with_tiles
 from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
-from gradlang.plan.roots import Root
+from gradlang.plan.roots import CONTRACTIONS, Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
 from gradlang.plan.weave import Temporary, Weaver
 from gradlang.plan.weights import HEAVY
-from gradlang.plan.work import nanoseconds
+from gradlang.plan.work import nanoseconds, product_nanoseconds
 from gradlang.record import record
 from gradlang.types import Shape, product, value
 
@@ -77,16 +78,39 @@ def plan(
 ) -> Plan:
     """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers.
     `width` is that of the reals: functions have their limits in it ("any": those that are called have none)."""
-    extra: dict[int, set[int]] = {}
-    for _ in range(ROUNDS):
-        planner = Planner(tape, table, sizes, fixed, extra, library, width)
-        found = planner.plan()
-        dear = planner.twice()
-        if not dear:
-            break
-        for key, more in dear.items():
-            extra.setdefault(key, set()).update(more)
-    return found
+
+    def planned(tiled: Collection[int]) -> Plan | None:
+        """The plan with some products in tiles, or None if there is no way to write them so."""
+        extra: dict[int, set[int]] = {}
+        known: Known = {}
+        for _ in range(ROUNDS):
+            planner = Planner(tape, table, sizes, fixed, extra, library, width, tiled, known)
+            found = planner.plan()
+            dear = planner.twice()
+            if not dear:
+                break
+            for key, more in dear.items():
+                extra.setdefault(key, set()).update(more)
+        return found if planner.in_tiles == set(tiled) else None
+
+    usual = planned(())
+    assert usual is not None
+    tiled = batches(tape, table, sizes) if library and set(sizes) <= set(fixed) else ()
+    other = planned(tiled) if tiled else None
+    return usual if other is None or time_of(usual, sizes) <= time_of(other, sizes) else other
+
+
+def time_of(plan: Plan, sizes: Mapping[str, int]) -> float:
+    """Nanoseconds of the loops and of the products between them, about."""
+    total = 0.0
+    for step in plan.steps:
+        if isinstance(step, Loops):
+            total += step.work
+        else:
+            total += sum(
+                product_nanoseconds(plan.tape, i, sizes) for i in step.instrs if plan.tape.instrs[i].op in CONTRACTIONS
+            )
+    return total
 
 
 @dataclass(eq=False)
@@ -98,7 +122,10 @@ class Planner:
     extra: dict[int, set[int]]
     library: bool
     width: str
+    tiled: Collection[int] = ()  # products that loops do in tiles
+    known: Known = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
+    in_tiles: set[int] = field(default_factory=set)  # those of them that were written so
 
     def __post_init__(self) -> None:
         tape, table = self.tape, self.table
@@ -106,7 +133,7 @@ class Planner:
             i
             for i, instr in enumerate(tape.instrs)
             if not (instr.op in LEAVES or instr.op == "array" or instr.op == "item")
-            and (not loops_do(tape, i, table) or (self.library and library_does(tape, i, self.sizes)))
+            and (not loops_do(tape, i, table) or (self.library and i not in self.tiled and library_does(tape, i, self.sizes)))
         }
         self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
         open_sizes = not set(self.sizes) <= set(self.fixed)
@@ -327,6 +354,7 @@ class _KernelMaker:
         outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
         survey = Survey(self.tape, planner.sizes, outside)
         survey(roots)
+        roots, tiled = with_tiles(self.tape, roots, planner.tiled, planner.crossing, survey, planner.known)
         copies = packed(self.tape, roots, planner.sizes)
         if copies:
             roots = [*copies, *roots]
@@ -335,12 +363,17 @@ class _KernelMaker:
                 r.sided = True  # its steps are moved together so that those of its users are
         temps: list[Temporary] = []
         wanted = {i: self.place(i, True) for r in roots for i in r.gives if i in planner.crossing}
-        Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes).weave(roots)
+        weaver = Weaver(self.tape, reader, self.frame, roots, wanted, temps, planner.sizes, tiled)
+        weaver.weave(roots)
+        planner.in_tiles |= weaver.in_tiles
         sources = [(b, s) for b, s in self.buffers.values()]
         sources += [(t.buffer, Source("temp", f"{self.name}_{t.buffer.name}", t.shape, _dtype(t.buffer))) for t in temps]
         if self.frame.faulted:
             flag = Buffer("flag", "i", writable=True)
             assert isinstance(self.frame.trouble, Cell)
+            if self.frame.doubted:
+                code.body.insert(0, Declare(self.frame.zeros, code.real(0.0)))
+                self.frame.fault(code.op("ne", code.read(self.frame.zeros), code.real(0.0)))
             code.store(flag, code.whole(0), code.op("btoi", code.read(self.frame.trouble)))
             sources.append((flag, Source("flag", self.name, (), "int")))
         wholes = [*zip(self.size_values, (Source("size", n) for n in self.names), strict=True), *self.wholes.values()]

@@ -17,7 +17,7 @@ from gradlang.plan.axes import groups
 from gradlang.plan.picks import nothing
 from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise, real
 from gradlang.plan.signs import never_positive
-from gradlang.record import record
+from gradlang.record import field, record
 from gradlang.types import Dim, Shape
 
 Index = tuple[Value, ...]
@@ -44,6 +44,8 @@ class Frame:
     width: str = "f64"
     turns: bool = False  # whether rows are turned into columns before and behind long loops
     faulted: bool = False
+    zeros: Cell = field(default_factory=lambda: Cell("f", "zeros"))  # what `doubt` adds up
+    doubted: bool = False
 
     def dim(self, dim: Dim) -> Value:
         code = self.code
@@ -77,6 +79,13 @@ class Frame:
                 out.append(code.op("imod", at, self.dim(d)))
                 at = code.op("idiv", at, self.dim(d))
         return out[::-1]
+
+    def doubt(self, x: Value) -> Value:
+        """Adds up x*0, for many x: the sum is not 0 if one of them is infinite or undefined."""
+        self.faulted = self.doubted = True
+        product = self.code.op("mul", x, self.code.real(0.0))
+        self.code.update(self.zeros, "add", product)
+        return product
 
     def fault(self, bad: Value) -> None:
         assert self.trouble is not None
@@ -154,9 +163,7 @@ class Reader:
         """Gives up where a number is infinite or undefined, so that its product with zero would not be zero."""
         key = ("finite", id(x))
         if x.const is None and self.code.recall(key) is None:
-            small = self.code.op("lt", self.code.op("abs", x), self.code.real(float("inf")))
-            self.frame.fault(self.code.op("not", small))
-            self.code.known[self.code.depth][key] = small
+            self.code.known[self.code.depth][key] = self.frame.doubt(x)
 
     def numbers(self) -> list[bool]:
         """Which values depend on nothing that is given."""

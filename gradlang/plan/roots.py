@@ -16,6 +16,7 @@ from gradlang.types import Dim, Shape, add
 SLENDER = 32  # steps of a loop that makes poor vectors
 BROAD = 2 * SLENDER  # steps of a loop that is put inside where the long one goes along memory
 LONG = 128  # steps of a loop that is worth cutting into blocks
+CONTRACTIONS = ("matmul", "einsum", "zmatmul", "zeinsum")
 Entry = Callable[[Reader, Sequence[Value]], Value]  # an entry or a summand, at the counters of the loops
 Target = Callable[[Reader, Sequence[Value]], Index]  # where it goes
 

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from gradlang.loops.ir import Cell, Value
+from gradlang.plan.products import Tiling
 from gradlang.plan.reader import Place
 from gradlang.plan.roots import LONG, SLENDER, Root, slight
 from gradlang.record import field, record
@@ -15,6 +16,7 @@ from gradlang.types import Dim, value
 BLOCK = 128  # steps; the rows that a block reads should stay in the second cache
 FAN = 4  # rows that are added up at once; a power of two
 LANES = 8  # a loop of a multiple of it makes good vectors
+CACHED = 1 << 16  # entries that stay in the second cache while a block is gone over
 SIDE = 64  # steps that are done side by side; their values should stay in the first caches
 
 
@@ -54,6 +56,11 @@ class Sharing:
     state: Mapping[Root, State]
     makers: Mapping[int, Sequence[Root]]
     sizes: Mapping[str, int]
+    tiled: Mapping[Root, Tiling] = field(default_factory=dict)
+
+    def tiles(self, r: Root) -> bool:
+        """Whether what is left of a root are its tiles."""
+        return r in self.tiled and set(self.free(r)) == self.tiled[r].axes and self.block(r, self.tiled[r].long) is not None
 
     def partition(self, roots: Sequence[Root]) -> list[Group]:
         groups: list[Group] = []
@@ -65,7 +72,7 @@ class Sharing:
             after = next((k + 1 for k in range(len(groups) - 1, -1, -1) if id(groups[k]) in behind), 0)
             free = self.free(r)
             group, axis = None, None
-            if r.special is None and free:
+            if r.special is None and free and not self.tiles(r):
                 for candidate in groups[max(after - 1, 0) :]:
                     axis = self.shared(r, candidate, [m for m in deps if home[m] is candidate])
                     if axis is not None:
@@ -78,7 +85,7 @@ class Sharing:
                 groups.insert(after - 1, group)
             if group is None:  # right after what it needs, so that what needs it has all groups behind to choose from
                 group = Group(None)
-                if r.special is None and free:
+                if r.special is None and free and not self.tiles(r):
                     group.extent, axis = r.axes[free[0]].extent, free[0]
                 groups.insert(after, group)
             group.members.append(r)
@@ -197,9 +204,12 @@ class Sharing:
 
     def side(self, group: Group) -> int:
         """The size of blocks whose steps are done side by side. Where many sums go over the steps, each adds up its lanes at
-        the end of a block: then blocks are longer."""
+        the end of a block: then blocks are longer. So they are where products are made in tiles, and longer still where what
+        these add to does not stay in the second cache."""
         sums = [r for r in group.members if r.combine and r.axes[group.axis[r]].out is None]
         many = sum(prod(value(a.extent, self.sizes) for a in r.axes if a.out is not None) for r in sums)
+        if any(r in self.tiled for r in group.members):
+            return BLOCK if many <= CACHED else 2 * BLOCK
         return BLOCK if many >= SIDE else SIDE
 
     def layers(self, group: Group) -> list[list[Root]]:

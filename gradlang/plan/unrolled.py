@@ -27,6 +27,9 @@ STATEMENTS = 4000  # above, machine code takes long to make
 CALL = 40  # statements of a function
 TOGETHER = 8  # entries of a row that vectors of steps read and write together; those of longer rows they do one by one
 CHEAP = 2  # operations that are done again sooner than their result is written and read
+SUMS = 24  # running sums of a loop at most, which should stay in registers
+SPILLED = 3  # what a sum beyond these costs, in operations; about as much as writing and reading a value
+REDONE = 6  # operations that are done again for every share of the sums
 APART = 12  # what that costs, in statements
 TURNED = 2  # the same where rows are turned into columns (`gradlang/plan/columns.py`)
 COLUMNS = 128  # that are turned at most: more of them leave the first cache
@@ -84,23 +87,60 @@ class Unrolled:
     # -------------------------------------------------------------- the loop
     def write(self) -> None:
         code, weaver, members = self.code, self.weaver, self.group.members
-        totals: dict[tuple[Root, tuple[int, ...]], Cell] = {}
-        for r in members:
-            if self.across(r) and weaver.state[r].cell is None:
-                totals.update({(r, at): self.cell(r) for at in self.needed(r)})
-        with code.loop(*self.bounds(), hint=f"i{len(code.blocks)}") as counter:
+        passes = self.passes()
+        for r in members if len(passes) > 1 else ():
+            if not self.gathers(r) and not self.redone(r):
+                weaver.place(r)  # before the first loop, since later ones read it
+        for some in passes:
+            totals = {(r, at): self.cell(r) for r in members if self.gathers(r) for at in some[r]}
+            with code.loop(*self.bounds(), hint=f"i{len(code.blocks)}") as counter:
+                for r in members:
+                    weaver.state[r].counters[self.group.axis[r]] = counter
+                    weaver.state[r].path.append(self.group)
+                for r in members:
+                    for at in some[r]:
+                        self.entry(r, at, totals.get((r, at), weaver.state[r].cell), len(passes) > 1 and not self.redone(r))
             for r in members:
-                weaver.state[r].counters[self.group.axis[r]] = counter
-                weaver.state[r].path.append(self.group)
-            for r in members:
-                for at in self.needed(r):
-                    self.entry(r, at, totals.get((r, at), weaver.state[r].cell))
-        for r in members:
-            weaver.state[r].counters[self.group.axis[r]] = None
-            weaver.state[r].path.pop()
-        for (r, at), cell in totals.items():
-            with self.at(r, self.outs(r), at):
-                self.total(r, code.read(cell), far=bool(at))
+                weaver.state[r].counters[self.group.axis[r]] = None
+                weaver.state[r].path.pop()
+            for (r, at), cell in totals.items():
+                with self.at(r, self.outs(r), at):
+                    self.total(r, code.read(cell), far=bool(at))
+
+    def divided(self, needed: dict[Root, list[tuple[int, ...]]], sums: int, count: int) -> bool:
+        """Whether `count` loops over a block, each for some of the sums, take less than one whose sums go through memory."""
+        rest = [r for r in needed if not self.gathers(r)]
+        again = sum(r.work * len(needed[r]) for r in rest if self.redone(r))
+        kept = sum(len(needed[r]) for r in rest if not self.redone(r))
+        blocked = any(g.first is not None for r in needed for g in self.weaver.state[r].path)
+        return (blocked or not kept) and SPILLED * (sums - SUMS - kept) > again * (count - 1) / 2
+
+    def redone(self, r: Root) -> bool:
+        """Whether a value is computed again in a later pass, and not kept."""
+        weaver = self.weaver
+        here = weaver.users.get(r.at, set()) <= set(self.group.members) and r.at not in weaver.wanted
+        return here and not r.combine and not r.dear and r.target is None and r.work <= REDONE
+
+    def gathers(self, r: Root) -> bool:
+        """Whether a root adds up the steps of this loop in cells of its own."""
+        return self.across(r) and self.weaver.state[r].cell is None
+
+    def passes(self) -> list[dict[Root, list[tuple[int, ...]]]]:
+        """The entries that one loop after another makes. More running sums than there are registers would go through memory
+        in every step: then some of them are taken after the others."""
+        needed = {r: self.needed(r) for r in self.group.members}
+        sums = [(at, k) for k, r in enumerate(needed) if self.gathers(r) for at in needed[r]]
+        count = -(-len(sums) // SUMS)
+        if any(self.across(r) and not self.gathers(r) for r in needed) or not self.divided(needed, len(sums), count):
+            return [needed]
+        size, roots, out = -(-len(sums) // count), list(needed), []
+        sums.sort()
+        for start in range(0, len(sums), size):
+            some = {r: list[tuple[int, ...]]() if self.gathers(r) or start else needed[r] for r in needed}
+            for at, k in sums[start : start + size]:
+                some[roots[k]].append(at)
+            out.append(some)
+        return out
 
     def bounds(self) -> tuple[Value, Value]:
         assert self.group.extent is not None
@@ -153,7 +193,7 @@ class Unrolled:
     def cell(self, r: Root) -> Cell:
         return self.code.cell(self.code.const(r.start, KINDS[self.weaver.tape.instrs[r.at].type.dtype]), "total")
 
-    def entry(self, r: Root, at: tuple[int, ...], total: Cell | None) -> None:
+    def entry(self, r: Root, at: tuple[int, ...], total: Cell | None, far: bool = False) -> None:
         code, sums = self.code, self.sums(r)
         with self.at(r, self.outs(r), at):
             if not r.combine:
@@ -161,7 +201,7 @@ class Unrolled:
                     index = self.weaver.target(r)
                     code.known[code.depth][self.weaver.reader.key(r.at, index)] = self.value(r)
                 else:
-                    self.weaver.settle(r, self.value(r), known=True)
+                    self.weaver.settle(r, self.value(r), known=True, far=far)
                 return
             running = total or self.cell(r)
             for places in self.places(r, sums):
@@ -170,14 +210,15 @@ class Unrolled:
                     if value is not code.none() or r.combine != "add":
                         code.update(running, r.combine, value)
             if total is None:
-                self.total(r, code.read(running), known=True)
+                self.total(r, code.read(running), known=True, far=far)
 
     def again(self, r: Root) -> bool:
         """Whether others rather compute an entry again than read it."""
         places, makers = self.weaver.reader.places, self.weaver.makers
         here = r.at in self.weaver.wanted or r.at in places or r.target is not None
         there = all(i in places or i not in makers for i in r.reads)
-        return there and not here and 0 < r.work <= CHEAP and not r.dear
+        tiled = any(r.at in user.reads for user in self.weaver.sharing.tiled)
+        return there and not here and not tiled and 0 < r.work <= CHEAP and not r.dear
 
     def value(self, r: Root) -> Value:
         counters = [c for c in self.weaver.state[r].counters if c is not None]

@@ -14,6 +14,7 @@ from gradlang.ir.tape import Tape
 from gradlang.loops.ir import Buffer, Value
 from gradlang.plan.demand import Demand
 from gradlang.plan.pointwise import KINDS, real, truth, whole
+from gradlang.plan.products import Tiles, Tiling
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.sharing import BLOCK, FAN, Group, Sharing, State
@@ -44,6 +45,7 @@ class Weaver:
         wanted: Mapping[int, Place],
         temps: list[Temporary],
         sizes: Mapping[str, int],
+        tiled: Mapping[Root, Tiling] | None = None,
     ) -> None:
         """`wanted` are the places of values that others read as well; new temporaries are added to `temps`; `sizes` are
         those of a typical call."""
@@ -60,7 +62,8 @@ class Weaver:
             for i in r.reads:
                 self.users.setdefault(i, set()).add(r)
         self.demand = Demand(tape)
-        self.sharing = Sharing(self.state, self.makers, sizes)
+        self.sharing = Sharing(self.state, self.makers, sizes, tiled or {})
+        self.in_tiles: set[int] = set()  # the products that were written so
 
     # -------------------------------------------------------------- loops
     def weave(self, roots: Sequence[Root]) -> None:
@@ -71,6 +74,10 @@ class Weaver:
                 (r,) = group.members
                 if r.special is not None:
                     r.special(self, r)
+                    continue
+                if self.sharing.tiles(r):
+                    Tiles(self, r, self.sharing.tiled[r]).write()
+                    self.in_tiles.add(r.at)
                     continue
                 if r.target is not None and r.combine and self.state[r].into is None:
                     self.begin(r)  # one entry is added to zeros
@@ -226,6 +233,9 @@ class Weaver:
             short = prod(value(r.axes[k].extent, self.sizes) for k in sums) <= SHORT
             inside = sums if short and r.axes[mine].out is not None else []
             self.state[r].order = (*(k for k in rest if k not in inside), mine, *inside)
+            if r in self.sharing.tiled:
+                axes = self.sharing.tiled[r].axes
+                self.state[r].order = (*(k for k in rest if k not in axes), *(k for k in (*rest, mine) if k in axes))
         self.weave(group.members)
         for r in group.members:
             self.state[r].order = before[r]
