@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,25 @@ ENERGY = """op energy(v) -> y:
 
 def grads(text: str, of: str = "z", **values):
     return gl.loads(text).value_and_grad(of)(**values)
+
+
+# ------------------------------------------------------------------ in the place of a built-in op
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("op sigmoid(x) -> y:\n    value = x*x\nz = 1/(1 + exp(-x))", "of another value: at x = "),
+        ("op softplus(x, b) -> y:\n    value = log(1 + exp(b*x))/b\nz = x", "takes the same arguments"),
+        ("op softmax(x) -> y:\n    value = exp(x)/sum(exp(x))\nz = x", "`softmax(x, axis=)`"),
+    ],
+)
+def test_an_op_of_a_built_in_name_is_that_op(text: str, said: str) -> None:
+    """The compiler writes formulas as built-in ops: one of another value would change them."""
+    with pytest.raises(gl.GradlangError, match=re.escape(said)):
+        gl.loads(text + "\n")
+
+
+def test_a_convention_of_ones_own() -> None:
+    assert grads(RELU + "z = relu(x) + max(x, 0)", x=0.0) == (0.0, {"x": 2.0})
 
 
 # ------------------------------------------------------------------ values and derivatives

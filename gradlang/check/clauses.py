@@ -13,7 +13,7 @@ from gradlang.check.rules import Scratch
 from gradlang.check.scope import Env, Home
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.op import FLAGS, Op
-from gradlang.ops.table import OpTable, entry
+from gradlang.ops.table import OpTable, builtin, entry
 from gradlang.record import changed
 from gradlang.source import Source, Span
 from gradlang.syntax import ast
@@ -91,6 +91,8 @@ class Reader:
         node = self.node
         if self.name in self.table and is_core(self.table[self.name]):
             self.report(bad.core_op(self.name, node.name.span))
+        elif self.name in builtin() and self.takes() != self.takes(builtin()[self.name]):
+            self.report(bad.other_signature(self.name, ", ".join(self.takes(builtin()[self.name])), node.name.span))
         seen: dict[str, Span] = {}
         settings = False
         for p in (*node.params, ast.Parameter(node.result, None)):
@@ -107,6 +109,11 @@ class Reader:
                     f"the op `{self.name}` has no arguments", node.name.span, "a value without arguments is a `const`"
                 )
             )
+
+    def takes(self, op: Op | None = None) -> list[str]:
+        """What is written between the parentheses of a call: a place for every argument, the names of settings."""
+        params, attrs = (self.params, self.attrs) if op is None else (op.params, op.attrs)
+        return [*params, *(f"{a}=" for a in attrs)]
 
     def number(self, expr: ast.Expr) -> ast.Number:
         """A number that is known now, as a literal; reports what is none."""

@@ -100,6 +100,15 @@ def core_op(name: str, span: Span) -> Diagnostic:
     )
 
 
+def other_signature(name: str, takes: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "G135",
+        f"`{name}` is a built-in op, `{name}({takes})`, and one that takes its place takes the same arguments",
+        span,
+        help=f"give it these arguments, or choose another name, for example `my_{name}`",
+    )
+
+
 def bad_signature(message: str, span: Span, help: str) -> Diagnostic:
     return Diagnostic("G135", message, span, help=help)
 

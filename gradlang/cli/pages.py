@@ -50,23 +50,28 @@ def page_of(args: argparse.Namespace, word: str) -> tuple[str, dict[str, Any]]:
         return code_page(args, word)
     known = [*builtin(), *library().functions, *SPECIAL, *(rule.name for rule in rules())]
     if word not in known:
-        raise unknown(word, known, args.of)
+        raise unknown(word, known, file_named(args.of))
     return op_page(args, word)
 
 
 def alone(args: argparse.Namespace) -> None:
     """A page has no inputs and no settings of a program."""
     values = [w for w in args.values if not WORD.fullmatch(w)]
-    given = [*values, *args.data, *args.params, *args.upstream, *filter(None, (args.of, args.wrt))]
+    given = [*values, *args.data, *args.params, *args.upstream, *(args.of or ()), *(args.wrt or ())]
     if given:
         hint = f"`gradlang explain ./{args.file}` explains a file of this name"
-        if args.of and Path(args.of).is_file():
-            hint = f"`gradlang explain {args.of} --of {args.file}` shows what a program defines"
+        if file := file_named(args.of):
+            hint = f"`gradlang explain {file} --of {args.file}` shows what a program defines"
         raise InputError([Diagnostic("G514", f"`{args.file}` is a page, which takes no inputs: `{given[0]}`", help=hint)])
 
 
-def unknown(subject: str, known: list[str], of: str | None) -> InputError:
-    """The error for a word that is no page; `of` is what `--of` says, perhaps the file that was meant."""
+def file_named(of: list[str] | None) -> str:
+    """The file that stands where names should, or ""."""
+    return next((name for name in of or () if Path(name).is_file()), "")
+
+
+def unknown(subject: str, known: list[str], program: str) -> InputError:
+    """The error for a word that is no page; `program` is the file of `--of`, if it names one."""
     text = f"there is no file, no op and no function named `{subject}`, and no such code"
     from gradlang.view.pages import pages
 
@@ -74,8 +79,8 @@ def unknown(subject: str, known: list[str], of: str | None) -> InputError:
     file = f"did you mean `{subject}.grad`?" if Path(f"{subject}.grad").exists() else ""
     lists = "`gradlang ops` lists the ops, `gradlang explain --list` the codes"
     own = "`gradlang explain {} --of {}` shows an op of a program"
-    if of and Path(of).is_file():
-        hint = own.format(of, subject)
+    if program:
+        hint = own.format(program, subject)
     else:
         hint = file or did_you_mean(subject, known) or near or f"{lists}; {own.format('FILE', subject)}"
     return InputError([Diagnostic("G516", text, help=hint)])

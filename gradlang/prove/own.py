@@ -32,6 +32,7 @@ from gradlang.prove.verdicts import (
     Finding,
     at,
     no_reference,
+    other_value,
     undefined,
     wrong_kink,
     wrong_order,
@@ -150,6 +151,10 @@ class Pointwise:
     def __init__(self, op: Op, language: Language, truth: Truth, out: Proven) -> None:
         self.op, self.language, self.truth, self.out = op, language, truth, out
         self.formula = changed(op, reference=None)
+        base = language.table.base
+        self.replaced = base[op.name] if base is not None and op.name in base else None
+        self.before = Truth(base if base is not None else language.table)  # what is replaced
+        self.before.ctx = truth.ctx
         self._tapes: dict[Any, Tape] = {}
         self._runs: dict[Any, Callable[..., Any]] = {}
 
@@ -216,6 +221,10 @@ class Pointwise:
         value = truths[op.params[0]].value
         if not ctx.isfinite(value):
             return
+        if self.replaced is not None:
+            meant = self.before.op(self.replaced, [ctx.mpf(x) for x in point], attrs)
+            if ctx.isfinite(meant) and not self.close(value, meant, FLOOR * abs(meant)):
+                self.fault(other_value(op, Finding(point, attrs, value, meant)))
         said = self.said(point, attrs)
         floor = {p: FLOOR * abs(value) / max(abs(x), 1.0) for p, x in zip(op.params, point, strict=True)}
         if op.reference is not None and not self.close(said["value"], value, 0):

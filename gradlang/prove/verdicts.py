@@ -43,6 +43,16 @@ def wrong_value(op: Op, f: Finding) -> Diagnostic:
     )
 
 
+def other_value(op: Op, f: Finding) -> Diagnostic:
+    return Diagnostic(
+        "G138",
+        f"`{op.name}` takes the place of a built-in op of another value: at {at(op, f)} it is {shown(f.said)}, "
+        f"the built-in one {shown(f.true)}",
+        clause_span(op, "value"),
+        help="choose another name: what the compiler writes as this op, in other formulas too, would change its value",
+    )
+
+
 def wrong_partial(op: Op, p: str, f: Finding) -> Diagnostic:
     if "constant" in op.flags:
         return Diagnostic(
