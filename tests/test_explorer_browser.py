@@ -593,7 +593,7 @@ def test_paper(explore: Any) -> None:
 def test_contributions_that_are_summed(explore: Any) -> None:
     p = explore("m = 2\nx = [1, 2, 3]\nd = x - m\ny = sum(d)", "y")
     p.page.keyboard.press("End")
-    assert p.text("says").endswith("d → m: g × (-1), summed to [] = -3.")
+    assert p.text("says").endswith("d → m: g × (-1), summed = -3.")
 
 
 def test_mathematics_has_the_parentheses_that_it_needs(explore: Any) -> None:

@@ -356,7 +356,7 @@ def test_small_buffers_of_a_kernel_are_no_memory_of_the_caller(width):
     buffers = (x, out, *held.values())
     entries = []
     for own in ((), tuple((held[kind], n) for kind, n in kinds.items())):
-        kernel = Kernel(f"k{len(own)}", buffers, (), code.body, (), own)
+        kernel = Kernel(f"k{len(own)}", buffers, (), code.body, own=own)
         entries.append(Entry(f"run{len(own)}", kernel, {x: (3,), out: (3,), **{held[k]: (n,) for k, n in kinds.items()}}))
     values = np.array([1.5, -2.0, 3.0], DTYPES[width])
     results = []

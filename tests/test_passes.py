@@ -223,8 +223,9 @@ def in_a_text(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_tape_is_a_program(name: str) -> None:
+def test_a_tape_is_a_program(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text of a tape, loaded again, gives the same outputs bit for bit."""
+    monkeypatch.setattr("gradlang.plan.tiles.LEAST", 10**12)  # planned code adds up in another order, as machine code does
     table = model_of(name).program.language.table
     for goal in goals(name):
         _, _, extra = pipeline.goal_tape(model_of(name).program, goal, table)

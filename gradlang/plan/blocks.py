@@ -10,7 +10,8 @@ from gradlang.loops.ir import Buffer, Code, Value
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Index, Place
 from gradlang.plan.roots import Root
-from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.temporaries import Temporary
+from gradlang.plan.weave import Weaver
 from gradlang.types import Dim, Shape
 
 Writer = Callable[["Block"], None]

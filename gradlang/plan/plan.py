@@ -21,14 +21,14 @@ from gradlang.plan.roots import CONTRACTIONS, Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
 from gradlang.plan.survey import Survey
-from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.temporaries import Temporary, small
+from gradlang.plan.weave import Weaver
 from gradlang.plan.weights import HEAVY
 from gradlang.plan.work import nanoseconds, product_nanoseconds
 from gradlang.record import record
-from gradlang.types import Shape, product, value
+from gradlang.types import Shape, value
 
 ROUNDS = 3
-OWN, OWN_EACH = 1024, 256  # entries of the small buffers of a kernel, and of one of them
 
 
 @record
@@ -383,22 +383,10 @@ class _KernelMaker:
             tuple(v for v, _ in wholes),
             code.body,
             tuple(v for v, _ in self.numbers.values()),
-            own=self.small(temps),
+            own=small(temps, planner.fixed, planner.sizes),
         )
         order = (*(s for _, s in sources), *(s for _, s in wholes), *(s for _, s in self.numbers.values()))
         return Loops(kernel, order, int(nanoseconds(kernel.body, positions_of(kernel.body))))
-
-    def small(self, temps: Sequence[Temporary]) -> tuple[tuple[Buffer, int], ...]:
-        """The buffers of a kernel that registers or a stack can hold."""
-        out: list[tuple[Buffer, int]] = []
-        room = OWN
-        for t in temps:
-            fixed = all(isinstance(d, int) or d.names() <= set(self.planner.fixed) for d in t.shape)
-            count = value(product(t.shape), self.planner.sizes) if fixed else OWN
-            if count <= min(room, OWN_EACH):
-                out.append((t.buffer, max(count, 1)))
-                room -= count
-        return tuple(out)
 
 
 def _dtype(buffer: Buffer) -> str:

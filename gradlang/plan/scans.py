@@ -11,7 +11,8 @@ from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import VIEWS, Frame, Index, Place, Reader
 from gradlang.plan.roots import Axis, Root, read_part
 from gradlang.plan.survey import Access, Survey
-from gradlang.plan.weave import Temporary, Weaver
+from gradlang.plan.temporaries import Temporary
+from gradlang.plan.weave import Weaver
 from gradlang.record import record
 from gradlang.types import Dim, Type, add, sub
 

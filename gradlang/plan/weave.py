@@ -18,19 +18,11 @@ from gradlang.plan.products import Tiles, Tiling
 from gradlang.plan.reader import Frame, Index, Place, Reader
 from gradlang.plan.roots import Root
 from gradlang.plan.sharing import BLOCK, FAN, Group, Sharing, State
+from gradlang.plan.temporaries import Temporary
 from gradlang.plan.unrolled import Unrolled
-from gradlang.record import record
 from gradlang.types import Shape, value
 
 SHORT = 16  # steps of a sum that is written out
-
-
-@record
-class Temporary:
-    """A buffer of a kernel that holds a value between its loops."""
-
-    buffer: Buffer
-    shape: Shape
 
 
 class Weaver:
