@@ -152,9 +152,10 @@ class Pointwise:
         self.op, self.language, self.truth, self.out = op, language, truth, out
         self.formula = changed(op, reference=None)
         base = language.table.base
-        self.replaced = base[op.name] if base is not None and op.name in base else None
-        self.before = Truth(base if base is not None else language.table)  # what is replaced
-        self.before.ctx = truth.ctx
+        self.replaced: tuple[Truth, Op] | None = None  # the built-in op of this name, among built-in ones
+        if base is not None and op.name in base:
+            self.replaced = Truth(base), base[op.name]
+            self.replaced[0].ctx = truth.ctx
         self._tapes: dict[Any, Tape] = {}
         self._runs: dict[Any, Callable[..., Any]] = {}
 
@@ -222,7 +223,8 @@ class Pointwise:
         if not ctx.isfinite(value):
             return
         if self.replaced is not None:
-            meant = self.before.op(self.replaced, [ctx.mpf(x) for x in point], attrs)
+            before, built_in = self.replaced
+            meant = before.op(built_in, [ctx.mpf(x) for x in point], attrs)
             if ctx.isfinite(meant) and not self.close(value, meant, FLOOR * abs(meant)):
                 self.fault(other_value(op, Finding(point, attrs, value, meant)))
         said = self.said(point, attrs)
