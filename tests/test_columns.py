@@ -146,6 +146,21 @@ def test_the_loops_of_a_kernel_share_their_tiles():
     assert tiled(made) and sum(local.values()) < 2 * COLUMNS * BLOCKS[-1]
 
 
+def test_other_loops_stay_as_they_are():
+    code, a, b, c = Code(), Buffer("a", "f"), Buffer("b", "f", writable=True), Buffer("c", "f", writable=True)
+    with code.loop(code.whole(0), code.whole(200)) as i:
+        rows_out(range(8), 8)(code, i, a, b)
+    with code.loop(code.whole(0), code.whole(200), side=True) as i:
+        total = code.cell(code.real(0.0))
+        with code.loop(code.whole(0), code.whole(8), apart=False) as k:
+            code.update(total, "add", code.load(a, code.op("iadd", i, k)))
+        code.store(c, i, code.read(total))
+    kernel = Kernel("k", (a, b, c), (), code.body)
+    made = in_tiles(kernel)
+    assert tiled(made)
+    assert [(s.side, s.apart) for s in walk(made.body) if isinstance(s, For)][-2:] == [(True, True), (False, False)]
+
+
 def test_what_was_planned_is_not_changed():
     (step,) = kernels(planned(PROGRAMS["norms"], "f", ["x"], N=300))
     before = [len(s.body) for s in walk(step.kernel.body) if isinstance(s, For)]

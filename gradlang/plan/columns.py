@@ -80,7 +80,7 @@ def in_tiles(kernel: Kernel, width: str = "f64") -> Kernel:
                 made = _Tiles(s, positions, NARROW[width]).written(room)
                 found = found or made is not None
             elif isinstance(s, For):
-                loop = For(s.counter, s.start, s.stop, list(s.body), s.apart)
+                loop = changed(s, body=list(s.body))
                 made = [loop]
                 blocks.append(loop.body)
             if made is not None:

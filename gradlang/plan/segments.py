@@ -22,7 +22,7 @@ from gradlang.loops.ir import (
 )
 from gradlang.loops.walk import operands, statements
 from gradlang.plan.apart import NEUTRAL, Apart
-from gradlang.record import field, record
+from gradlang.record import changed, field, record
 
 Copies = Mapping[Buffer, tuple[Buffer, Value]]  # the buffer that is used instead, and where in it
 
@@ -178,7 +178,7 @@ class Writer:
                     code.store(copy, code.op("iadd", start, k), code.const(NEUTRAL[how.summed[buffer]], buffer.kind))
         first = code.op("imul", self.part, code.whole(parted.length))
         last = code.op("imin", code.op("iadd", first, code.whole(parted.length)), loop.stop)
-        code.body.append(For(loop.counter, first, last, moved(loop.body, copies), side=loop.side))
+        code.body.append(changed(loop, start=first, stop=last, body=moved(loop.body, copies)))
         for cell in how.cells:
             partial(memory, parted, cell)  # all have their places before one is stored
         for cell in how.cells:
@@ -206,7 +206,7 @@ def moved(body: Sequence[Statement], copies: Copies) -> list[Statement]:
         source, target = waiting.pop()
         for s in source:
             if isinstance(s, For):
-                target.append(made := For(s.counter, s.start, s.stop, [], s.apart, s.side))
+                target.append(made := changed(s, body=[]))
                 waiting.append((s.body, made.body))
             elif isinstance(s, If):
                 target.append(choice := If(s.condition))
