@@ -75,13 +75,16 @@ def parameters(args: argparse.Namespace, model: Model) -> dict[str, Any]:
 
 
 def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
-    out = {}
+    out: dict[str, Any] = {}
     for word in words:
         name, equal, text = word.partition("=")
         if not equal or not name.strip():
             raise InputError(
                 [Diagnostic("G514", f"`{word}` is not {what}", help="write `name=value`, for example `x=2` or `x=[1,2]`")]
             )
+        if name.strip() in out:
+            text = f"`{name.strip()}` is given twice, the second time as `{word}`"
+            raise InputError([Diagnostic("G514", text, help="leave one of them out")])
         out[name.strip()] = literal(text, name.strip())
     return out
 

@@ -95,6 +95,9 @@ class Binder:
         """A value as an array of whatever kind of numbers it holds."""
         import numpy as np
 
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            help = "leave them out, or put a number in their place, for example with `.filled(0)`"
+            raise fail("G504", f"entries of {self.shown(name)} are masked", self.program, self.span(name), help)
         try:
             array = np.asarray(value)
         except (ValueError, TypeError, OverflowError):
@@ -136,7 +139,19 @@ class Binder:
             raise fail("G504", f"`{name}` must be true or false (or 0 and 1)", self.program, self.span(name))
         if kind == "bool":
             return array.astype(np.bool_) if array.dtype != np.bool_ else array
-        return array if array.dtype == self.dtype else array.astype(self.dtype)
+        return array if array.dtype == self.dtype else self.real(name, array)
+
+    def real(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The numbers in the width of the program's reals."""
+        import numpy as np
+
+        try:
+            with np.errstate(over="raise", under="ignore"):
+                return array.astype(self.dtype)
+        except FloatingPointError:
+            text = f"{self.shown(name)} has a number that is too large for {np.dtype(self.dtype).name}"
+            help = f"the largest is {float(np.finfo(self.dtype).max):.2g}; use float64"
+            raise fail("G504", text, self.program, self.span(name), help) from None
 
     def bind(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, int]]:
         """The arguments in the order of the generated function, and the sizes."""

@@ -60,6 +60,11 @@ def stray(char: str, span: Span, text: str) -> Diagnostic:
     return Diagnostic("G102", f"`{shown}` has no meaning in a formula", span, help=known.get(char, "delete it"))
 
 
+def control(char: str, span: Span, label: bool) -> Diagnostic:
+    text = f"`U+{ord(char):04X}` has no meaning in {'a label' if label else 'a unit'}: it would change what a terminal shows"
+    return Diagnostic("G102", text, span, help="delete it")
+
+
 def odd_space(char: str, span: Span) -> Diagnostic:
     name = unicodedata.name(char, f"U+{ord(char):04X}").lower()
     return Diagnostic("G102", f"this blank is not an ordinary one ({name})", span, help="write a space", fix=(span, " "))

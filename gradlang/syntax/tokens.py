@@ -79,6 +79,8 @@ CONFUSABLE = {
 }
 LAYOUT = frozenset({"_NL", "_INDENT", "_DEDENT"})
 NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
+# characters that move what follows them on a terminal, or show it in another order
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONG = 2000  # characters of a line whose shape is not worth keeping
 NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
@@ -199,6 +201,9 @@ class Cutter:
             elif group == 5:
                 self.cut.comments.append((m.start(5), at))
             elif group == 6 or group == 7:
+                if odd := CONTROLS.search(m[group]):
+                    place = m.start(group) + odd.start()
+                    self.cut.faults.append(messages.control(odd[0], (place, place + 1), group == 6))
                 run.put("STRING" if group == 6 else "UNIT", m[group][1:-1], m.start(group), at)
             elif group == 8:
                 at = self.stray(m[8], m.start(8))
