@@ -18,7 +18,7 @@ from gradlang.diagnostics import InputError
 from gradlang.record import record
 from gradlang.runtime.bind import Binder, by_name, fail
 from gradlang.runtime.large import Large, large
-from gradlang.runtime.load import load
+from gradlang.runtime.load import failing, load
 from gradlang.runtime.out import Out
 from gradlang.runtime.seen import AGAIN, Seen
 from gradlang.runtime.seen import seen as seen_in
@@ -138,7 +138,8 @@ class Compiled:
         except InputError:
             raise
         except IndexError as error:
-            raise fail("G506", f"an index is outside its array: {error}", self.binder.program) from None
+            text = f"an index is outside its array: {error}"
+            raise fail("G506", text, self.binder.program, failing(self.artifact, args)) from None
         except ArithmeticError as error:
             hint = "try another start, or look whether the equation has a solution for these values"
             raise fail("G518", f"Newton's method fails: {error}", self.binder.program, None, hint) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradlang.backend.artifact import Artifact
+from gradlang.source import Span
 
 
 def load(artifact: Artifact) -> Callable[..., Any]:
@@ -22,3 +23,16 @@ def load(artifact: Artifact) -> Callable[..., Any]:
     function = namespace[artifact.entry]
     assert callable(function)
     return function  # type: ignore[no-any-return]
+
+
+def failing(artifact: Artifact, args: Sequence[Any]) -> Span | None:
+    """The formula at which a generated module fails for some arguments, if there is one."""
+    from traceback import walk_tb
+
+    try:
+        load(artifact)(*args)
+    except Exception as error:
+        own = f"<gradlang {artifact.entry}>"
+        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == own]
+        return next((artifact.lines[n] for n in reversed(lines) if n in artifact.lines), None)
+    return None
