@@ -55,6 +55,22 @@ def test_an_op_of_a_built_in_name_is_that_op(text: str, said: str) -> None:
         gl.loads(text + "\n")
 
 
+SOFTMAX = """op softmax(x, axis=-1) -> y:
+    e = exp(k*(x - max(x, axis=axis, keepdims=true)))
+    value = e / sum(e, axis=axis, keepdims=true)
+    adjoint x = k*y * (g - sum(g * y, axis=axis, keepdims=true))
+x : [3] = [1, 2, 3]
+z = sum(softmax(x)**2)
+"""
+
+
+def test_an_op_over_arrays_of_a_built_in_name_has_its_entries() -> None:
+    with pytest.raises(gl.GradlangError, match="of another value: for arguments"):
+        gl.loads(SOFTMAX.replace("k*", "2*"))
+    text = SOFTMAX.replace("k*", "1*")
+    assert grads(text)[0] == pytest.approx(grads(text[text.index("x :") :])[0], rel=1e-15)
+
+
 def test_a_convention_of_ones_own() -> None:
     assert grads(RELU + "z = relu(x) + max(x, 0)", x=0.0) == (0.0, {"x": 2.0})
 

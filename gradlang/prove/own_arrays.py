@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradlang.check.calls import default_of
 from gradlang.check.clauses import clause_span
 from gradlang.check.infer import infer
@@ -17,7 +19,7 @@ from gradlang.ops.shapes import Misfit
 from gradlang.pipeline import optimized
 from gradlang.prove.reference import Truth
 from gradlang.prove.structural import Check, Example, random
-from gradlang.prove.verdicts import unfit, wrong_adjoint, wrong_linear, wrong_shape
+from gradlang.prove.verdicts import other_array, unfit, wrong_adjoint, wrong_linear, wrong_shape
 from gradlang.types import Type, show_shape, stretches
 
 if TYPE_CHECKING:
@@ -98,12 +100,33 @@ def prove_array(op: Op, language: Language, truth: Truth) -> tuple[int, float, l
             continue
         check = OwnCheck(op, example, language, truth)
         check.run(Row(op.name, op.kind))
+        check.faults += _replaced(op, example, language, check)
         worst = max(worst, check.worst)
         points += sum(a.size for n, a in check.data.items() if n.startswith("x"))
         run += 1
         if check.faults or run == MOST:
             return points, worst, check.faults
     return points, worst, refused if not run else []
+
+
+def _replaced(op: Op, example: Example, language: Language, check: Check) -> list[Diagnostic]:
+    """Whether an op in the place of a built-in one has its entries."""
+    base = language.table.base
+    if base is None or op.name not in base:
+        return []
+    try:
+        other = Check(base[op.name], example, Language(base, ()), check.truth)
+    except Misfit:
+        return []
+    said, true = np.asarray(check.compiled()["y"]), np.asarray(other.compiled()["y"])
+    shapes = ", ".join(show_shape(t.shape) if t.shape else "a scalar" for t in example.types)
+    if said.shape != true.shape:
+        return [other_array(op, shapes, f"has the shape {show_shape(said.shape)}", show_shape(true.shape))]
+    scale = max(float(np.max(np.abs(true), initial=0.0)), 1e-300)
+    for a, b in zip(said.ravel().tolist(), true.ravel().tolist(), strict=True):
+        if not abs(a - b) <= CLOSE * scale and not (a == b or (a != a and b != b)):
+            return [other_array(op, shapes, f"has an entry {a!r}", repr(b))]
+    return []
 
 
 def _linear_in_cotangent(op: Op, p: str, example: Example, attrs: tuple[Any, ...], type: Type, language: Language) -> bool:

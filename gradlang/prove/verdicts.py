@@ -44,10 +44,17 @@ def wrong_value(op: Op, f: Finding) -> Diagnostic:
 
 
 def other_value(op: Op, f: Finding) -> Diagnostic:
+    return _other(op, f"at {at(op, f)} it is {shown(f.said)}", f"the built-in one {shown(f.true)}")
+
+
+def other_array(op: Op, shapes: str, said: str, true: str) -> Diagnostic:
+    return _other(op, f"for arguments {shapes} it {said}", f"the built-in one {true}")
+
+
+def _other(op: Op, said: str, true: str) -> Diagnostic:
     return Diagnostic(
         "G138",
-        f"`{op.name}` takes the place of a built-in op of another value: at {at(op, f)} it is {shown(f.said)}, "
-        f"the built-in one {shown(f.true)}",
+        f"`{op.name}` takes the place of a built-in op of another value: {said}, {true}",
         clause_span(op, "value"),
         help="choose another name: what the compiler writes as this op, in other formulas too, would change its value",
     )
