@@ -107,6 +107,13 @@ def test_values_are_not_called_like_columns(name: str, how: dict[str, Any]) -> N
     assert set(gl.loads(hidden).fit(steps=2, **how).history[0]) == {"epoch", "step", "loss"}
 
 
+def test_values_are_not_called_like_those_of_validation_data() -> None:
+    text = "param w = 1\nloss = w**2\nvalid_loss = w/7\nminimize loss\noutput loss, valid_loss"
+    assert "a learning curve has a column `valid_loss` already" in said(lambda m: m.fit(steps=2), text)
+    other = text.replace("valid_loss", "valid_rows")
+    assert set(gl.loads(other).fit(steps=2).history[0]) == {"epoch", "step", "loss", "valid_rows"}
+
+
 # ------------------------------------------------------------------ methods of scipy
 FLAT = "param w = 1\ny = 3\nminimize y"
 LOG = "param w = 1\ny = log(w)\nminimize y"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from gradlang.fit.state import Row
+from gradlang.fit.state import VALID, Row
 
 WIDTH, HEIGHT = 640, 230  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 68, 16, 34, 40
@@ -66,7 +66,7 @@ def power(k: int) -> str:
 def chart(history: Sequence[Row], title: str) -> str:
     """The picture of a history: for each value a panel [x: epoch, or step where an epoch is one; y: the mean]."""
     names = [n for n in dict.fromkeys(n for r in history for n in r) if n not in ("epoch", "step")]
-    values = [n for n in names if not (n.startswith("valid_") and n[6:] in names)]
+    values = [n for n in names if not (n.startswith(VALID) and n.removeprefix(VALID) in names)]
     by = "step" if history and all(r["epoch"] == r["step"] for r in history) else "epoch"
     xs = [r[by] for r in history]
     height = max(len(values), 1) * HEIGHT
@@ -78,7 +78,7 @@ def chart(history: Sequence[Row], title: str) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]
     for k, name in enumerate(values):
-        lines = {n != name: [drawable(r.get(n, math.nan)) for r in history] for n in (name, f"valid_{name}") if n in names}
+        lines = {n != name: [drawable(r.get(n, math.nan)) for r in history] for n in (name, VALID + name) if n in names}
         out += panel(name, by, xs, lines, k * HEIGHT)
     return "\n".join([*out, "</svg>"]) + "\n"
 

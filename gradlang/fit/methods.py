@@ -16,7 +16,7 @@ from gradlang.fit.interrupts import Interrupts
 from gradlang.fit.problem import Problem
 from gradlang.fit.result import Fit
 from gradlang.fit.scipy_form import Scipy
-from gradlang.fit.state import Row
+from gradlang.fit.state import VALID, Row
 from gradlang.fit.training import Lengths, Validation, Watcher
 from gradlang.record import record
 
@@ -91,7 +91,7 @@ class Minimizing:
         else:
             row[self.problem.objective] = self.problem.sign * self.last[1]
         if self.valid is not None:
-            row |= {f"valid_{n}": v for n, v in self.valid(params).items()}
+            row |= {VALID + n: v for n, v in self.valid(params).items()}
         if math.isfinite(row[self.problem.objective]):
             self.good, self.kept = self.here, number
         self.history.append(row)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradlang.fit import errors
 from gradlang.fit.batches import Gather, Rows
 from gradlang.fit.parameters import LARGE, Layout, fitted, idle, metrics, objective, started
+from gradlang.fit.state import VALID
 from gradlang.pipeline import Goal
 from gradlang.runtime.bind import Binder, by_name, outside
 from gradlang.types import Size, Type
@@ -47,8 +48,9 @@ class Problem:
         self.objective, self.sign = objective(program, of, vectors)
         self.names = fitted(program, wrt, given)
         self.metrics = metrics(program, self.objective)
-        for name in (self.objective, *self.metrics):
-            if name in COLUMNS:
+        columns = (self.objective, *self.metrics)
+        for name in columns:
+            if name in COLUMNS or (name.startswith(VALID) and name.removeprefix(VALID) in columns):
                 raise errors.name_of_column(name, self.objective)
         self.binder = Binder(program, tuple(program.callable_leaves()), (), model.dtype, seed)
         self.known(given)

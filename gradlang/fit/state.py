@@ -27,6 +27,7 @@ from gradlang.runtime.saving import save
 Array = NDArray[Any]
 FORMAT = 1
 Row = dict[str, float]
+VALID = "valid_"  # stands before the names of values of validation data
 
 
 @dataclass

@@ -17,7 +17,7 @@ from gradlang.fit.batches import Rows
 from gradlang.fit.interrupts import Interrupts
 from gradlang.fit.optimizers import Optimizer
 from gradlang.fit.problem import Problem, Work
-from gradlang.fit.state import Row, State
+from gradlang.fit.state import VALID, Row, State
 from gradlang.record import record
 
 Array = NDArray[Any]
@@ -193,7 +193,7 @@ class Training:
         """A row of the history: means over the rows of the epoch so far, and of the validation data."""
         found = {"step": self.state.step, **self.mean()}
         if self.valid is not None:
-            found |= {f"valid_{n}": v for n, v in self.valid(self.views).items()}
+            found |= {VALID + n: v for n, v in self.valid(self.views).items()}
         return found
 
     def history(self) -> list[Row]:
