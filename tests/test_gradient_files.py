@@ -139,7 +139,6 @@ def test_recurrences_that_gather(name: str, tmp_path: Path, capsys: pytest.Captu
     assert main(["compile", str(path), "--target", "numpy", "--of", "y"]) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a sequence inside a function takes the name of an output of the file")
 def test_an_output_keeps_its_name() -> None:
     text = "def f(x):\n    y[0] = x\n    y[t] = sin(y[t-1]) for t in range(1, 4)\n    return y[3]\ninput a\ny = f(a)"
     assert gl.loads(gradient_file(gl.loads(text), "y", ("a",))).program.outputs == ("y", "d_y_d_a")

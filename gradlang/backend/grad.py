@@ -37,6 +37,9 @@ def type_text(type: Type) -> str:
     return type.dtype + (dims if type.shape else "")
 
 
+SEQUENCES = ("scan", "segments", "item")  # what lines of their own give names to
+
+
 class GradPrinter(TapePrinter):
     """Expressions of the language. With `inline` false every instruction has a line of its own."""
 
@@ -70,7 +73,7 @@ class GradPrinter(TapePrinter):
         return f"{'const ' if known else ''}{name} = {text}"
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "segments", "item") or (self.inline and super().inlined(i, instr, text))
+        return instr.op in SEQUENCES or (self.inline and super().inlined(i, instr, text))
 
     def inside(self, tape: Tape, params: dict[Any, str]) -> GradPrinter:
         """A printer of the body of a loop or of a function."""
@@ -161,6 +164,9 @@ def program_text(
     """A tape as a program that means the same."""
     sizes = sorted({n for i in tape.instrs for n in _size_names(i)})
     names = Names(GRAD_RESERVED | set(sizes) | set(table))
+    for name, i in tape.outputs:
+        if tape.instrs[i].op not in ("input", *SEQUENCES):
+            names.keep(name)
     printer = GradPrinter(tape, names, table, inline)
     lines = [f"# {h}" for h in header]
     for op in definitions(tape, table):
@@ -186,7 +192,7 @@ def program_text(
         if text.isidentifier() and name == (printer.output_names.get(i) or instr.name) and instr.op not in ("const", "size"):
             shown.append(text)
             continue
-        mine = names.user(name)
+        mine = names.output(name)
         lines.append(f"{'const ' if printer.constant[i] else ''}{mine} = {text}")
         shown.append(mine)
     lines += ["", "output " + ", ".join(shown)] if shown else []

@@ -33,6 +33,15 @@ class Names:
         self.taken = set(reserved)
         self.ascii_only = ascii_only
         self.counter = 0
+        self.kept: dict[str, str] = {}
+
+    def keep(self, name: str) -> None:
+        """Nothing but what asks for it with `output` is called so."""
+        self.kept[name] = self.user(name)
+
+    def output(self, name: str) -> str:
+        """The identifier of an output."""
+        return self.kept.pop(name, None) or self.user(name)
 
     def user(self, name: str) -> str:
         """An identifier as near to a user's name as possible."""

@@ -122,8 +122,8 @@ class TapePrinter(ABC):
             if self.inlined(i, instr, made[0]):
                 self.text[i] = made
                 continue
-            wanted = self.output_names.get(i) or instr.name
-            name = self.names.user(wanted) if wanted else self.names.fresh()
+            shown = self.output_names.get(i)
+            name = self.names.output(shown) if shown else self.names.user(instr.name) if instr.name else self.names.fresh()
             self.lines.append((self.assign(name, made[0], instr), instr.span))
             self.text[i] = (name, ATOM)
             self.depth[i] = 0
