@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from gradlang.check.names import heads_in, names_in
 from gradlang.record import record
@@ -90,23 +90,67 @@ def _outline(line: Written) -> Outline | None:
     )
 
 
-def defined(d: ast.Define) -> list[str]:
+class Many:
+    """Definitions of one file, each of one plain name, that are dealt with together."""
+
+    def lines(self) -> Iterator[Written]:
+        """The definitions one by one."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        """What they define, in order."""
+        raise NotImplementedError
+
+    def used(self) -> list[str]:
+        """The free names of their formulas, each once."""
+        raise NotImplementedError
+
+    def called(self) -> list[str]:
+        """The names of the functions that they call, each once."""
+        raise NotImplementedError
+
+    @property
+    def span(self) -> Span:
+        """Where the one stands that is being defined."""
+        raise NotImplementedError
+
+    def unknown(self, known: Set[str]) -> Sequence[ast.Define]:
+        """Those that use other names than those that are known."""
+        raise NotImplementedError
+
+    def define(self, most: int) -> None:
+        """Writes their nodes, unless the program gets more than `most`. Raises TooLarge."""
+        raise NotImplementedError
+
+    def in_sequence(self, later: Set[str], closed: Mapping[str, frozenset[str]]) -> bool:
+        """Whether each stands after what it uses, where `later` are the names of these and of all later definitions, and
+        `closed` the names that calls of some functions use."""
+        raise NotImplementedError
+
+
+def defined(d: ast.Define | Many) -> list[str]:
     """The names that a definition gives values to."""
+    if isinstance(d, Many):
+        return d.names()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[found.target]]
     return [t.name.id for t in d.targets]
 
 
-def used(d: ast.Define) -> list[str]:
+def used(d: ast.Define | Many) -> list[str]:
     """The free names of a formula in the order of the text."""
+    if isinstance(d, Many):
+        return d.used()
     if d.__class__ is Written and (found := outline(d)) is not None:
         words = d.words
         return [words[k] for k in found.names]
     return [n.id for n in names_in([d.value])]
 
 
-def called(d: ast.Define) -> list[str]:
+def called(d: ast.Define | Many) -> list[str]:
     """The names of the functions that a formula calls."""
+    if isinstance(d, Many):
+        return d.called()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[k] for k in found.heads]
     return heads_in([d.value])

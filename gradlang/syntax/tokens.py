@@ -20,6 +20,8 @@ from gradlang.syntax import messages
 from gradlang.syntax.grammar import tables
 
 if TYPE_CHECKING:
+    from gradlang.syntax.ast import Lines
+    from gradlang.syntax.batch import Scanner
     from gradlang.syntax.lines import Found, Shapes
 
 CONTINUES = ("+", "-", "*", "/", "//", "%", "@", "**", ",", "=", "and", "or", "<", "<=", ">", ">=", "==", "!=", "+/-")
@@ -80,6 +82,7 @@ CONFUSABLE = {
 LAYOUT = frozenset({"_NL", "_INDENT", "_DEDENT"})
 NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
 LONG = 2000  # characters of a line whose shape is not worth keeping
+LARGE = 100_000  # characters of a text whose lines are read in batches
 NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
 
@@ -143,7 +146,7 @@ class Cut:
     runs: list[Run]
     faults: list[Diagnostic]
     comments: list[Span]
-    lines: dict[int, list[Found]] = field(default_factory=dict)  # by the number of a run: lines of known shapes before it
+    lines: dict[int, list[Found | Lines]] = field(default_factory=dict)  # by the number of a run: known lines before it
 
 
 class Cutter:
@@ -158,6 +161,11 @@ class Cutter:
         self.indents = [0]
         self.open: list[tuple[str, int]] = []
         self.block = False  # the last line ended in `:`, so a block must follow
+        self.ahead: Scanner | None = None
+        if shapes is not None and self.end - start >= LARGE:
+            from gradlang.syntax.batch import Scanner  # which needs NumPy
+
+            self.ahead = Scanner(text, self.end, shapes)
 
     def go(self) -> Cut:
         lex, text, end = self.lex, self.text, self.end
@@ -211,8 +219,11 @@ class Cutter:
         if shapes is None:
             return at
         find, split, literal = text.find, self.lex.words.split, self.lex.literals.get
-        lines: list[Found] = []
+        lines: list[Found | Lines] = []
         while True:
+            if self.ahead is not None:
+                found, at = self.ahead.take(at)
+                lines += found
             stop = find("\n", at, end)
             if stop < 0 or stop - at > LONG or text[stop + 1 : stop + 2] in NOT_FLUSH:
                 break
