@@ -94,9 +94,11 @@ class Checker:
         self.demands: list[tuple[list[int], list[tuple[Dim, int, Span, str]]]] = []  # what definitions demand of the sizes
         self.problems: list[Diagnostic] = []
         self.where: dict[str, Span] = {}
-        self.defines: dict[str, ast.Define | Many] = {}
+        self.defines: dict[str, ast.Define] = {}
+        self.plain: list[ast.Define | Many] = []  # what gives names their values that have no index, in order
         self.indexed: dict[str, units.Indexed] = {}
         self.lost: set[str] = set()
+        self.places: object = None  # of the names that many lines define (`many.py`)
         self.together: dict[str, set[str]] = {}  # names that are defined entry by entry, with those that recur with them
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
@@ -172,6 +174,7 @@ class Checker:
         if name not in self.where:
             self.where[name] = span
             self.defines[name] = s
+            self.plain.append(s)
         else:
             self.claim(ast.Name(name, span))
         return True
@@ -184,12 +187,10 @@ class Checker:
             self.forgive(s)
             return
         literal = len(s.targets) == 1 and is_literal(s.value, self.shadowed)
-        for t in s.targets:
-            if self.claim(t.name):
-                if literal:
-                    self.leaf_lines[t.name.id] = s
-                else:
-                    self.defines[t.name.id] = s
+        claimed = [t.name.id for t in s.targets if self.claim(t.name)]
+        (self.leaf_lines if literal else self.defines).update(dict.fromkeys(claimed, s))
+        if claimed and not literal:
+            self.plain.append(s)
 
     def collect_indexed(self, s: ast.Define | ast.Loop) -> None:
         """Definitions entry by entry: a name may have several lines."""
@@ -220,7 +221,7 @@ class Checker:
             return
         pieces = [p for x in self.indexed.values() for p in x.pieces]
         known = {*self.where, *CONSTANTS, "None", *self.found}
-        lines = [d for many in self.plain() if not known.issuperset(used(many)) for d in strangers(many, known)]
+        lines = [d for many in self.plain if not known.issuperset(used(many)) for d in strangers(many, known)]
         names = [n for d in lines for n in names_in([d.value])]
         for name in names + [n for p in pieces for n in units.names_of(p)]:
             if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
@@ -239,18 +240,13 @@ class Checker:
         self.definitions()
         self.problems += self.elaborator.problems
 
-    def plain(self) -> list[ast.Define | Many]:
-        """The plain definitions, each once."""
-        return list({id(d): d for d in self.defines.values()}.values())
-
     def definitions(self) -> None:
-        plain = self.plain()
         self.closed = closures(self.functions)
-        found, circles = units.ordered(units.Lines(plain, self.indexed), self.closed)
+        found, circles = units.ordered(units.Lines(self.plain, self.indexed), self.closed)
         for names in circles:
             self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
         if circles:
-            in_circle = {n for d in plain for n in defined(d)} | set(self.indexed)
+            in_circle = {n for d in self.plain for n in defined(d)} | set(self.indexed)
             in_circle = in_circle.difference(*(unit.names() for unit in found))
             self.found.update(dict.fromkeys(in_circle, POISON))
         self.together = {n: unit.names() for unit in found if isinstance(unit, units.Group) for n in unit.names()}

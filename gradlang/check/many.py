@@ -7,7 +7,7 @@ error, and whatever else has no template) go the way of single lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from gradlang.check.replay import Step
 from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.syntax.batch import Batch, distinct
+from gradlang.syntax.batch import Batch, Words, distinct
 from gradlang.syntax.lines import Written
 from gradlang.types import SCALAR
 
@@ -38,29 +38,53 @@ WORTH = 48  # lines that are worth the work on columns, and 8 for each kind of l
 def collect(c: Checker, batch: ast.Lines) -> None:
     """Takes the names of many lines, as `Checker.collect` does line by line."""
     assert isinstance(batch, Batch)
-    names = batch.names()
-    if len(set(names)) < len(names) or not c.where.keys().isdisjoint(names):
+    places = c.places = c.places or Places(batch.words)
+    assert isinstance(places, Places)
+    targets = batch.ids[batch.first]
+    if places.taken(targets, c.where):
         for d in batch.lines():
             c.collect_statement(d)
         return
+    names = batch.names()
     c.where.update(zip(names, batch.spans(), strict=True))
     literals = [i for n in LITERAL_NAMES if (i := batch.words.ids.get(n)) is not None]
     computed = np.ones(len(batch), np.bool_)
-    for s in np.unique(batch.kinds).tolist():
-        rows = np.flatnonzero(batch.kinds == s)
-        found = outline.outline(batch.line(int(rows[0])))
+    for s in distinct([batch.kinds])[1]:
+        rows = np.flatnonzero(batch.kinds == batch.kinds[s])
+        found = outline.outline(batch.line(s))
         if found is not None and found.names:
-            rows = rows[np.isin(batch.ids[batch.first[rows] + found.names[0]], literals)]
+            rows = rows[np.isin(batch.ids[batch.first[rows] + found.names[0]], literals)] if literals else rows[:0]
         for k in rows.tolist():
             d = batch.line(k)
             if is_literal(d.value, c.shadowed):
                 computed[k] = False
                 c.leaf_lines[names[k]] = d
-    if computed.all():
-        c.defines.update(dict.fromkeys(names, Definitions(c, batch)))
-    elif computed.any():
-        made = Definitions(c, batch.some(computed))
-        c.defines.update(dict.fromkeys(made.names(), made))
+    if computed.any():
+        c.plain.append(Definitions(c, batch if computed.all() else batch.some(computed), places))
+
+
+class Places:
+    """Which line of many defines a word, of all such lines of a file, or -1; and which words such lines use."""
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        self.at = np.full(len(words.texts), -1)
+        self.used = np.zeros(len(words.texts), np.bool_)
+        self.count = 0
+
+    def taken(self, targets: Numbers, known: Mapping[str, Span]) -> bool:
+        """Whether some of the words that lines define are known, or are defined twice."""
+        here = np.zeros(len(self.at), np.bool_)
+        here[targets] = True
+        if np.count_nonzero(here) < len(targets):
+            return True
+        if len(known) > len(targets):
+            return not known.keys().isdisjoint([self.words.texts[i] for i in targets.tolist()])
+        ids = self.words.ids
+        return any(n in ids and here[ids[n]] for n in known)
+
+    def of(self, name: str) -> int:
+        return int(self.at[self.words.ids[name]]) if name in self.words.ids else -1
 
 
 @record(eq=False)
@@ -73,32 +97,37 @@ class Group:
 
 
 class Definitions(Many):
-    def __init__(self, c: Checker, batch: Batch) -> None:
-        self.c, self.batch = c, batch
+    def __init__(self, c: Checker, batch: Batch, places: Places) -> None:
+        self.c, self.batch, self.places = c, batch, places
         self.texts = batch.words.texts
         self.targets = batch.ids[batch.first]
+        self.first, places.count = places.count, places.count + len(batch)
+        places.at[self.targets] = np.arange(self.first, places.count)
         self.current = 0
-        self.single: dict[int, Written] = {}  # lines whose formulas are looked at one by one
         self.groups: list[Group] = []
         self.group, self.row = np.full(len(batch), -1), np.zeros(len(batch), np.int64)
-        alone = []
-        for s in np.unique(batch.kinds).tolist():
-            rows = np.flatnonzero(batch.kinds == s)
-            found = outline.outline(batch.line(int(rows[0])))
+        self.single: dict[int, Written] = {}  # lines whose formulas are looked at one by one
+        for s in distinct([batch.kinds])[1]:
+            rows = np.flatnonzero(batch.kinds == batch.kinds[s])
+            found = outline.outline(batch.line(s))
             if found is None or not 0 < len(found.names) <= WIDEST:
-                alone.append(rows)
+                self.single.update((k, batch.line(k)) for k in rows.tolist())
                 continue
-            count = len(batch.shapes[s].gaps) - 1
+            count = len(batch.shapes[batch.kinds[s]].gaps) - 1
             self.group[rows], self.row[rows] = len(self.groups), np.arange(len(rows))
             self.groups.append(Group(found, rows, batch.ids[batch.first[rows][:, None] + np.arange(count)]))
-        self.single = {k: batch.line(k) for k in np.sort(np.concatenate(alone)).tolist()} if alone else {}
-        self.defined_at = np.full(len(self.texts), -1)
-        self.defined_at[self.targets] = np.arange(len(batch))
+        self.single = dict(sorted(self.single.items()))
+        none = [np.zeros(0, np.int64)]  # which line uses which word as a name
+        self.lines_of_uses = np.concatenate([np.repeat(g.lines, len(g.found.names)) for g in self.groups] or none)
+        self.uses = np.concatenate([g.words[:, g.found.names].ravel() for g in self.groups] or none)
+        places.used[self.uses] = True
+        for n in (n for d in self.single.values() for n in outline.used(d)):
+            if n in batch.words.ids:
+                places.used[batch.words.ids[n]] = True
 
     # -------------------------------------------------------------- what the others know of them
     @property
     def span(self) -> Span:
-        """Where the line stands that is being defined."""
         return self.line(self.current).span
 
     def line(self, k: int) -> Written:
@@ -111,48 +140,39 @@ class Definitions(Many):
         return self.batch.names()
 
     def used(self) -> list[str]:
-        out = [self.texts[i] for i in np.unique(self.uses()[1]).tolist()]
-        return list(dict.fromkeys(out + [n for d in self.single.values() for n in outline.used(d)]))
+        out = self.met(self.uses[self.places.at[self.uses] < 0])
+        singly = [n for d in self.single.values() for n in outline.used(d)]
+        return list(dict.fromkeys(out + [n for n in singly if self.places.of(n) < 0]))
+
+    def unused(self) -> list[str]:
+        return [self.texts[i] for i in self.targets[~self.places.used[self.targets]].tolist()]
 
     def called(self) -> list[str]:
-        heads = [np.unique(g.words[:, g.found.heads]) for g in self.groups if g.found.heads]
-        out = [self.texts[i] for ids in heads for i in ids.tolist()]
-        return list(dict.fromkeys(out + [n for d in self.single.values() for n in outline.called(d)]))
+        heads = [n for g in self.groups for n in self.met(g.words[:, g.found.heads])]
+        return list(dict.fromkeys(heads + [n for d in self.single.values() for n in outline.called(d)]))
 
-    def uses(self) -> tuple[Numbers, Numbers]:
-        """Which line uses which word as a name; without the lines that are looked at one by one."""
-        lines = [np.repeat(g.lines, len(g.found.names)) for g in self.groups]
-        words = [g.words[:, g.found.names].ravel() for g in self.groups]
-        none = [np.zeros(0, np.int64)]
-        return np.concatenate(lines or none), np.concatenate(words or none)
+    def met(self, ids: Numbers) -> list[str]:
+        """Some words, each once."""
+        here = np.zeros(len(self.texts), np.bool_)
+        here[ids] = True
+        return [self.texts[i] for i in np.flatnonzero(here).tolist()]
 
-    def in_sequence(self, later: Set[str], closed: Mapping[str, frozenset[str]]) -> bool:
-        lines, words = self.uses()
-        at = self.defined_at[words]
-        if (at >= lines).any() or not later.isdisjoint([self.texts[i] for i in np.unique(words[at < 0]).tolist()]):
+    def later(self, names: Iterable[str]) -> bool:
+        return any(self.places.of(n) >= self.first for n in names)
+
+    def in_sequence(self, closed: Mapping[str, frozenset[str]]) -> bool:
+        if (self.places.at[self.uses] >= self.lines_of_uses + self.first).any():
             return False
-        if closed and not closed.keys().isdisjoint(n for g in self.groups for n in self.heads(g)):
+        names = {n for f in self.called() for n in closed.get(f, ())} if closed else set()
+        if self.later(names):
             return False
-        known = self.batch.words.ids
-        for k, d in self.single.items():
-            names = outline.used(d)
-            if closed:
-                names = [*names, *(n for f in outline.called(d) for n in closed.get(f, ()))]
-            for n in names:
-                i = known.get(n)
-                inside = i is not None and self.defined_at[i] >= 0
-                if (self.defined_at[i] >= k) if inside else (n in later):
-                    return False
-        return True
-
-    def heads(self, g: Group) -> list[str]:
-        return [self.texts[i] for i in np.unique(g.words[:, g.found.heads]).tolist()] if g.found.heads else []
+        return all(self.places.of(n) < self.first + k for k, d in self.single.items() for n in outline.used(d))
 
     def unknown(self, known: Set[str]) -> list[Written]:
-        """The lines that use other names than those that are known."""
-        lines, words = self.uses()
-        strange = [self.texts[i] not in known for i in range(len(self.texts))]
-        found = set(np.unique(lines[np.array(strange)[words]]).tolist())
+        outside = self.places.at[self.uses] < 0
+        words = self.uses[outside]
+        strange = [self.texts[i] not in known for i in words.tolist()]
+        found = set(self.lines_of_uses[outside][np.array(strange, np.bool_)].tolist())
         found.update(k for k, d in self.single.items() if not known >= set(outline.used(d)))
         return [self.line(k) for k in sorted(found)]
 
@@ -191,10 +211,12 @@ class Writer:
 
     def externals(self) -> None:
         """The values that these lines find."""
-        words = np.unique(self.d.uses()[1])
         first: dict[int, int] = {}
         odd = []
-        for i in words[self.d.defined_at[words] < 0].tolist():
+        here = np.zeros(len(self.nodes), np.bool_)
+        here[self.d.uses] = True
+        here[self.d.targets] = False
+        for i in np.flatnonzero(here).tolist():
             ref = self.c.found.get(self.d.texts[i])
             if ref.__class__ is Ref and ref.type is SCALAR:
                 self.nodes[i] = ref.id
@@ -208,9 +230,8 @@ class Writer:
         if not words:
             return
         if self.users is None:
-            lines, used = self.d.uses()
-            order = np.argsort(used, kind="stable")
-            self.users = lines[order], used[order]
+            order = np.argsort(self.d.uses, kind="stable")
+            self.users = self.d.lines_of_uses[order], self.d.uses[order]
         lines, used = self.users
         for i in words:
             first, last = np.searchsorted(used, [i, i + 1])
@@ -238,7 +259,9 @@ class Writer:
             self.keys.append(key)
             self.templates.append(self.c.replay.templates.get(key))
         for column in found.free:
-            ids = np.unique(g.words[:, column])
+            here = np.zeros(len(texts), np.bool_)
+            here[g.words[:, column]] = True
+            ids = np.flatnonzero(here)
             self.values[ids] = [float(texts[i]) for i in ids.tolist()]
             self.stops[g.lines[self.values[g.words[:, column]] == 0]] = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from gradlang.check.names import heads_in, names_in
 from gradlang.record import record
@@ -102,7 +102,11 @@ class Many:
         raise NotImplementedError
 
     def used(self) -> list[str]:
-        """The free names of their formulas, each once."""
+        """The free names of their formulas, each once, but for those that are defined by many lines."""
+        raise NotImplementedError
+
+    def unused(self) -> list[str]:
+        """What they define and none of many lines uses."""
         raise NotImplementedError
 
     def called(self) -> list[str]:
@@ -122,9 +126,13 @@ class Many:
         """Writes their nodes, unless the program gets more than `most`. Raises TooLarge."""
         raise NotImplementedError
 
-    def in_sequence(self, later: Set[str], closed: Mapping[str, frozenset[str]]) -> bool:
-        """Whether each stands after what it uses, where `later` are the names of these and of all later definitions, and
-        `closed` the names that calls of some functions use."""
+    def later(self, names: Iterable[str]) -> bool:
+        """Whether some of these names are defined here, or by later ones of many lines."""
+        raise NotImplementedError
+
+    def in_sequence(self, closed: Mapping[str, frozenset[str]]) -> bool:
+        """Whether each stands after those of many lines that it uses. `closed` gives the names that calls of some functions
+        use."""
         raise NotImplementedError
 
 

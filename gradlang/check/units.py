@@ -190,17 +190,23 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
 
 def in_sequence(plain: Sequence[ast.Define | Many], closed: Mapping[str, frozenset[str]]) -> bool:
     """Whether each definition already stands after what it uses."""
-    names = [outline.defined(d) for d in plain]
+    names = [[] if isinstance(d, Many) else outline.defined(d) for d in plain]
+    many = [d for d in plain if isinstance(d, Many)]
     later = {n for some in names for n in some}
-    if len(later) < sum(map(len, names)):
+    if len(later) < sum(map(len, names)) or (many and many[0].later(later)):
         return False
+    many.reverse()
     for d, some in zip(plain, names, strict=True):
-        if isinstance(d, Many):
-            if not d.in_sequence(later, closed):
-                return False
-        elif not later.isdisjoint(outline.used(d)):
+        uses = outline.used(d)
+        if closed:
+            uses = [*uses, *(n for f in outline.called(d) for n in closed.get(f, ()))]
+        if not later.isdisjoint(uses):
             return False
-        elif closed and any(not later.isdisjoint(closed[f]) for f in outline.called(d) if f in closed):
+        if isinstance(d, Many):
+            many.pop()
+            if not d.in_sequence(closed):
+                return False
+        elif many and many[-1].later(uses):
             return False
         later.difference_update(some)
     return True

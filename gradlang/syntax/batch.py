@@ -167,7 +167,7 @@ class Scanner:
         self.number: dict[Shape, int] = {}
         self.upto = 0  # what stands before was read
         self.after = 0  # where the line behind the last one starts
-        self.starts: dict[int, int] = {}  # where lines start: their numbers
+        self.starts: Numbers = np.zeros(0, np.int64)  # where lines start
         self.stops: Numbers = np.zeros(0, np.int64)  # the lines that are not known, and the number of all
         self.piece = Batch(self.words, self.shapes, *[np.zeros(0, np.int64)] * 4)
 
@@ -175,8 +175,10 @@ class Scanner:
         """The known lines from `at` on, and where the first other line starts."""
         parts: list[Batch] = []
         while at < self.upto or self.read(at):
-            k = self.starts.get(at, -1)
-            stop = int(self.stops[np.searchsorted(self.stops, k)]) if k >= 0 else k
+            k = int(np.searchsorted(self.starts, at))
+            if k == len(self.starts) or self.starts[k] != at:
+                break
+            stop = int(self.stops[np.searchsorted(self.stops, k)])
             if stop == k:
                 break
             p = self.piece
@@ -197,7 +199,7 @@ class Scanner:
         if stop <= at:
             return False
         self.upto = stop
-        self.starts = {}
+        self.starts = self.starts[:0]
         if text.count("\n", at, stop) * SHORT < stop - at:
             return True
         piece = text[at:stop]
@@ -226,7 +228,7 @@ class Scanner:
         stops = edges[behind] - known.lengths[gaps[behind]] + known.lengths[known.tails[gaps[behind]]]
         good = flush[:-1] & flush[1:] & (odd[:-1] == odd[1:]) & (stops - starts <= LONG)
         kinds = self.shapes_of(words, gaps, first, behind, np.flatnonzero(good), starts)
-        self.starts = dict(zip(starts.tolist(), range(len(starts)), strict=True))
+        self.starts = starts
         self.stops = np.append(np.flatnonzero(kinds < 0), len(starts))
         self.piece = Batch(self.words, self.shapes, words, first, starts, kinds)
 
@@ -236,7 +238,7 @@ class Scanner:
         """The number of the shape of each line, -1 for those that have none; of some lines only (`rows`)."""
         out = np.full(len(first), -1)
         lengths = behind[rows] - first[rows]
-        for n in np.unique(lengths).tolist():
+        for n in np.flatnonzero(np.bincount(lengths)).tolist():
             if n > WIDEST:
                 break
             lines = rows[lengths == n]
@@ -274,5 +276,13 @@ def distinct(columns: Sequence[Numbers]) -> tuple[Numbers, list[Any], list[int]]
             values, code = np.unique(code, return_inverse=True)
             base = len(values)
         code, base = code * size + column, base * size
-    _, one, code, many = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-    return code, one.tolist(), many.tolist()
+    if base > 4 * len(code) + 1024:
+        values, code = np.unique(code, return_inverse=True)
+        base = len(values)
+    many = np.bincount(code, minlength=base)
+    first = np.zeros(base, np.int64)
+    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    kept = np.flatnonzero(many)
+    number = np.zeros(base, np.int64)
+    number[kept] = np.arange(len(kept))
+    return number[code], first[kept].tolist(), many[kept].tolist()
