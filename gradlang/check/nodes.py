@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -51,24 +51,30 @@ class Stretch:
         assert self.numbers is not None
         return (float(self.numbers[k]),)
 
-    def arguments(self) -> list[tuple[int, ...]]:
-        """The arguments of each node."""
+    def arguments(self, which: Any = slice(None)) -> list[tuple[int, ...]]:
+        """The arguments of each node, or of some of them."""
         counts = [count for _, _, count in self.forms]
+        columns = [column[which].tolist() for column in self.args]
         if set(counts) <= {1, 2}:  # as nearly all are
-            a = self.args[0].tolist()
-            b = self.args[1].tolist() if 2 in counts else a
-            return [(x, y) if y >= 0 else (x,) for x, y in zip(a, b, strict=True)] if 2 in counts else [(x,) for x in a]
-        columns = list(zip(*[c.tolist() for c in self.args], strict=True)) if self.args else [()] * len(self)
-        return [columns[k][: counts[code]] for k, code in enumerate(self.codes.tolist())]
+            if len(columns) == 1:
+                return [(a,) for a in columns[0]]
+            return [(a, b) if b >= 0 else (a,) for a, b in zip(*columns, strict=True)]
+        codes = self.codes[which].tolist()
+        rows = zip(*columns, strict=True) if columns else repeat(())
+        return [row[: counts[code]] for code, row in zip(codes, rows, strict=False)]
 
-    def rows(self) -> Iterator[Row]:
-        """What the nodes are."""
-        forms, spans = self.forms, zip(self.starts.tolist(), self.stops.tolist(), strict=True)
-        codes = self.codes.tolist()
-        ops, attrs = [forms[c][0] for c in codes], [forms[c][1] for c in codes]
-        if self.numbers is not None:
-            attrs = [self.attrs(k) if a is None else a for k, a in enumerate(attrs)]
-        return zip(ops, self.arguments(), attrs, spans, self.names, strict=True)
+    def rows(self, order: Sequence[int]) -> Iterator[Row]:
+        """What some of the nodes are."""
+        import numpy as np
+
+        which = np.array(order, np.int64) - self.first
+        forms, codes, numbers = self.forms, self.codes[which].tolist(), self.numbers
+        attrs: list[Any] = [forms[c][1] for c in codes]
+        if numbers is not None:
+            attrs = [(x,) if a is None else a for a, x in zip(attrs, numbers[which].tolist(), strict=True)]
+        spans = zip(self.starts[which].tolist(), self.stops[which].tolist(), strict=True)
+        names = [self.names[k] for k in which.tolist()]
+        return zip([forms[c][0] for c in codes], self.arguments(which), attrs, spans, names, strict=True)
 
 
 class Nodes(list[Node]):
@@ -96,6 +102,24 @@ class Nodes(list[Node]):
         node = self.stretches[bisect_right(self.firsts, i) - 1].node(i)
         self[i] = node
         return node
+
+    def looked_at(self, order: Iterable[int]) -> Iterator[Node]:
+        """Some of the nodes, without those of stretches that nobody has looked at."""
+        return (n for n in map(super().__getitem__, order) if n is not None)
+
+    def seen(self, stretch: Stretch) -> set[int]:
+        """The nodes of a stretch that somebody has looked at."""
+        first = stretch.first
+        some = super().__getitem__(slice(first, first + len(stretch)))
+        return {first + k for k, n in enumerate(some) if n is not None}
+
+    def split(self, order: Sequence[int]) -> Iterator[tuple[Sequence[int], Stretch | None]]:
+        """Some of the nodes, in order, by the parts in which they are."""
+        at = 0
+        for _, stop, stretch in self.parts():
+            after = bisect_left(order, stop, at)
+            yield order[at:after], stretch
+            at = after
 
     def parts(self) -> Iterator[tuple[int, int, Stretch | None]]:
         """What the list consists of, from where to where."""
