@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Numbers = npt.NDArray[np.int64]
 WIDEST = 12  # names of a formula; longer ones are taken line by line
-WORTH = 48  # lines that are worth the work on columns, and 8 for each kind of line among them
+WORTH, EACH = 48, 8  # lines that are worth the work on columns: these, and so many for each kind of line among them
 
 
 def collect(c: Checker, batch: ast.Lines) -> None:
@@ -48,17 +48,19 @@ def collect(c: Checker, batch: ast.Lines) -> None:
     names = batch.names()
     c.where.update(zip(names, batch.spans(), strict=True))
     literals = [i for n in LITERAL_NAMES if (i := batch.words.ids.get(n)) is not None]
-    computed = np.ones(len(batch), np.bool_)
+    perhaps: list[int] = []  # lines that may be numbers
     for s in distinct([batch.kinds])[1]:
         rows = np.flatnonzero(batch.kinds == batch.kinds[s])
         found = outline.outline(batch.line(s))
         if found is not None and found.names:
             rows = rows[np.isin(batch.ids[batch.first[rows] + found.names[0]], literals)] if literals else rows[:0]
-        for k in rows.tolist():
-            d = batch.line(k)
-            if is_literal(d.value, c.shadowed):
-                computed[k] = False
-                c.leaf_lines[names[k]] = d
+        perhaps += rows.tolist()
+    computed = np.ones(len(batch), np.bool_)
+    for k in sorted(perhaps):
+        d = batch.line(k)
+        if is_literal(d.value, c.shadowed):
+            computed[k] = False
+            c.leaf_lines[names[k]] = d
     if computed.any():
         c.plain.append(Definitions(c, batch if computed.all() else batch.some(computed), places))
 
@@ -263,6 +265,7 @@ class Writer:
             here[g.words[:, column]] = True
             ids = np.flatnonzero(here)
             self.values[ids] = [float(texts[i]) for i in ids.tolist()]
+        for column in found.nonzero:
             self.stops[g.lines[self.values[g.words[:, column]] == 0]] = 1
 
     # -------------------------------------------------------------- the lines in order
@@ -279,7 +282,7 @@ class Writer:
     def some(self, i: int, j: int) -> int:
         """Writes the lines from i to j, or the first of them; how far it got."""
         keys = self.key[i:j]
-        if j - i < WORTH or j - i < 8 * len(kinds := np.unique(keys)) + WORTH:
+        if j - i < WORTH or j - i < EACH * len(kinds := np.unique(keys)) + WORTH:
             for k in range(i, j):
                 self.one(k)
             return j

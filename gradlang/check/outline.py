@@ -18,13 +18,15 @@ ARITHMETIC = ("add", "sub", "mul", "div")
 class Outline:
     """The lines `name = formula` of a shape, whose formula is made of numbers, names, operators and calls. The numbers are
     those of words: what is defined, the free names of the formula in order, what it calls, and its numbers, of which some
-    (`free`) are plain operands next to something that is computed."""
+    (`free`) are plain operands next to something that is computed, some of
+    these `nonzero`, since they divide or have a minus sign."""
 
     target: int
     names: tuple[int, ...]
     heads: tuple[int, ...]
     fixed: tuple[int, ...]
     free: tuple[int, ...]
+    nonzero: tuple[int, ...]
 
 
 @record(eq=False)
@@ -33,6 +35,7 @@ class Operand:
 
     number: ast.Number
     negative: bool
+    divides: bool
     of: Span
 
 
@@ -48,7 +51,7 @@ def operands(formula: ast.Expr) -> list[Operand]:
                     negative = isinstance(side, ast.Apply) and side.op == "neg"
                     number = side.args[0] if isinstance(side, ast.Apply) and negative else side
                     if isinstance(number, ast.Number):
-                        out.append(Operand(number, negative, node.span))
+                        out.append(Operand(number, negative, node.op == "div" and side is node.args[1], node.span))
     return out
 
 
@@ -75,7 +78,8 @@ def _outline(line: Written) -> Outline | None:
     if any(isinstance(n, ast.Call) and (n.keywords or not isinstance(n.func, ast.Name)) for n in nodes):
         return None
     word = {start: k for k, start in enumerate(line.starts())}
-    free = {o.number.span for o in operands(tree.value)}
+    beside = operands(tree.value)
+    free = {o.number.span for o in beside}
     numbers = [n.span for n in nodes if isinstance(n, ast.Number)]
 
     def words(spans: Sequence[Span]) -> tuple[int, ...]:
@@ -87,6 +91,7 @@ def _outline(line: Written) -> Outline | None:
         words([h.span for h in heads]),
         words([s for s in numbers if s not in free]),
         words([s for s in numbers if s in free]),
+        words([o.number.span for o in beside if o.divides or o.negative]),
     )
 
 

@@ -83,7 +83,7 @@ class Replay:
         numbers: dict[int, float] = {}
         if found.free:
             numbers = {k: float(words[k]) for k in found.free}
-            if 0.0 in numbers.values():  # a division by zero is an error of the text
+            if any(numbers[k] == 0 for k in found.nonzero):  # a division by 0 is an error, and -0 is 0
                 return False
         self.write(d, template, ids, numbers, words[found.target])
         return True
