@@ -12,7 +12,6 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gradlang.check import outline
 from gradlang.check.names import LITERAL_NAMES, is_literal
@@ -28,9 +27,12 @@ from gradlang.syntax.lines import Written
 from gradlang.types import SCALAR
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from gradlang.check.check import Checker
 
-Numbers = npt.NDArray[np.int64]
+    Numbers = npt.NDArray[np.int64]
+
 WIDEST = 12  # names of a formula; longer ones are taken line by line
 WORTH, EACH = 48, 8  # lines that are worth the work on columns: these, and so many for each kind of line among them
 
@@ -282,7 +284,7 @@ class Writer:
     def some(self, i: int, j: int) -> int:
         """Writes the lines from i to j, or the first of them; how far it got."""
         keys = self.key[i:j]
-        if j - i < WORTH or j - i < EACH * len(kinds := np.unique(keys)) + WORTH:
+        if j - i < WORTH or j - i < EACH * len(kinds := np.flatnonzero(np.bincount(keys))) + WORTH:
             for k in range(i, j):
                 self.one(k)
             return j
@@ -294,7 +296,7 @@ class Writer:
             if j == i:
                 return i
             keys, ends = keys[: j - i], ends[: j - i]
-            kinds = np.unique(keys)
+            kinds = np.flatnonzero(np.bincount(keys))
         self.nodes[self.d.targets[i:j]] = ends - 1
         stretch = Columns(self, start, int(ends[-1]) - start)
         by_key = np.argsort(keys, kind="stable")

@@ -14,21 +14,22 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gradlang.source import Span
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import tables
 from gradlang.syntax.lines import Shape, Written
-from gradlang.syntax.tokens import LONG, NOT_FLUSH, Key, lexicon
+from gradlang.syntax.tokens import LONG, NOT_FLUSH, SHORT, Key, lexicon
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from gradlang.syntax.lines import Found, Shapes
 
-Numbers = npt.NDArray[np.int64]
-Truths = npt.NDArray[np.bool_]
+    Numbers = npt.NDArray[np.int64]
+    Truths = npt.NDArray[np.bool_]
+
 PIECE = 1 << 20  # characters that are split at once
-SHORT = 200  # characters of a line on average; a text with longer ones is not worth splitting ahead
 LEAST = 64  # lines of a batch
 WIDEST = 64  # words of a line
 FLUSH, COMMENT, OTHER = 0, 1, 2  # how a line starts: with a word in the first column, as a comment, otherwise
@@ -273,12 +274,10 @@ def distinct(columns: Sequence[Numbers]) -> tuple[Numbers, list[Any], list[int]]
     for column in columns[1:]:
         size = int(column.max(initial=0)) + 1
         if base * size >= 1 << 62:
-            values, code = np.unique(code, return_inverse=True)
-            base = len(values)
+            code, base = dense(code)
         code, base = code * size + column, base * size
     if base > 4 * len(code) + 1024:
-        values, code = np.unique(code, return_inverse=True)
-        base = len(values)
+        code, base = dense(code)
     many = np.bincount(code, minlength=base)
     first = np.zeros(base, np.int64)
     first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
@@ -286,3 +285,13 @@ def distinct(columns: Sequence[Numbers]) -> tuple[Numbers, list[Any], list[int]]
     number = np.zeros(base, np.int64)
     number[kept] = np.arange(len(kept))
     return number[code], first[kept].tolist(), many[kept].tolist()
+
+
+def dense(code: Numbers) -> tuple[Numbers, int]:
+    """The number of each value among the different ones, and how many these are. (`np.unique` would import much.)"""
+    order = np.argsort(code)
+    values = code[order]
+    new = np.append(False, values[1:] != values[:-1])
+    out = np.empty_like(code)
+    out[order] = np.cumsum(new)
+    return out, int(np.count_nonzero(new)) + 1

@@ -82,7 +82,8 @@ CONFUSABLE = {
 LAYOUT = frozenset({"_NL", "_INDENT", "_DEDENT"})
 NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
 LONG = 2000  # characters of a line whose shape is not worth keeping
-LARGE = 100_000  # characters of a text whose lines are read in batches
+LARGE = 800  # lines of a text that is read in batches, with NumPy, which a program of so many lines needs in any case
+SHORT = 200  # characters of a line on average; a text with longer ones is not worth splitting ahead
 NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
 
@@ -162,7 +163,8 @@ class Cutter:
         self.open: list[tuple[str, int]] = []
         self.block = False  # the last line ended in `:`, so a block must follow
         self.ahead: Scanner | None = None
-        if shapes is not None and self.end - start >= LARGE:
+        lines = text.count("\n", start, self.end) if shapes is not None else 0
+        if shapes is not None and lines >= LARGE and self.end - start <= SHORT * lines:
             from gradlang.syntax.batch import Scanner  # which needs NumPy
 
             self.ahead = Scanner(text, self.end, shapes)
