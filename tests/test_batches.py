@@ -60,9 +60,9 @@ def tape(program: Program) -> list[Any]:
     return builder.instrs
 
 
-def same(text: str, least: int = 1, files: dict[str, str] | None = None) -> Program:
+def same(text: str, least: int = 1, files: dict[str, str] | None = None, worth: int = 0) -> Program:
     """Reads a text line by line and in batches, which must come to the same."""
-    limits = [(place, name, least if name == "LEAST" else value) for place, name, value in ALWAYS]
+    limits = [(place, name, {"LEAST": least, "WORTH": worth}.get(name, value)) for place, name, value in ALWAYS]
     singly, problems = read(text, ((tokens, "LARGE", 1 << 60),), files or {})
     program, found = read(text, tuple(limits), files or {})
     assert found == problems
@@ -166,9 +166,16 @@ def random_program(seed: int, count: int, faults: int, shapes: int) -> str:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**9), st.integers(5, 300), st.integers(0, 4), st.integers(2, len(SHAPES)), st.sampled_from([1, 4, 40]))
-def test_random_programs(seed: int, count: int, faults: int, shapes: int, least: int) -> None:
-    same(random_program(seed, count, faults, shapes), least)
+@given(
+    st.integers(0, 10**9),
+    st.integers(5, 300),
+    st.integers(0, 4),
+    st.integers(2, len(SHAPES)),
+    st.sampled_from([1, 4, 40]),
+    st.sampled_from([0, 6, 10**9]),
+)
+def test_random_programs(seed: int, count: int, faults: int, shapes: int, least: int, worth: int) -> None:
+    same(random_program(seed, count, faults, shapes), least, worth=worth)
 
 
 @pytest.mark.parametrize("fault", range(len(FAULTS)))
@@ -274,7 +281,9 @@ def test_an_imported_file_is_large() -> None:
 def test_too_large_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     for most in (1, 10, 11, 12, 13, 30, 59, 60, 61, 62, 63):
         monkeypatch.setattr(check, "MOST_VALUES", most)
-        same("x = 1\nv0 = x*x\n" + "".join(f"v{k + 1} = v{k}*x + 2\n" for k in range(20)) + "y = x + 1\n")
+        text = "x = 1\nv0 = x*x\n" + "".join(f"v{k + 1} = v{k}*x + 2\n" for k in range(20)) + "y = x + 1\n"
+        same(text)
+        same(text, worth=10**9)
 
 
 # ------------------------------------------------------------------ nodes that are made when they are looked at

@@ -98,6 +98,7 @@ class Group:
     found: Outline
     lines: Numbers
     words: Numbers
+    names: Numbers  # which of the words are names of the formula
 
 
 class Definitions(Many):
@@ -119,7 +120,8 @@ class Definitions(Many):
                 continue
             count = len(batch.shapes[batch.kinds[s]].gaps) - 1
             self.group[rows], self.row[rows] = len(self.groups), np.arange(len(rows))
-            self.groups.append(Group(found, rows, batch.ids[batch.first[rows][:, None] + np.arange(count)]))
+            words = batch.ids[batch.first[rows][:, None] + np.arange(count)]
+            self.groups.append(Group(found, rows, words, np.array(found.names)))
         self.single = dict(sorted(self.single.items()))
         none = [np.zeros(0, np.int64)]  # which line uses which word as a name
         self.lines_of_uses = np.concatenate([np.repeat(g.lines, len(g.found.names)) for g in self.groups] or none)
@@ -286,7 +288,7 @@ class Writer:
         keys = self.key[i:j]
         if j - i < WORTH or j - i < EACH * len(kinds := np.flatnonzero(np.bincount(keys))) + WORTH:
             for k in range(i, j):
-                self.one(k)
+                self.quickly(k)
             return j
         start = len(self.c.program.nodes)
         ends = start + np.cumsum(self.sizes[keys])
@@ -328,6 +330,20 @@ class Writer:
         ids = at.tolist()
         c.program.values.update(zip(full, ids, strict=True))
         c.found.update(zip(names, map(Ref, ids, repeat(SCALAR)), strict=False))
+
+    def quickly(self, k: int) -> None:
+        """A line whose names mean real scalars, by its template."""
+        template, replay, d = self.templates[self.key[k]], self.c.replay, self.d
+        if template is None or len(self.c.program.nodes) + len(template) > self.most:
+            return self.one(k)
+        g = d.groups[d.group[k]]
+        row = g.words[d.row[k]]
+        words = [d.texts[i] for i in row.tolist()]
+        ids: list[int] = self.nodes[row[g.names]].tolist()
+        numbers = {k: float(words[k]) for k in g.found.free}
+        replay.write(words, int(self.batch.at[k]), template, ids, numbers, words[g.found.target])
+        self.nodes[row[g.found.target]] = ids[-1]
+        return None
 
     def one(self, k: int) -> None:
         """A line by itself."""
