@@ -18,7 +18,7 @@ LANGUAGE = pipeline.standard()
 def read(text: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
     shapes = Shapes(parsing._builder)
     if not known:
-        shapes.find = lambda key, line, words: None  # type: ignore[method-assign]
+        shapes.find = lambda *_: None  # type: ignore[method-assign]
     monkeypatch.setattr(parsing, "SHAPES", shapes)
     program, problems = pipeline.read(text, "f.grad", LANGUAGE)
     return program.nodes, program.values, program.leaves, program.outputs, program.labels, problems

@@ -253,7 +253,7 @@ def enter(fn: ast.Function, home: Home, args: list[Value], keywords: dict[str, V
     for unit in reversed(body_order(fn)):
         if isinstance(unit, Group):
             e.then(assign_rows, unit, env, e)
-        else:
+        elif isinstance(unit.define, ast.Define):
             e.then(assign, unit.define, env, e)
             e.push(unit.define.value, env)
 

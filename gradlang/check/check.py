@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from gradlang.check import arrays, errors, imports, recurrence, units
@@ -14,7 +14,7 @@ from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
 from gradlang.check.modules import Unit
 from gradlang.check.names import LITERAL_NAMES, closures, is_literal, names_in
-from gradlang.check.outline import defined, outline, used
+from gradlang.check.outline import Many, defined, outline, used
 from gradlang.check.program import POISON, Node, Program, Ref, Value
 from gradlang.check.replay import Replay
 from gradlang.check.requests import ask
@@ -63,16 +63,24 @@ class ProgramSink:
 
 
 def declared(module: ast.Module) -> set[str]:
-    """The names that the lines of a file define, as far as one can tell without reading other files."""
+    """The names that the lines of a file define, as far as one can tell without reading other files; of many lines only those
+    that are LITERAL_NAMES."""
     out: set[str] = set()
     for s in module.statements:
         if isinstance(s, ast.Leaf):
             out.update(n.id for n in s.names)
         elif isinstance(s, ast.Define):
             out.update(defined(s))
+        elif isinstance(s, ast.Lines):
+            out.update(LITERAL_NAMES.intersection(s.names()))
         elif isinstance(s, ast.Import) and s.names is not None:
             out.update(ours.id for _, ours in s.names)
     return out
+
+
+def strangers(d: ast.Define | Many, known: Set[str]) -> Sequence[ast.Define]:
+    """The definitions that use other names than those that are known."""
+    return d.unknown(known) if isinstance(d, Many) else [d]
 
 
 class Checker:
@@ -87,8 +95,10 @@ class Checker:
         self.problems: list[Diagnostic] = []
         self.where: dict[str, Span] = {}
         self.defines: dict[str, ast.Define] = {}
+        self.plain: list[ast.Define | Many] = []  # what gives names their values that have no index, in order
         self.indexed: dict[str, units.Indexed] = {}
         self.lost: set[str] = set()
+        self.places: object = None  # of the names that many lines define (`many.py`)
         self.together: dict[str, set[str]] = {}  # names that are defined entry by entry, with those that recur with them
         self.leaf_lines: dict[str, ast.Leaf | ast.Define] = {}
         self.consts: dict[str, ast.Leaf] = {}
@@ -114,23 +124,31 @@ class Checker:
     def collect(self) -> None:
         self.shadowed = LITERAL_NAMES & declared(self.module)
         for s in self.module.statements:
-            if isinstance(s, ast.Leaf):
-                for name in s.names:
-                    if self.claim(name):
-                        (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
-            elif s.__class__ is Written and self.collect_line(s):
-                continue
-            elif isinstance(s, ast.Define) and units.plain_target(s):
-                self.collect_define(s)
-            elif isinstance(s, (ast.Define, ast.Loop)):
-                self.collect_indexed(s)
-            elif isinstance(s, ast.Function):
-                if self.claim(s.name):
-                    self.functions[s.name.id] = s
-            elif isinstance(s, ast.Import):
-                imports.take(self, s)
-            elif isinstance(s, ast.Operator):
-                self.claim(s.name)
+            if isinstance(s, ast.Lines):
+                from gradlang.check import many  # which needs NumPy
+
+                many.collect(self, s)
+            else:
+                self.collect_statement(s)
+
+    def collect_statement(self, s: ast.Statement) -> None:
+        if isinstance(s, ast.Leaf):
+            for name in s.names:
+                if self.claim(name):
+                    (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
+        elif s.__class__ is Written and self.collect_line(s):
+            pass
+        elif isinstance(s, ast.Define) and units.plain_target(s):
+            self.collect_define(s)
+        elif isinstance(s, (ast.Define, ast.Loop)):
+            self.collect_indexed(s)
+        elif isinstance(s, ast.Function):
+            if self.claim(s.name):
+                self.functions[s.name.id] = s
+        elif isinstance(s, ast.Import):
+            imports.take(self, s)
+        elif isinstance(s, ast.Operator):
+            self.claim(s.name)
 
     def forgive(self, s: ast.Statement) -> None:
         """What a statement with an error would define is known, so that its uses are no errors."""
@@ -156,6 +174,7 @@ class Checker:
         if name not in self.where:
             self.where[name] = span
             self.defines[name] = s
+            self.plain.append(s)
         else:
             self.claim(ast.Name(name, span))
         return True
@@ -168,12 +187,10 @@ class Checker:
             self.forgive(s)
             return
         literal = len(s.targets) == 1 and is_literal(s.value, self.shadowed)
-        for t in s.targets:
-            if self.claim(t.name):
-                if literal:
-                    self.leaf_lines[t.name.id] = s
-                else:
-                    self.defines[t.name.id] = s
+        claimed = [t.name.id for t in s.targets if self.claim(t.name)]
+        (self.leaf_lines if literal else self.defines).update(dict.fromkeys(claimed, s))
+        if claimed and not literal:
+            self.plain.append(s)
 
     def collect_indexed(self, s: ast.Define | ast.Loop) -> None:
         """Definitions entry by entry: a name may have several lines."""
@@ -204,7 +221,8 @@ class Checker:
             return
         pieces = [p for x in self.indexed.values() for p in x.pieces]
         known = {*self.where, *CONSTANTS, "None", *self.found}
-        names = [n for d in self.defines.values() if not known.issuperset(used(d)) for n in names_in([d.value])]
+        lines = [d for many in self.plain if not known.issuperset(used(many)) for d in strangers(many, known)]
+        names = [n for d in lines for n in names_in([d.value])]
         for name in names + [n for p in pieces for n in units.names_of(p)]:
             if name.id not in self.where and name.id not in CONSTANTS and name.id != "None" and name.id not in self.found:
                 self.where[name.id] = name.span
@@ -223,13 +241,12 @@ class Checker:
         self.problems += self.elaborator.problems
 
     def definitions(self) -> None:
-        plain = list({id(d): d for d in self.defines.values()}.values())
         self.closed = closures(self.functions)
-        found, circles = units.ordered(units.Lines(plain, self.indexed), self.closed)
+        found, circles = units.ordered(units.Lines(self.plain, self.indexed), self.closed)
         for names in circles:
             self.report(errors.cycle([n.id for n in names], [n.span for n in names]))
         if circles:
-            in_circle = {n for d in plain for n in defined(d)} | set(self.indexed)
+            in_circle = {n for d in self.plain for n in defined(d)} | set(self.indexed)
             in_circle = in_circle.difference(*(unit.names() for unit in found))
             self.found.update(dict.fromkeys(in_circle, POISON))
         self.together = {n: unit.names() for unit in found if isinstance(unit, units.Group) for n in unit.names()}
@@ -257,8 +274,10 @@ class Checker:
             self.bind(member.name, values[member.name.id], member.pieces[0].define)
         self.demand(before, [m.name for m in group.members])
 
-    def define(self, d: ast.Define) -> None:
-        if d.__class__ is not Written or not self.replay.define(d, MOST_VALUES):
+    def define(self, d: ast.Define | Many) -> None:
+        if isinstance(d, Many):
+            d.define(MOST_VALUES)
+        elif d.__class__ is not Written or not self.replay.define(d, MOST_VALUES):
             self.elaborated(d)
 
     def elaborated(self, d: ast.Define) -> None:

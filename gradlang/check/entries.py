@@ -116,6 +116,8 @@ class _Ops:
                 self.elsewhere.update((n.id, n.span) for n in s.names)
             elif isinstance(s, ast.Define):
                 self.elsewhere.update((t.name.id, t.name.span) for t in s.targets)
+            elif isinstance(s, ast.Lines):
+                self.elsewhere.update(zip(s.names(), s.spans(), strict=True))
         self.lost = set(module.broken)
 
     def read(self, nodes: list[ast.Operator]) -> list[Op]:

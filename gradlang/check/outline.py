@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from gradlang.check.names import heads_in, names_in
 from gradlang.record import record
@@ -18,13 +18,15 @@ ARITHMETIC = ("add", "sub", "mul", "div")
 class Outline:
     """The lines `name = formula` of a shape, whose formula is made of numbers, names, operators and calls. The numbers are
     those of words: what is defined, the free names of the formula in order, what it calls, and its numbers, of which some
-    (`free`) are plain operands next to something that is computed."""
+    (`free`) are plain operands next to something that is computed, some of
+    these `nonzero`, since they divide or have a minus sign."""
 
     target: int
     names: tuple[int, ...]
     heads: tuple[int, ...]
     fixed: tuple[int, ...]
     free: tuple[int, ...]
+    nonzero: tuple[int, ...]
 
 
 @record(eq=False)
@@ -33,6 +35,7 @@ class Operand:
 
     number: ast.Number
     negative: bool
+    divides: bool
     of: Span
 
 
@@ -48,7 +51,7 @@ def operands(formula: ast.Expr) -> list[Operand]:
                     negative = isinstance(side, ast.Apply) and side.op == "neg"
                     number = side.args[0] if isinstance(side, ast.Apply) and negative else side
                     if isinstance(number, ast.Number):
-                        out.append(Operand(number, negative, node.span))
+                        out.append(Operand(number, negative, node.op == "div" and side is node.args[1], node.span))
     return out
 
 
@@ -75,7 +78,8 @@ def _outline(line: Written) -> Outline | None:
     if any(isinstance(n, ast.Call) and (n.keywords or not isinstance(n.func, ast.Name)) for n in nodes):
         return None
     word = {start: k for k, start in enumerate(line.starts())}
-    free = {o.number.span for o in operands(tree.value)}
+    beside = operands(tree.value)
+    free = {o.number.span for o in beside}
     numbers = [n.span for n in nodes if isinstance(n, ast.Number)]
 
     def words(spans: Sequence[Span]) -> tuple[int, ...]:
@@ -87,26 +91,79 @@ def _outline(line: Written) -> Outline | None:
         words([h.span for h in heads]),
         words([s for s in numbers if s not in free]),
         words([s for s in numbers if s in free]),
+        words([o.number.span for o in beside if o.divides or o.negative]),
     )
 
 
-def defined(d: ast.Define) -> list[str]:
+class Many:
+    """Definitions of one file, each of one plain name, that are dealt with together."""
+
+    def lines(self) -> Iterator[Written]:
+        """The definitions one by one."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        """What they define, in order."""
+        raise NotImplementedError
+
+    def used(self) -> list[str]:
+        """The free names of their formulas, each once, but for those that are defined by many lines."""
+        raise NotImplementedError
+
+    def unused(self) -> list[str]:
+        """What they define and none of many lines uses."""
+        raise NotImplementedError
+
+    def called(self) -> list[str]:
+        """The names of the functions that they call, each once."""
+        raise NotImplementedError
+
+    @property
+    def span(self) -> Span:
+        """Where the one stands that is being defined."""
+        raise NotImplementedError
+
+    def unknown(self, known: Set[str]) -> Sequence[ast.Define]:
+        """Those that use other names than those that are known."""
+        raise NotImplementedError
+
+    def define(self, most: int) -> None:
+        """Writes their nodes, unless the program gets more than `most`. Raises TooLarge."""
+        raise NotImplementedError
+
+    def later(self, names: Iterable[str]) -> bool:
+        """Whether some of these names are defined here, or by later ones of many lines."""
+        raise NotImplementedError
+
+    def in_sequence(self, closed: Mapping[str, frozenset[str]]) -> bool:
+        """Whether each stands after those of many lines that it uses. `closed` gives the names that calls of some functions
+        use."""
+        raise NotImplementedError
+
+
+def defined(d: ast.Define | Many) -> list[str]:
     """The names that a definition gives values to."""
+    if isinstance(d, Many):
+        return d.names()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[found.target]]
     return [t.name.id for t in d.targets]
 
 
-def used(d: ast.Define) -> list[str]:
+def used(d: ast.Define | Many) -> list[str]:
     """The free names of a formula in the order of the text."""
+    if isinstance(d, Many):
+        return d.used()
     if d.__class__ is Written and (found := outline(d)) is not None:
         words = d.words
         return [words[k] for k in found.names]
     return [n.id for n in names_in([d.value])]
 
 
-def called(d: ast.Define) -> list[str]:
+def called(d: ast.Define | Many) -> list[str]:
     """The names of the functions that a formula calls."""
+    if isinstance(d, Many):
+        return d.called()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[k] for k in found.heads]
     return heads_in([d.value])

@@ -83,13 +83,16 @@ class Replay:
         numbers: dict[int, float] = {}
         if found.free:
             numbers = {k: float(words[k]) for k in found.free}
-            if 0.0 in numbers.values():  # a division by zero is an error of the text
+            if any(numbers[k] == 0 for k in found.nonzero):  # a division by 0 is an error, and -0 is 0
                 return False
-        self.write(d, template, ids, numbers, words[found.target])
+        self.write(words, d.at, template, ids, numbers, words[found.target])
         return True
 
-    def write(self, d: Written, template: tuple[Step, ...], ids: list[int], numbers: dict[int, float], name: str) -> None:
-        program, at = self.c.program, [*accumulate(map(len, d.words), initial=d.at)]
+    def write(
+        self, words: list[str], start: int, template: tuple[Step, ...], ids: list[int], numbers: dict[int, float], name: str
+    ) -> None:
+        """Writes the nodes of a line, whose names mean the nodes `ids`."""
+        program, at = self.c.program, [*accumulate(map(len, words), initial=start)]
         nodes = program.nodes
         for step in template:
             a, da, b, db = step.place

@@ -87,15 +87,16 @@ def outputs(c: Checker) -> None:
         program.asked = tuple(named)
         program.outputs = tuple(dict.fromkeys(a.name for a in named))
         return
-    used = {n for d in c.defines.values() for n in outline.used(d)}
+    used = {n for d in c.plain for n in outline.used(d)}
     for name, indexed in c.indexed.items():
         used.update(n for piece in indexed.pieces for n in units.uses(piece) if n not in c.together.get(name, ()))
-    for item in (*c.defines.values(), *c.indexed.values()) if c.closed else ():
-        heads = outline.called(item) if isinstance(item, ast.Define) else heads_in(units.formulas(item))
+    for item in (*c.plain, *c.indexed.values()) if c.closed else ():
+        heads = heads_in(units.formulas(item)) if isinstance(item, units.Indexed) else outline.called(item)
         used.update(n for f in heads for n in c.closed.get(f, ()))
-    defined = [n for n in c.where if n in c.defines or n in c.indexed]
-    program.outputs = tuple(n for n in defined if n not in used and n in program.values)
+    many = [n for d in c.plain if isinstance(d, outline.Many) for n in d.unused()]
+    defined = {*c.defines, *c.indexed, *many}.difference(used)
+    program.outputs = tuple(n for n in c.where if n in defined and n in program.values)
     if not program.outputs and not c.problems and not c.elaborator.problems:
         start = program.sources.files[0].base if program.sources.files else 0
-        if not c.module.statements or not (c.defines or c.indexed):
+        if not c.module.statements or not (c.plain or c.indexed):
             c.report(errors.no_output((start, start)))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from gradlang.check import errors, outline
 from gradlang.check.errors import Problem
 from gradlang.check.names import heads_in, names_in
+from gradlang.check.outline import Many
 from gradlang.record import record
 from gradlang.source import Span
 from gradlang.syntax import ast
@@ -41,7 +42,7 @@ class Piece:
 
 @record(eq=False)
 class Plain:
-    define: ast.Define
+    define: ast.Define | Many
 
     def names(self) -> set[str]:
         return set(outline.defined(self.define))
@@ -72,7 +73,7 @@ Unit = Plain | Group
 class Lines:
     """The definitions of some lines: plain ones and, by name, indexed ones."""
 
-    plain: list[ast.Define]
+    plain: list[ast.Define | Many]
     indexed: dict[str, Indexed]
 
 
@@ -157,9 +158,10 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
     that calls of some functions use."""
     if not lines.indexed and in_sequence(lines.plain, closed):
         return [Plain(d) for d in lines.plain], []
-    owner: dict[str, object] = {n: d for d in lines.plain for n in outline.defined(d)}
+    plain = [d for one in lines.plain for d in (one.lines() if isinstance(one, Many) else [one])]
+    owner: dict[str, object] = {n: d for d in plain for n in outline.defined(d)}
     owner.update(lines.indexed)
-    items: list[object] = [*lines.plain, *lines.indexed.values()]
+    items: list[object] = [*plain, *lines.indexed.values()]
     needs: dict[int, list[object]] = {}
     for item in items:
         if isinstance(item, Indexed):
@@ -186,16 +188,25 @@ def ordered(lines: Lines, closed: Mapping[str, frozenset[str]] = NOTHING) -> tup
     return units, circles
 
 
-def in_sequence(plain: Sequence[ast.Define], closed: Mapping[str, frozenset[str]]) -> bool:
+def in_sequence(plain: Sequence[ast.Define | Many], closed: Mapping[str, frozenset[str]]) -> bool:
     """Whether each definition already stands after what it uses."""
-    names = [outline.defined(d) for d in plain]
+    names = [[] if isinstance(d, Many) else outline.defined(d) for d in plain]
+    many = [d for d in plain if isinstance(d, Many)]
     later = {n for some in names for n in some}
-    if len(later) < sum(map(len, names)):
+    if len(later) < sum(map(len, names)) or (many and many[0].later(later)):
         return False
+    many.reverse()
     for d, some in zip(plain, names, strict=True):
-        if not later.isdisjoint(outline.used(d)):
+        uses = outline.used(d)
+        if closed:
+            uses = [*uses, *(n for f in outline.called(d) for n in closed.get(f, ()))]
+        if not later.isdisjoint(uses):
             return False
-        if closed and any(not later.isdisjoint(closed[f]) for f in outline.called(d) if f in closed):
+        if isinstance(d, Many):
+            many.pop()
+            if not d.in_sequence(closed):
+                return False
+        elif many and many[-1].later(uses):
             return False
         later.difference_update(some)
     return True
@@ -207,7 +218,8 @@ def body_order(fn: ast.Function) -> list[Unit]:
         return []
     lines = read(fn.body)
     where: dict[str, Span] = {p.name.id: p.name.span for p in fn.params}
-    for name in [t.name for d in lines.plain for t in d.targets] + [x.name for x in lines.indexed.values()]:
+    plain = [d for d in lines.plain if isinstance(d, ast.Define)]
+    for name in [t.name for d in plain for t in d.targets] + [x.name for x in lines.indexed.values()]:
         if name.id in where:
             raise Problem(errors.duplicate(name.id, name.span, where[name.id]))
         where[name.id] = name.span

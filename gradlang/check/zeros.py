@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gradlang.check import errors_promises
+from gradlang.check.nodes import arguments, whole
 from gradlang.check.program import Node, Program, Root, Scan
 from gradlang.diagnostics import Diagnostic
 from gradlang.ops.op import DERIVATIVES
@@ -39,7 +40,7 @@ def bodies(nodes: Iterable[Node]) -> list[Sequence[Node]]:
     out: list[Sequence[Node]] = []
     stack = [nodes]
     while stack:
-        for node in stack.pop():
+        for node in whole(stack.pop()):
             if node.op in ("scan", "root"):
                 held: Scan | Root = node.attrs[0]
                 out.append(held.body.instrs)
@@ -50,7 +51,7 @@ def bodies(nodes: Iterable[Node]) -> list[Sequence[Node]]:
 def unrelated(nodes: Sequence[Node], more: Sequence[tuple[int, tuple[int, ...]]]) -> tuple[list[Node], list[int]]:
     """The derivatives among some nodes that are zero, and which of `more` (a value, what it is differentiated by) are, in
     one walk over the nodes."""
-    wanted = [(n, *by(n)) for n in nodes if n.op in DERIVATIVES]
+    wanted = [(n, *by(n)) for n in whole(nodes) if n.op in DERIVATIVES]
     pairs = [*((y, xs) for _, y, xs in wanted), *more]
     if not pairs:
         return [], []
@@ -59,9 +60,9 @@ def unrelated(nodes: Sequence[Node], more: Sequence[tuple[int, tuple[int, ...]]]
         for x in xs:
             bits.setdefault(x, 1 << len(bits))
     reached: list[int] = []
-    for i, node in enumerate(nodes):
+    for i, args in enumerate(arguments(nodes)):
         mask = bits.get(i, 0)
-        for a in node.args:
+        for a in args:
             mask |= reached[a]
         reached.append(mask)
     zero = [not any(reached[y] & bits[x] for x in xs) for y, xs in pairs]

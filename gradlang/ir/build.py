@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from gradlang.check.nodes import Nodes, Stretch
 from gradlang.check.program import LEAVES, Node, Program, Root, Scan, needed
 from gradlang.ir.tape import BEYOND, DERIVATIVES, Builder
 from gradlang.record import changed
@@ -23,31 +24,71 @@ def write(program: Program, wanted: Iterable[int], builder: Builder, marked: fro
 def write_nodes(
     nodes: Sequence[Node], order: Iterable[int], builder: Builder, marked: frozenset[int] = frozenset()
 ) -> dict[int, int]:
-    made: dict[int, int] = {}
-    table = builder.table
     order = list(order)
-    marked = marked.union(x for i in order if nodes[i].op in DERIVATIVES for x in by(nodes[i]))
-    numbers: dict[str, bool] = {}  # whether an op over single numbers is an instruction as it stands
-    for i in order:
-        node = nodes[i]
-        if node.type is SCALAR and node.op not in numbers:
-            op = table[node.op] if node.op in table else None
-            numbers[node.op] = op is not None and op.pointwise and not op.defined
-        if node.type is SCALAR and numbers[node.op] and builder.all_scalar(ids := tuple([made[a] for a in node.args])):
-            at = builder.add(node.op, ids, node.attrs, SCALAR, node.span, node.scope, node.name)
-        elif node.op in LEAVES:
-            at = builder.add(node.op, (), node.attrs, node.type, node.span, name=node.name)
-        elif node.op in BEYOND:
-            at = beyond(node, [made[a] for a in node.args], builder)
-        else:
-            args = [builder.ref(made[a]) for a in node.args]
-            at = builder.emit(table[node.op], args, node.attrs, node.type, node.span, node.scope).id
-            if node.name is not None and builder.instrs[at].name is None:
-                builder.instrs[at].name = node.name
-        if i in marked and node.op not in LEAVES:
-            at = builder.add("mark", (at,), (i,), node.type, node.span, node.scope, node.name)
-        made[i] = at
-    return made
+    known = nodes.looked_at(order) if isinstance(nodes, Nodes) else (nodes[i] for i in order)
+    marked = marked.union(x for node in known if node.op in DERIVATIVES for x in by(node))
+    writer = Writer(nodes, builder, marked)
+    if isinstance(nodes, Nodes):
+        for some, stretch in nodes.split(order):
+            if stretch is None:
+                writer.write(some)
+            else:
+                writer.write_stretch(nodes, some, stretch)
+    else:
+        writer.write(order)
+    return writer.made
+
+
+class Writer:
+    """Writes nodes into a builder. `made` has the instruction of each node; values in `marked` are kept apart."""
+
+    def __init__(self, nodes: Sequence[Node], builder: Builder, marked: frozenset[int]) -> None:
+        self.nodes, self.builder, self.marked = nodes, builder, marked
+        self.made: dict[int, int] = {}
+        self.numbers: dict[str, bool] = {}
+
+    def plain(self, op: str) -> bool:
+        """Whether an op over single numbers is an instruction as it stands."""
+        if op not in self.numbers:
+            table = self.builder.table
+            entry = table[op] if op in table else None
+            self.numbers[op] = entry is not None and entry.pointwise and not entry.defined
+        return self.numbers[op]
+
+    def write(self, order: Iterable[int]) -> None:
+        nodes, builder, made, table = self.nodes, self.builder, self.made, self.builder.table
+        for i in order:
+            node = nodes[i]
+            scalar = node.type is SCALAR and self.plain(node.op)
+            if scalar and builder.all_scalar(ids := tuple([made[a] for a in node.args])):
+                at = builder.add(node.op, ids, node.attrs, SCALAR, node.span, node.scope, node.name)
+            elif node.op in LEAVES:
+                at = builder.add(node.op, (), node.attrs, node.type, node.span, name=node.name)
+            elif node.op in BEYOND:
+                at = beyond(node, [made[a] for a in node.args], builder)
+            else:
+                args = [builder.ref(made[a]) for a in node.args]
+                at = builder.emit(table[node.op], args, node.attrs, node.type, node.span, node.scope).id
+                if node.name is not None and builder.instrs[at].name is None:
+                    builder.instrs[at].name = node.name
+            if i in self.marked and node.op not in LEAVES:
+                at = builder.add("mark", (at,), (i,), node.type, node.span, node.scope, node.name)
+            made[i] = at
+
+    def write_stretch(self, nodes: Nodes, order: Sequence[int], stretch: Stretch) -> None:
+        """Writes nodes of a stretch from its columns, those that somebody has looked at as they are now."""
+        made, add, all_scalar = self.made, self.builder.add, self.builder.all_scalar
+        if not all(op == "const" or self.plain(op) for op, _, _ in stretch.forms):
+            self.write(order)
+            return
+        apart = self.marked | nodes.seen(stretch)
+        take = made.__getitem__
+        for i, (op, args, attrs, span, name) in zip(order, stretch.rows(order), strict=True):
+            ids = tuple(map(take, args))
+            if i not in apart and all_scalar(ids):
+                made[i] = add(op, ids, attrs, SCALAR, span, (), name)
+            else:
+                self.write([i])
 
 
 def by(node: Node) -> tuple[int, ...]:

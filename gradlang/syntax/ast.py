@@ -307,7 +307,26 @@ class Rewrite:
     span: Span
 
 
-Statement = Leaf | Define | Function | Loop | Import | Request | Check | Operator | Rewrite
+class Lines:
+    """Definitions of one plain name each, a line each, that a large file has too many of to make objects of all
+    (`syntax/batch.py`)."""
+
+    __slots__ = ()
+
+    def names(self) -> list[str]:
+        """What the lines define, in order."""
+        raise NotImplementedError
+
+    def spans(self) -> list[Span]:
+        """Where these names stand."""
+        raise NotImplementedError
+
+    def move(self, by: int) -> None:
+        """Moves all places."""
+        raise NotImplementedError
+
+
+Statement = Leaf | Define | Lines | Function | Loop | Import | Request | Check | Operator | Rewrite
 
 
 @record

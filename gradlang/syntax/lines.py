@@ -22,13 +22,15 @@ SEEN = 3  # lines of a shape before it is learned
 @record(eq=False)
 class Shape:
     """A shape of lines. A token is a word (its number, -1, 0, "") or stands in a gap (-1, the gap, where in it, its text).
-    `build` makes the statement from the tokens of a line."""
+    `build` makes the statement from the tokens of a line; it is a `definition`, a `plain` one if it gives one name without an
+    index one value, once."""
 
     kinds: tuple[str, ...]
     tokens: tuple[tuple[int, int, int, str], ...]
     gaps: tuple[int, ...]
     build: Callable[[Run], Any]
     definition: bool
+    plain: bool
 
 
 Found = tuple[Shape, list[str], int]  # a line of a known shape: its words, and where it starts
@@ -99,15 +101,15 @@ class Shapes:
         self.builder = builder
         self.known: dict[Key, Shape | int | None] = {}
 
-    def find(self, key: Key, line: str, words: list[str]) -> Shape | None:
-        """The shape of a line, if that is known."""
+    def find(self, key: Key, line: str, words: list[str], count: int = 1) -> Shape | None:
+        """The shape of a line, the first of so many of the shape, if that is known."""
         found = self.known.get(key, 0)
         if found is None or found.__class__ is Shape:
             return found
         assert isinstance(found, int)
-        if found < SEEN:
-            if len(self.known) < KEPT:
-                self.known[key] = found + 1
+        if found + count <= SEEN or (not found and len(self.known) >= KEPT):
+            if found or len(self.known) < KEPT:
+                self.known[key] = found + count
             return None
         made = self.known[key] = self.learn(key, line, words)
         return made
@@ -137,6 +139,9 @@ class Shapes:
         if at or build is None:
             return None
         try:
-            return Shape(kinds, tuple(found), lengths, build, isinstance(build(run), ast.Define))
+            tree = build(run)
         except Fault:
             return None
+        plain = isinstance(tree, ast.Define) and len(tree.targets) == 1 and tree.targets[0].index is None
+        plain = plain and not tree.clauses and not isinstance(tree.value, ast.Several)
+        return Shape(kinds, tuple(found), lengths, build, isinstance(tree, ast.Define), plain)

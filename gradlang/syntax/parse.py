@@ -103,10 +103,15 @@ class Parser:
         self.faults: list[Diagnostic] = []
         self.broken: set[str] = set()
 
-    def take_lines(self, lines: list[Found]) -> None:
+    def take_lines(self, lines: list[Found | ast.Lines]) -> None:
         """Lines that are statements of known shapes."""
         base = self.source.base
-        for shape, words, at in lines:
+        for line in lines:
+            if isinstance(line, ast.Lines):
+                line.move(base)
+                self.statements.append(line)
+                continue
+            shape, words, at = line
             whole = shape.definition
             self.statements.append(Written(shape, words, at + base) if whole else shape.build(run_of(shape, words, at + base)))
 

@@ -20,6 +20,8 @@ from gradlang.syntax import messages
 from gradlang.syntax.grammar import tables
 
 if TYPE_CHECKING:
+    from gradlang.syntax.ast import Lines
+    from gradlang.syntax.batch import Scanner
     from gradlang.syntax.lines import Found, Shapes
 
 CONTINUES = ("+", "-", "*", "/", "//", "%", "@", "**", ",", "=", "and", "or", "<", "<=", ">", ">=", "==", "!=", "+/-")
@@ -82,6 +84,8 @@ NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
 # characters that move what follows them on a terminal, or show it in another order
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONG = 2000  # characters of a line whose shape is not worth keeping
+LARGE = 800  # lines of a text that is read in batches, with NumPy, which a program of so many lines needs in any case
+SHORT = 200  # characters of a line on average; a text with longer ones is not worth splitting ahead
 NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words
 
@@ -145,7 +149,7 @@ class Cut:
     runs: list[Run]
     faults: list[Diagnostic]
     comments: list[Span]
-    lines: dict[int, list[Found]] = field(default_factory=dict)  # by the number of a run: lines of known shapes before it
+    lines: dict[int, list[Found | Lines]] = field(default_factory=dict)  # by the number of a run: known lines before it
 
 
 class Cutter:
@@ -160,6 +164,12 @@ class Cutter:
         self.indents = [0]
         self.open: list[tuple[str, int]] = []
         self.block = False  # the last line ended in `:`, so a block must follow
+        self.ahead: Scanner | None = None
+        lines = text.count("\n", start, self.end) if shapes is not None else 0
+        if shapes is not None and lines >= LARGE and self.end - start <= SHORT * lines:
+            from gradlang.syntax.batch import Scanner  # which needs NumPy
+
+            self.ahead = Scanner(text, self.end, shapes)
 
     def go(self) -> Cut:
         lex, text, end = self.lex, self.text, self.end
@@ -216,8 +226,11 @@ class Cutter:
         if shapes is None:
             return at
         find, split, literal = text.find, self.lex.words.split, self.lex.literals.get
-        lines: list[Found] = []
+        lines: list[Found | Lines] = []
         while True:
+            if self.ahead is not None:
+                found, at = self.ahead.take(at)
+                lines += found
             stop = find("\n", at, end)
             if stop < 0 or stop - at > LONG or text[stop + 1 : stop + 2] in NOT_FLUSH:
                 break
