@@ -25,7 +25,7 @@ Truths = NDArray[np.bool_]
 Row = tuple[str, tuple[Any, ...], Type]
 WIDTH = 3  # arguments that an instruction may have
 GONE = 0  # the kind of what was replaced
-ROUNDS = 4  # of merging by sorting; what is left is merged one by one
+ROUNDS = 40  # of merging by sorting; what is left is merged one by one
 
 
 @record(eq=False)
@@ -69,14 +69,15 @@ class Kinds:
         return self.known
 
 
-@record(eq=False)
 class Columns:
-    """Instruction i is of kind `kind[i]` and has the arguments `args[:, i]`, -1 where there is none."""
+    """Instruction i is of kind `kind[i]` and has the arguments `args[:, i]`, -1 where there is none. `outputs` are pairs of a
+    name and an instruction."""
 
-    kinds: Kinds
-    kind: Ids
-    args: Ids
-    outputs: tuple[tuple[str, int], ...]
+    __slots__ = ("args", "codes", "kind", "kinds", "outputs")
+
+    def __init__(self, kinds: Kinds, kind: Ids, args: Ids, outputs: tuple[tuple[str, int], ...]) -> None:
+        self.kinds, self.kind, self.args, self.outputs = kinds, kind, args, outputs
+        self.codes: Ids | None = None  # the numbers of ops
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -90,7 +91,9 @@ class Columns:
 
     def every(self, op: str) -> Ids:
         """The instructions of an op."""
-        return np.flatnonzero(self.kinds.about().ops[self.kind] == self.kinds.ops.get(op, -1))
+        if self.codes is None:
+            self.codes = self.kinds.about().ops[self.kind]
+        return np.flatnonzero(self.codes == self.kinds.ops.get(op, -1))
 
 
 @record(eq=False)
@@ -183,18 +186,20 @@ def followed(where: Ids) -> Ids:
 
 def live(c: Columns) -> Columns:
     """Only what the outputs need."""
-    seen = bytearray(len(c))
+    seen = bytearray(len(c) + 1)  # the last one stands for no argument
     for _, i in c.outputs:
         seen[i] = 1
-    a, b, d = (column.tolist() for column in c.args)
-    for i in range(len(seen) - 1, -1, -1):
-        if seen[i] and a[i] >= 0:
-            seen[a[i]] = 1
-            if b[i] >= 0:
-                seen[b[i]] = 1
-                if d[i] >= 0:
-                    seen[d[i]] = 1
-    keep = np.frombuffer(seen, np.bool_)
+    a, b, d = c.args[:, ::-1].tolist()
+    places = range(len(c) - 1, -1, -1)
+    if (c.args[2] >= 0).any():
+        for i, x, y, z in zip(places, a, b, d, strict=True):
+            if seen[i]:
+                seen[x] = seen[y] = seen[z] = 1
+    else:
+        for i, x, y in zip(places, a, b, strict=True):
+            if seen[i]:
+                seen[x] = seen[y] = 1
+    keep = np.frombuffer(seen, np.bool_)[:-1]
     if keep.all():
         return c
     where = np.cumsum(keep) - 1
@@ -202,37 +207,59 @@ def live(c: Columns) -> Columns:
 
 
 def merged(c: Columns) -> Columns:
-    """Equal instructions become one, the first; the others stay, and nothing needs them."""
-    if len(c.kinds) * (len(c) + 1) ** 2 >= 2**63:
+    """Equal instructions become one, the first; the others stay, and nothing needs them.
+
+    After the first round only those are looked at whose arguments became others. They are looked for among the keys of all:
+    what still has a key with an argument that is gone is never found."""
+    base = len(c) + 1
+    if len(c.kinds) * base**2 >= 2**63:
         return one_by_one(c)
-    args = c.args
+    args, where = c.args, np.arange(len(c))
     wide = args[2] >= 0
-    parts = [p for p in (np.flatnonzero(~wide & (c.kind != GONE)), np.flatnonzero(wide)) if len(p)]
+    asked = c.kind != GONE
+    keys = ids = np.zeros(0, np.int64)  # of all with fewer than three arguments: the keys in order, and who has them
     for _ in range(ROUNDS):
-        where = np.arange(len(c))
-        for ids in parts:
-            firsts(c.kind[ids], args[:, ids], len(c) + 1, ids, where)
+        now = np.arange(len(c))
+        some = np.flatnonzero(asked & ~wide)
+        found, first = firsts((c.kind[some] * base + args[0, some] + 1) * base + args[1, some] + 1, some, now)
+        if len(keys):
+            at = np.searchsorted(keys, found)
+            known = np.append(keys, -1)[at] == found
+            other = where[ids[at[known]]]
+            now[first[known]] = now[other] = np.minimum(first[known], other)
+            keys, ids = (np.insert(x, at[~known], y[~known]) for x, y in ((keys, found), (ids, first)))
+        else:
+            keys, ids = found, first
+        if (asked & wide).any():
+            some = np.flatnonzero(wide)
+            by_three(c.kind[some] * base + args[0, some] + 1, args[1, some] * base + args[2, some], some, now)
+        where = followed(now)[where]
         after = renamed(c.args, where)
-        if np.array_equal(after, args):
-            return replaced(c, after, where)
+        asked = (after != args).any(0)
         args = after
+        if not asked.any():
+            return replaced(c, args, where)
     return one_by_one(replaced(c, args, where))
 
 
-def firsts(kind: Ids, args: Ids, base: int, ids: Ids, where: Ids) -> None:
-    """Puts the first of some equal instructions in the place of each of them; all have three arguments, or none has."""
-    key = (kind * base + args[0] + 1) * base + args[1] + 1
-    third = args[2, 0] >= 0
-    order = np.lexsort((args[2], key)) if third else np.argsort(key)
-    key = key[order]
-    same = key[1:] == key[:-1]
-    if third:
-        last = args[2][order]
-        same &= last[1:] == last[:-1]
-    if same.any():
-        heads = np.flatnonzero(np.append(True, ~same))
-        found = ids[order]
-        where[found] = np.repeat(np.minimum.reduceat(found, heads), np.diff(np.append(heads, len(found))))
+def firsts(key: Ids, ids: Ids, now: Ids) -> tuple[Ids, Ids]:
+    """The different keys in order, and the first of those that have each, which takes the place of the others in `now`."""
+    order = np.argsort(key)
+    key, ids = key[order], ids[order]
+    heads = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    first = np.minimum.reduceat(ids, heads) if len(heads) else ids
+    if len(heads) < len(ids):
+        now[ids] = np.repeat(first, np.diff(np.append(heads, len(ids))))
+    return key[heads], first
+
+
+def by_three(key: Ids, rest: Ids, ids: Ids, now: Ids) -> None:
+    """`firsts` of those with three arguments, which one number does not hold."""
+    order = np.lexsort((rest, key))
+    both = np.append(False, (key[order][1:] == key[order][:-1]) & (rest[order][1:] == rest[order][:-1]))
+    number = np.empty(len(ids), np.int64)
+    number[order] = np.cumsum(~both)
+    firsts(number, ids, now)
 
 
 def replaced(c: Columns, args: Ids, where: Ids) -> Columns:

@@ -33,19 +33,16 @@ NO_GROUPS = Groups(np.zeros((LANES, 0), np.int64), np.zeros(0, np.int64))
 
 def layers(tape: Columns, calls: bytes) -> list[int]:
     """How many calls there are on the longest way to each instruction, with itself. Calls have one argument."""
-    out: list[int] = []
-    put = out.append
-    for call, x, y, z in zip(calls, *tape.args.tolist(), strict=True):
-        if x < 0:
-            put(0)
-            continue
-        most = out[x] + call
-        if y >= 0:
-            if out[y] > most:
-                most = out[y]
-            if z >= 0 and out[z] > most:
-                most = out[z]
-        put(most)
+    out = [0] * (len(tape) + 1)  # the last one stands for no argument
+    first, second, third = tape.args.tolist()
+    for i, x in enumerate(first):
+        if x >= 0:
+            most, other = out[x] + calls[i], out[second[i]]
+            if other > most:
+                most = other
+            other = out[third[i]]
+            out[i] = other if other > most else most
+    out.pop()
     return out
 
 

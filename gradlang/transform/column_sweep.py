@@ -56,7 +56,9 @@ class Looks:
         rows = c.kinds.rows
         ops = c.kinds.about().ops
         known = np.isin(ops, [c.kinds.ops[op] for op in KNOWN_FACTORS if op in c.kinds.ops])
-        self.known = known[c.kind].tobytes()
+        found = known[c.kind]
+        self.known = found.tobytes()
+        self.under = np.append(found, False)[c.args].any(0).tobytes()  # whether one of its arguments is known
         self.c, self.rows = c, rows
         self.made: dict[int, Any] = {}
 
@@ -189,6 +191,9 @@ class Sweep:
         self.cotangents: list[int] = []
         self.sums: list[tuple[int, int, int]] = []
         self.plans: dict[Any, Any] = {}
+        self.watched = bytearray([1]) * len(
+            c.kinds
+        )  # kinds of which it matters what arguments look like, or that are not known
 
     def plan(self, i: int, kind: int, masked: bool) -> list[Any]:
         """What the arguments of an instruction get."""
@@ -203,6 +208,7 @@ class Sweep:
             watched = self.plans[kind] = (types, self.made.looked(row, types) if differentiable else None)
         types, places = watched
         if places is None:
+            self.watched[kind], self.plans[kind, masked] = 0, []
             return []
         looks = [PLAIN] * len(args)
         for q in places:
@@ -211,7 +217,8 @@ class Sweep:
         found = self.plans.get(key)
         if found is None:
             found = self.plans[key] = self.made.of(row, types, looks, masked)
-        if not places:
+        self.watched[kind] = len(places) > 0
+        if not places or not self.looks.under[i]:
             self.plans[kind, masked] = found
         return found
 
@@ -224,14 +231,14 @@ class Sweep:
             return adjoints
         adjoints[y] = size
         end = size + 1
-        plans, sums = self.plans, self.sums
+        plans, sums, under, watched = self.plans, self.sums, self.looks.under, self.watched
         site, form, start, cotangent = self.sites.append, self.forms.append, self.starts.append, self.cotangents.append
         for i in range(y, -1, -1):
             g = adjoints[i]
             if g < 0:
                 continue
             kind, mask = kinds[i], masked[i] > 0
-            plan = plans.get((kind, mask))
+            plan = None if under[i] and watched[kind] else plans.get((kind, mask))
             for position, number, steps, value, made in self.plan(i, kind, mask) if plan is None else plan:
                 to = args[position][i]
                 if not active[to]:
