@@ -124,7 +124,7 @@ class Model(Fitting, Viewing):
 
     # -------------------------------------------------------------- functions
     def _names(self, names: Names, what: str, known: Iterable[str]) -> tuple[str, ...]:
-        known = list(known)
+        known = known if isinstance(known, dict) else list(known)
         if names is not None and not isinstance(names, (str, Iterable)):
             raise InputError([Diagnostic("G509", f"a {what} is named by a text or a list of texts, not {names!r}")])
         chosen = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(map(str, names))

@@ -10,7 +10,7 @@ from typing import Any
 from gradlang._version import __version__
 from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
-from gradlang.backend.artifact import Artifact, Job, Param, Returns
+from gradlang.backend.artifact import Artifact, Job, LargeJob, Param, Returns
 from gradlang.backend.module import generate, is_scalar
 from gradlang.check.check import check
 from gradlang.check.modules import Finder, Nowhere, gather
@@ -30,6 +30,7 @@ from gradlang.transform.structure import band
 from gradlang.types import INT, Size, Type
 
 Hook = Callable[[str, Tape], None]
+COLUMNS = 500  # nodes of a program of numbers, from which on passes go over columns
 MANY = 50_000  # objects that a reading or a compilation leaves behind
 
 
@@ -105,12 +106,7 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
     at = {n: made[program.values[n]] for n in named}
     taken: set[str] = set(program.values)
     if goal.kind == "value":
-        one = len(goal.of) == 1
-        return (
-            b.tape((n, at[n]) for n in goal.of),
-            Returns("one" if one else "dict", goal.of if one else tuple((n, n) for n in goal.of)),
-            (),
-        )
+        return b.tape((n, at[n]) for n in goal.of), returns_of(goal, []), ()
     (y,) = goal.of
     outputs, pairs, extra = [(y, at[y])], [], []
 
@@ -143,8 +139,15 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
             slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
             derived("jvp", (slope, *vectors), x)
     outputs += [(n, at[n]) for n in goal.also]
-    first = Returns("dict", tuple((n, n) for n in (y, *goal.also))) if goal.also else y
-    return b.tape(outputs), Returns("pair", (first, Returns("dict", tuple(pairs)))), tuple(extra)
+    return b.tape(outputs), returns_of(goal, pairs), tuple(extra)
+
+
+def returns_of(goal: Goal, pairs: Sequence[tuple[str, str]]) -> Returns:
+    """How values are handed back, or a value and its derivatives by names."""
+    if goal.kind == "value":
+        return Returns("one", goal.of) if len(goal.of) == 1 else Returns("dict", tuple((n, n) for n in goal.of))
+    first = Returns("dict", tuple((n, n) for n in (*goal.of, *goal.also))) if goal.also else goal.of[0]
+    return Returns("pair", (first, Returns("dict", tuple(pairs))))
 
 
 def matrices(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple[Tape, Returns, tuple[tuple[str, Type], ...]]:
@@ -277,7 +280,36 @@ def compile_goal(program: Program, goal: Goal, language: Language, origin: str, 
 def plan(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None, native: bool = False) -> Job:
     """The optimised tape of a goal in the ops of its backend, and what the generated function takes and gives. A `native`
     job is in the ops of the loop form."""
-    return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook, native=native)
+
+    def whole() -> Job:
+        return planned(program, goal, goal_tape(program, goal, language.table), language, origin, hook, native=native)
+
+    made = None if hook or native or len(program.nodes) < COLUMNS else plan_columns(program, goal, language, origin, whole)
+    return whole() if made is None else made
+
+
+def plan_columns(program: Program, goal: Goal, language: Language, origin: str, whole: Callable[[], Job]) -> Job | None:
+    """The job of a large program of numbers, as columns; None if that is not what it is. `whole` gives it as a tape."""
+    leaves = program.callable_leaves()
+    plain = goal.kind in ("value", "grad") and goal.dtype == "float64"
+    if not plain or any(leaf.type.shape or leaf.type.dtype != "real" for leaf in leaves):
+        return None
+    from gradlang.transform.column_passes import columns  # brings NumPy
+
+    taken = set(program.values)
+    pairs = [(x, unique(f"d_{goal.of[0]}_d_{x}", taken)) for x in (goal.wrt if goal.kind == "grad" else ())]
+    made = columns(program, (*goal.of, *goal.also), pairs, language, scalar_backend.spelled, COLUMNS)
+    if made is None:
+        return None
+    params = tuple(Param(leaf.name, "", leaf.type, default_of(program, leaf, False)) for leaf in leaves)
+    returns, entry = returns_of(goal, pairs), entry_of(goal)
+    return LargeJob(made, whole, params, returns, entry, origin, goal.dtype, True, goal.wrt, goal.often)
+
+
+def entry_of(goal: Goal) -> str:
+    """What the generated function is called."""
+    entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
+    return entry.replace("grad", "gradients")
 
 
 def plan_c(program: Program, goal: Goal, language: Language, origin: str, hook: Hook | None = None) -> Job:
@@ -316,8 +348,7 @@ def planned(
     with sources_of(program):
         spelled, keep = spelling(scalar, native and not (scalar and floats)), native and not goal.checkpoint
         tape, _ = optimized(tape, language, spelled, hook, goal.checkpoint, keep)
-    entry = {"value": "_".join(goal.of) if len(goal.of) < 4 else "outputs"}.get(goal.kind, f"{goal.of[0]}_and_{goal.kind}")
-    return Job(tape, params, returns, entry.replace("grad", "gradients"), origin, goal.dtype, scalar, goal.wrt, goal.often)
+    return Job(tape, params, returns, entry_of(goal), origin, goal.dtype, scalar, goal.wrt, goal.often)
 
 
 def spelling(scalar: bool, native: bool) -> Callable[[Op], bool]:

@@ -31,6 +31,7 @@ from loop_oracle import run
 from loop_references import error
 
 import gradlang as gl
+from gradlang.ir.columns import of_tape
 from gradlang.loops.functions import PAIRS, function, line
 from gradlang.plan import x86, x86_vectors
 from gradlang.plan.lanes import LANES
@@ -198,7 +199,7 @@ def test_programs_of_files_use_our_own_functions() -> None:
 # ------------------------------------------------------------------ the order of the steps
 def made(text: str) -> tuple[Any, Straight]:
     job = job_of(text)
-    return job.tape, straight(job.tape, x86.SWAPPED, x86.EITHER, x86.OWN)
+    return job.tape, straight(of_tape(job.tape), x86.SWAPPED, x86.EITHER, x86.OWN)
 
 
 def holds(tape: Any, line: Straight) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlang.ir.tape import Tape
+from gradlang.ir.columns import Columns
 from gradlang.record import record
 
 Truths = NDArray[np.bool_]
@@ -31,23 +31,22 @@ class Groups:
 NO_GROUPS = Groups(np.zeros((LANES, 0), np.int64), np.zeros(0, np.int64))
 
 
-def layers(tape: Tape, calls: bytes) -> list[int]:
+def layers(tape: Columns, calls: bytes) -> list[int]:
     """How many calls there are on the longest way to each instruction, with itself. Calls have one argument."""
-    out: list[int] = []
-    put = out.append
-    for i, instr in enumerate(tape.instrs):
-        args = instr.args
-        if len(args) == 2:
-            a, b = out[args[0]], out[args[1]]
-            put(a if a > b else b)
-        elif len(args) == 1:
-            put(out[args[0]] + calls[i])
-        else:
-            put(max([out[a] for a in args]) if args else 0)
+    out = [0] * (len(tape) + 1)  # the last one stands for no argument
+    first, second, third = tape.args.tolist()
+    for i, x in enumerate(first):
+        if x >= 0:
+            most, other = out[x] + calls[i], out[second[i]]
+            if other > most:
+                most = other
+            other = out[third[i]]
+            out[i] = other if other > most else most
+    out.pop()
     return out
 
 
-def in_layers(tape: Tape, nodes: Numbers, codes: Numbers, calls: Truths, every: bytes) -> tuple[Numbers, Truths, Numbers]:
+def in_layers(tape: Columns, nodes: Numbers, codes: Numbers, calls: Truths, every: bytes) -> tuple[Numbers, Truths, Numbers]:
     """An order of the steps of some instructions (`nodes`, of which some are `calls`; `every` says so for all instructions of
     the tape); in that order, whether a step begins a group, and its lane in the group (0 where it is no call)."""
     depth = np.array(layers(tape, every), np.int64)[nodes] - calls

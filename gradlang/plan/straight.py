@@ -6,12 +6,9 @@ from collections.abc import Mapping, Set
 
 import numpy as np
 
-from gradlang.ir.tape import Tape
+from gradlang.ir.columns import WIDTH, Columns
 from gradlang.plan.lanes import NO_GROUPS, Groups, Numbers, Truths, groups, in_layers
-from gradlang.plan.sorted_tape import arguments
 from gradlang.record import record
-
-WIDTH = 3  # operands that an op may have
 
 
 @record
@@ -41,7 +38,7 @@ class Straight:
 TWINS = {"sincos": ("sin", "cos"), "tanh_and_exp": ("tanh", "exp")}  # the exp is that of -2 |x|, the other's argument being x
 
 
-def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str], together: Set[str] = frozenset()) -> Straight:
+def straight(tape: Columns, swapped: Mapping[str, str], either: Set[str], together: Set[str] = frozenset()) -> Straight:
     """The steps of a tape. Ops of `swapped` become others with their operands exchanged; those of ops in `either` may be. Ops
     that are in `together` are called for several arguments at once, in an order in which that is possible; without such
     calls the order is that of the tape."""
@@ -80,31 +77,33 @@ def straight(tape: Tape, swapped: Mapping[str, str], either: Set[str], together:
 class Line:
     """The instructions of a tape as columns; `steps` says which of them are computed by a step of their own."""
 
-    def __init__(self, tape: Tape, swapped: Mapping[str, str]) -> None:
-        instrs = tape.instrs
-        names = [instr.op for instr in instrs]
-        self.ops = tuple(dict.fromkeys([*(swapped.get(n, n) for n in dict.fromkeys(names)), *TWINS]))
+    def __init__(self, tape: Columns, swapped: Mapping[str, str]) -> None:
+        rows, size = tape.kinds.rows, len(tape)
+        names = [op for op, _, _ in tape.occurring()]
+        self.ops = tuple(dict.fromkeys([*(swapped.get(n, n) for n in names), *TWINS]))
         self.code = {op: k for k, op in enumerate(self.ops)}
         turned = {op: self.code[other] + len(self.ops) for op, other in swapped.items() if other in self.code}
-        self.codes: Numbers = np.array(list(map({**self.code, **turned}.__getitem__, names)), np.int64)
-        self.counts, self.columns = arguments(tape, WIDTH)
+        of_op = {**self.code, **turned}
+        self.codes: Numbers = np.array([of_op.get(op, -1) for op, _, _ in rows])[tape.kind]
+        self.counts: Numbers = (tape.args >= 0).sum(0)
+        self.columns = [np.maximum(column, 0) for column in tape.args]
         marks = self.every("mark").tolist()
-        self.aliases = [(i, instrs[i].args[0]) for i in marks]
-        self.root: Numbers = np.arange(len(tape))
+        self.aliases = [(i, int(tape.args[0, i])) for i in marks]
+        self.root: Numbers = np.arange(size)
         for i, value in self.aliases:
             self.root[i] = self.root[value]
         self.steps: Truths = self.counts > 0
         self.leaves: list[int] = np.flatnonzero(~self.steps).tolist()
         self.steps[marks] = False
         self.outputs = self.root[[i for _, i in tape.outputs]]
-        self.minus_two = np.zeros(len(tape), np.bool_)
-        self.minus_two[[i for i in self.leaves if instrs[i].op == "const" and instrs[i].attrs[0] == -2.0]] = True
+        self.minus_two = tape.kinds.about().numbers[tape.kind] == -2.0
 
     def every(self, op: str) -> Numbers:
         return np.flatnonzero(self.codes == self.code.get(op, -1))
 
     def argument(self, nodes: Numbers, k: int = 0) -> Numbers:
-        return self.root[self.columns[k][nodes]]
+        found: Numbers = self.root[self.columns[k][nodes]]
+        return found
 
     def same_argument(self, one: str, other: str) -> tuple[Numbers, Numbers, Numbers, Numbers]:
         """The instructions of two ops, and their arguments."""
@@ -124,7 +123,7 @@ class Line:
     def pair(self, twin: str, one: Numbers, other: Numbers, x: Numbers, y: Numbers) -> Numbers:
         """Makes one step, where the first of them stands, of two ops of TWINS with equal arguments x and y. What such steps
         compute."""
-        common, i, j = np.intersect1d(x, y, return_indices=True)
+        common, i, j = shared(x, y)
         one, other = one[i], other[j]
         first = np.minimum(one, other)
         self.codes[first] = self.code[twin]
@@ -151,3 +150,19 @@ class Line:
         """How often steps, and whoever wants the outputs, read each instruction."""
         read = [self.argument(np.flatnonzero(self.steps & (self.counts > k)), k) for k in range(WIDTH)]
         return np.bincount(np.concatenate([*read, self.outputs]), minlength=len(self.root))
+
+
+def shared(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """The numbers that stand in both, and where each stands first."""
+    (a, i), (b, j) = first_places(x), first_places(y)
+    at = np.searchsorted(a, b)
+    both = np.append(a, -1)[at] == b
+    return b[both], i[at[both]], j[both]
+
+
+def first_places(x: Numbers) -> tuple[Numbers, Numbers]:
+    """The different numbers in order, and where each stands first."""
+    order = np.argsort(x, kind="stable")
+    found = x[order]
+    heads = np.append(True, found[1:] != found[:-1])[: len(x)]
+    return found[heads], order[heads]

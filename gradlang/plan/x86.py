@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlang.ir.columns import Columns, of_tape
 from gradlang.ir.tape import Tape
 from gradlang.plan.lanes import LANES
 from gradlang.plan.straight import TWINS, Straight, straight
@@ -208,15 +209,17 @@ class MachineCode:
         return len(self.head)
 
 
-def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> MachineCode:
-    """The code of a tape whose ops are all in KNOWN. With `vectors` functions are our own where there are such."""
+def machine_code(tape: Tape | Columns, inputs: Iterable[str], vectors: bool = False) -> MachineCode:
+    """The code of a tape, which may be columns, whose ops are all in KNOWN. With `vectors` functions are our own where there
+    are such."""
+    columns = tape if isinstance(tape, Columns) else of_tape(tape)
     names = {n: k for k, n in enumerate(inputs)}
     blob, own = b"", dict[str, int]()
     if vectors:
-        found = OWN & {i.op for i in tape.instrs}
+        found = OWN & columns.ops()
         blob, starts = routines(found.union(t for t, pair in TWINS.items() if found.issuperset(pair)), FAR)
         own = {op: start for op, start in starts.items() if starts.keys() >= set(TWINS.get(op, ()))}
-    line = straight(tape, SWAPPED, EITHER, own.keys())
+    line = straight(columns, SWAPPED, EITHER, own.keys())
     occurring = set(np.flatnonzero(np.bincount(line.codes)).tolist())
     bodies = [(called(op) if op in own else BODIES[op]) if k in occurring else () for k, op in enumerate(line.ops)]
     functions = tuple(dict.fromkeys(str(w.ends) for b in bodies for w in b if isinstance(w.ends, str) and w.ends not in HEAD))
@@ -227,12 +230,12 @@ def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> Ma
     numbers: list[int] = []
     slots, size = line.slots, base
     for i in line.leaves:
-        instr = tape.instrs[i]
-        if instr.op == "input":
-            slots[i] = first + names[instr.attrs[0]]
+        op, attrs, _ = columns.kinds.rows[columns.kind[i]]
+        if op == "input":
+            slots[i] = first + names[attrs[0]]
         else:
             slots[i] = base + len(numbers)
-            numbers.append(bits(instr.attrs[0]))
+            numbers.append(bits(attrs[0]))
     size = base + len(numbers)
     outputs = size + len(line.kept) + len(line.groups.rooms)
     slots[line.kept] = np.arange(size, size + len(line.kept))
@@ -241,7 +244,7 @@ def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> Ma
     for i, a in line.aliases:
         slots[i] = slots[a]
     words = assemble(line, bodies, places)
-    copied = [w for k, (_, i) in enumerate(tape.outputs) for w in (at(LOAD, slots[i]), at(STORE, outputs + k))]
+    copied = [w for k, (_, i) in enumerate(columns.outputs) for w in (at(LOAD, slots[i]), at(STORE, outputs + k))]
     start, end = [number(ENTER)], [number(LEAVE)]
     if len(line.groups.rooms):
         start += [at(w, places["far"] if w.ends else 0) for w in ENTER_NEAR]
@@ -250,7 +253,7 @@ def machine_code(tape: Tape, inputs: Iterable[str], vectors: bool = False) -> Ma
     code = np.append(code, np.full(-len(code) % (LINE // 8), number(NOTHING)))
     own = {call_of(op): 8 * len(code) + offset for op, offset in own.items() if call_of(op) in functions}
     code = np.append(code, np.frombuffer(blob, np.uint64))
-    size = outputs + len(tape.outputs)
+    size = outputs + len(columns.outputs)
     return MachineCode(code, size, head, functions, first, base, np.array(numbers, np.uint64), outputs, own)
 
 

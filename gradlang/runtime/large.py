@@ -20,7 +20,7 @@ Shape = Callable[[Sequence[Any]], Any]
 
 def large(job: Job, table: OpTable) -> bool:
     """Whether a job is run from its tape."""
-    return job.scalar and (len(job.tape) > LARGE or (len(job.tape) > CODED and coded(job, table)))
+    return job.scalar and (job.size > LARGE or (job.size > CODED and coded(job, table)))
 
 
 def coded(job: Job, table: OpTable) -> bool:
@@ -28,7 +28,7 @@ def coded(job: Job, table: OpTable) -> bool:
     from gradlang.plan.x86 import KNOWN
     from gradlang.runtime.x86 import possible
 
-    ops = {i.op for i in job.tape.instrs}
+    ops = job.ops
     return possible() and ops <= KNOWN and not ops & set(table.own)
 
 
@@ -38,8 +38,8 @@ class Large:
 
     def __init__(self, job: Job, table: OpTable, exact: bool = False) -> None:
         self.job, self.table, self.exact = job, table, exact
-        self.truths = {k for k, (_, i) in enumerate(job.tape.outputs) if job.tape.instrs[i].type.dtype == "bool"}
-        self.shape = shaped(job.returns, {name: k for k, (name, _) in enumerate(job.tape.outputs)})
+        self.truths = job.truths()
+        self.shape = shaped(job.returns, {name: k for k, name in enumerate(job.names)})
         self.ieee: Way | None = None
         self.way: Any = self.machine() or self.tapes() or self.groups() or Steps(job.tape, job.params, table)
 
@@ -55,7 +55,7 @@ class Large:
             return None
         from gradlang.runtime.x86 import machine
 
-        return machine(self.job.tape, [p.name for p in self.job.params], not self.exact)
+        return machine(self.job.columns or self.job.tape, [p.name for p in self.job.params], not self.exact)
 
     def tapes(self) -> Way | None:
         """The job on the machine for tapes, if LLVM is there. Its functions are our own."""
@@ -78,7 +78,7 @@ class Large:
             return None
         from gradlang.runtime.large_call import keyword_call
 
-        return keyword_call(self.way, self.job.params, self.job.returns, [name for name, _ in self.job.tape.outputs], given)
+        return keyword_call(self.way, self.job.params, self.job.returns, self.job.names, given)
 
     def addresses(self) -> tuple[int, int, int] | None:
         """Of the code of this job and of its arrays for the inputs and the outputs, if it is machine code that takes no longer

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlang.ir.columns import Columns
 from gradlang.ir.tape import Tape
 from gradlang.plan.x86 import MachineCode, machine_code
 
@@ -135,7 +136,7 @@ def vectors() -> bool:
     return "avx2" in flags and "fma" in flags
 
 
-def machine(tape: Tape, inputs: Sequence[str], own: bool = True) -> Machine | None:
+def machine(tape: Tape | Columns, inputs: Sequence[str], own: bool = True) -> Machine | None:
     """A scalar tape whose ops are known, ready to be called; None if this machine does not run it. With `own` functions are
     ours if the machine has the instructions for them."""
     functions: Any = library()

@@ -57,12 +57,11 @@ def elsewhere_function(
     names = tuple(p.name for p in job.params)
     results = Buffer("results", "f", True)
     kernel = Kernel("nothing", (results,), (), [], tuple(Value("f", hint=n) for n in names))
-    outputs = job.tape.outputs
     entry = Keywords(
         entry_name(job),
         kernel,
-        results={results: len(outputs) + 1},
-        returns=places(job.returns, {name: k for k, (name, _) in enumerate(outputs)}),
+        results={results: len(job.names) + 1},
+        returns=places(job.returns, {name: k for k, name in enumerate(job.names)}),
         words=names,
         defaults=tuple(defaults),
         elsewhere=addresses,
