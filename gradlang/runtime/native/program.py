@@ -15,8 +15,10 @@ from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
+from gradlang.plan.ahead import ahead
 from gradlang.plan.columns import turned
 from gradlang.plan.cost import pays
+from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
@@ -105,7 +107,7 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        self.plan = turned(self.plan, width)
+        self.plan = turned(ahead(cut(self.plan)), width)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
