@@ -10,6 +10,7 @@ from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.record import record
+from gradlang.transform.stretched import thin_product
 from gradlang.types import Shape, product
 
 SPLIT = ("mul", "neg", "add", "sub")
@@ -28,15 +29,18 @@ class Factor:
 
 def contract(tape: Tape, table: OpTable) -> Tape:
     sums = [i for i in tape.instrs if i.op in ("sum", "sum_to")]
-    if not any(i.args and tape.instrs[i.args[0]].op in ENTERED for i in sums):
+    if not any(tape.instrs[i.args[0]].op in ENTERED for i in sums) and not any(i.op == "matmul" for i in tape.instrs):
         return tape
     changed = False
 
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         nonlocal changed
-        if instr.op not in ("sum", "sum_to"):
+        if instr.op == "matmul":
+            made = thin_product(b, instr, args)
+        elif instr.op in ("sum", "sum_to"):
+            made = contracted(b, instr, args[0])
+        else:
             return None
-        made = contracted(b, instr, args[0])
         changed = changed or made is not None
         return made
 
@@ -65,8 +69,16 @@ def terms(b: Builder, x: int) -> list[tuple[int, bool]]:
     while stack:
         i, negative = stack.pop()
         at = b.instrs[i]
+        inner = b.instrs[at.args[0]] if at.op == "transpose" else None
         if at.op in ("add", "sub") and all(b.instrs[a].type.shape == at.type.shape for a in at.args):
             stack += [(at.args[1], negative != (at.op == "sub")), (at.args[0], negative)]
+        elif at.op == "neg":
+            stack.append((at.args[0], not negative))
+        elif (
+            inner is not None and inner.op in SPLIT[1:] and all(b.instrs[a].type.shape == inner.type.shape for a in inner.args)
+        ):
+            parts = tuple(b.apply("transpose", (a,), at.attrs, at.span, at.scope) for a in inner.args)
+            stack.append((b.apply(inner.op, parts, inner.attrs, inner.span, inner.scope), negative))
         else:
             out.append((i, negative))
         if len(out) + len(stack) > TERMS:
