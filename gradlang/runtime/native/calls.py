@@ -49,6 +49,9 @@ def table() -> tuple[Any, tuple[object, ...]]:
         "ndarray": np.ndarray,
         **{name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")},
         "float": float,
+        "Exception": Exception,
+        "dict": dict,
+        "str": str,
     }
     places = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in FUNCTIONS]
     places += [id(objects[name]) for name in TABLE[len(FUNCTIONS) : -1]]

@@ -22,6 +22,7 @@ from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
+from gradlang.runtime.bind import Binder
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
@@ -122,3 +123,7 @@ class Version:
             namespace.update({e.name: bind(library, e) for e in entries})
         exec(compile(self.driver.source, f"<gradlang {job.entry}>", "exec"), namespace)
         self.run: Callable[..., Any] = namespace[self.driver.name]
+
+    def takes(self, binder: Binder) -> bool:
+        """Whether the code takes numbers as the caller gives them."""
+        return self.driver.quiet or all(t.shape for t in binder.types.values())
