@@ -188,7 +188,8 @@ class EntryText:
                 place = self.emit(f"getelementptr inbounds i64, ptr {needs}, i64 {k}")
                 self.lines.append(f"  store i64 {text}, ptr {place}")
         self.slots += [f"  %views = alloca [{many} x [{VIEW} x i8]], align 8", f"  %outs = alloca [{many} x ptr]"]
-        status = self.emit(f"call i32 @arrays(ptr %args, ptr {table}, ptr {needs}, i64 {many}, ptr %views, ptr %outs)")
+        given = ["ptr %args", f"ptr {table}", f"ptr {needs}", f"i64 {many}", "ptr %views", "ptr %outs"]
+        status = self.python("arrays", "i32", *given)
         self.unless(self.emit(f"icmp ne i32 {status}, 0"))
         return [self.emit(f"load ptr, ptr {self.emit(f'getelementptr inbounds ptr, ptr %outs, i64 {k}')}") for k in range(many)]
 
@@ -318,7 +319,7 @@ class EntryText:
         else:
             self.lines.append(call)
         if self.views:
-            self.lines.append(f"  call void @release(ptr %views, i64 {self.views})")
+            self.python("release", "void", "ptr %views", f"i64 {self.views}")
         self.lines.append(f"  ret ptr {self.result(places)}")
         body = self.lines
         self.lines = ["miscounted:"]

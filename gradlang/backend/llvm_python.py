@@ -1,4 +1,4 @@
-"""What entries have in common: the table of CPython's functions and objects, and the reading of arrays.
+"""What entries have in common: the table of CPython's functions and objects, and the reading of arrays, which it has too.
 
 An array that is exactly an ndarray of the wanted type, contiguous, aligned and large enough is read where NumPy's C API has
 its fields; anything else goes through the buffer protocol, which also makes the errors.
@@ -11,12 +11,16 @@ TABLE = (  # functions of the C API, objects, and numbers
     *("PyObject_IsTrue", "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyDict_New", "PyDict_SetItem"),
     *("PyObject_GetBuffer", "PyBuffer_Release", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef"),
     *("PyObject_Vectorcall", "PyDict_Copy", "PyList_SetItem", "PyUnicode_Compare"),
+    *("PyDict_Next", "PyErr_Clear", "PyErr_ExceptionMatches"),
     *("None", "TypeError", "ValueError", "OverflowError", "ndarray", "float64", "float32", "int64", "int32", "bool", "float"),
+    *("Exception", "dict", "str"),
+    *("arrays", "release"),  # functions of the text below
     "tuple.items",  # where the items of a tuple lie
 )
 # To make this code better takes LLVM longer than most kernels, and is not seen in the time of a call.
 GLUE = "nounwind noinline optnone"
 FUNCTIONS = TABLE[: TABLE.index("None")]
+OBJECTS = TABLE[TABLE.index("None") : TABLE.index("arrays")]
 
 
 def slot(name: str) -> str:
@@ -56,7 +60,7 @@ def text_constant(name: str, text: str) -> str:
 # The reading of an array: by the fields of an ndarray, and otherwise through the buffer protocol.
 FIELDS = f"""
 ; 0 and the address of the data in %out, or 1 and a Python exception. A view with an owner has to be released.
-define internal i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out) {GLUE} {{
+define internal i32 @array(ptr %o, i64 %need, ptr %row, ptr %view, ptr %out) nounwind {{
 entry:
 {column("%slot", "type")}
   %type = load ptr, ptr %slot
@@ -155,7 +159,7 @@ short:
 """
 # All arrays of a call: their addresses go to %outs, or 1 says that there is an exception, and nothing has to be released.
 ARRAYS = f"""
-define internal i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) {GLUE} {{
+define i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) nounwind {{
 entry:
   br label %next
 next:
@@ -184,7 +188,7 @@ all:
   ret i32 0
 }}
 
-define internal void @release(ptr %views, i64 %count) {GLUE} {{
+define void @release(ptr %views, i64 %count) nounwind {{
 entry:
   br label %next
 next:
@@ -208,14 +212,21 @@ all:
 
 
 def common() -> str:
-    """The table and the functions that all entries of a text share."""
+    """The table and the messages that all entries of a text share."""
+    return f"""
+@python = global [{len(TABLE)} x ptr] zeroinitializer
+{text_constant("wrong.count", "%zd arguments are needed, not %zd")}
+{text_constant("negative", "argument %s must not be negative")}
+"""
+
+
+def reading_text() -> str:
+    """What reads the arrays of all entries: a text of its own, so that it is made once, and well."""
     wrong_type, too_short = "argument %s must be an array of %s", "argument %s has %zd entries, and at least %zd are needed"
     return f"""
 @python = global [{len(TABLE)} x ptr] zeroinitializer
 {text_constant("wrong.type", wrong_type)}
 {text_constant("too.short", too_short)}
-{text_constant("wrong.count", "%zd arguments are needed, not %zd")}
-{text_constant("negative", "argument %s must not be negative")}
 {FIELDS.rstrip()}
 {PROTOCOL.strip()}
 {ARRAYS.rstrip()}

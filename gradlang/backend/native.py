@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
@@ -33,12 +34,13 @@ OWN = {"empty", "again", "pool", "room", "make_room", "out", "in_parts", "part"}
 @record
 class Driver:
     """Source of a module in which the names of `entries` are missing; `rooms` are the shapes and kinds of the arrays that a
-    call borrows."""
+    call borrows. `quiet`: no NumPy is called, so that numbers may be Python's."""
 
     source: str
     name: str
     entries: tuple[Entry, ...]
     rooms: tuple[tuple[Shape, str], ...]
+    quiet: bool
 
 
 @dataclass(eq=False)
@@ -89,7 +91,9 @@ class Writer:
                 self.known[i] = name = self.names.user(stem)
                 place = self.places.get(next(n for n, k in self.plan.tape.outputs if k == i))
                 given = "" if place is None or not instr.type.shape else f"out[{place}] if out is not None else "
-                self.lines.append(f"{name} = {given}empty({self.shape(instr.type.shape)}, {ARRAY_KINDS[instr.type.dtype]})")
+                kind = ARRAY_KINDS[instr.type.dtype]
+                kind = "" if kind == "F" and self.job.dtype == "float64" else f", {kind}"  # which is what NumPy makes
+                self.lines.append(f"{name} = {given}empty({self.shape(instr.type.shape)}{kind})")
             else:
                 order = self.plan.layout.get(i)
                 shape = instr.type.shape if order is None else tuple(instr.type.shape[k] for k in order)
@@ -137,7 +141,7 @@ class Writer:
                 self.loops(step, single)
             else:
                 self.library(step)
-        return Driver(self.module(self.results_text()), self.entry, tuple(self.entries), tuple(self.rooms))
+        return Driver(self.module(self.results_text()), self.entry, tuple(self.entries), tuple(self.rooms), self.quiet)
 
     def loops(self, step: Loops, single: bool) -> None:
         kernel = step.kernel
@@ -283,7 +287,7 @@ class Writer:
             instr = self.plan.tape.instrs[i]
             if instr.op in ("const", "size"):
                 number = instr.attrs[0] if instr.op == "const" else value(instr.attrs[0], self.sizes)
-                texts[name] = f"{PLAIN[instr.type.dtype]}({literal(number)})"
+                texts[name] = constant(number, instr.type.dtype)
                 continue
             text = self.text(i)
             if not instr.type.shape:
@@ -315,8 +319,11 @@ class Writer:
         return "\n".join(out + ["    " + line for line in body]) + "\n"
 
 
-def literal(number: float) -> str:
-    return repr(number) if number == number and abs(number) < float("inf") else repr(str(number))
+def constant(number: float, dtype: str) -> str:
+    """A number as Python's own."""
+    if dtype != "real":
+        return repr(bool(number) if dtype == "bool" else int(number))
+    return repr(float(number)) if isfinite(number) else f"float({str(number)!r})"
 
 
 def driver(plan: Plan, job: Job, table: OpTable, sizes: Mapping[str, int]) -> Driver:

@@ -272,7 +272,10 @@ def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
     shape, starts, steps = instr.attrs
     lengths = p.tape.instrs[instr.args[0]].type.shape
     where = _ranges(p, starts, lengths, steps, shape)
-    return p.helper("place", p.typed(instr.args[0]), p.shape(shape), f"np.s_[{where or '...'}]")
+    (a,) = instr.args
+    if p.tape.instrs[a].op == "broadcast_to" and not p.tape.instrs[p.tape.instrs[a].args[0]].type.shape:
+        (a,) = p.tape.instrs[a].args  # to stretch a number takes NumPy longer than to put it into places
+    return p.helper("place", p.typed(a), p.shape(shape), f"np.s_[{where or '...'}]")
 
 
 def _take(p: NumpyPrinter, instr: Instr) -> Text:

@@ -12,16 +12,16 @@ from gradlang.ir.tape import Tape
 from gradlang.plan.weights import HEAVY
 from gradlang.types import product, value
 
-CALL = 1e-6  # of a NumPy function
-ENTRY = 1e-9  # of one entry in NumPy, which writes it to memory
+CALL = 0.7e-6  # of a NumPy function
+ENTRY = 0.5e-9  # of one entry in NumPy, which writes it to memory
 DEAR_ENTRY = 5e-9  # if it is an exp or the like
-LOOPED = 0.25e-9  # of one entry of one operation in a loop
+LOOPED = 0.15e-9  # of one entry of one operation in a loop
 FLOATS = 0.35e-6  # of a call with Python floats, above one of machine code
 FLOAT_STEP = 18e-9  # of one operation in Python floats
-START = 0.03  # making any machine code
-EACH = 0.8e-3  # machine code of one operation in loops
+START = 0.02  # making any machine code
+EACH = 0.5e-3  # machine code of one operation in loops
 EACH_STEP = 0.1e-3  # of one in a straight line
-CALLED = 3e-3  # of one that is a function, such as exp, beyond that
+CALLED = 1e-3  # of one that is a function, such as exp, beyond that
 DEAR = 12  # the weight from which on an operation is a function
 
 

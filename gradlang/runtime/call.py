@@ -10,6 +10,7 @@ from math import isfinite
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, cast
+from weakref import ref
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
@@ -108,8 +109,28 @@ class Compiled:
     def whole(self, seen: Seen, args: Sequence[Any]) -> Any:
         """A call like the one before it, with all that may go wrong; the next one goes straight to its code."""
         made = self.run(args)
-        seen.step = self.raw.step(args) if seen.step is None else self.raw  # type: ignore[attr-defined]
+        if seen.step is None:
+            seen.step = self.raw.step(args)  # type: ignore[attr-defined]
+            self.go_straight(seen)
+        else:
+            seen.step = self.raw
+            if type(self) is not Compiled and "__call__" in vars(type(self)):
+                del type(self).__call__
         return made
+
+    def go_straight(self, seen: Seen) -> None:
+        """The next calls like this one go to their machine code without a line of Python before it, if there is a way."""
+        used: Any = self.raw if self.native is not None else None
+        if used is None or used.last is None or not used.last.takes(self.binder):
+            return
+        from gradlang.runtime.native.gate import gate
+
+        made = gate(list(self.binder.types), seen, used.last.run, asking(ref(self)))
+        if made is None:
+            return
+        if type(self) is Compiled:
+            self.__class__ = type("Compiled", (Compiled,), {"__slots__": (), "__doc__": Compiled.__doc__})
+        type(self).__call__ = made  # type: ignore[method-assign]
 
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""
@@ -192,6 +213,15 @@ class Compiled:
     def __repr__(self) -> str:
         names = ", ".join(p.name for p in self.job.params)
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
+
+
+def asking(made: ref[Compiled]) -> Callable[..., Any]:
+    """A call with every check of a function that a gate stands before; the gate does not keep the function."""
+
+    def ask(given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
+        return Compiled.__call__(cast(Compiled, made()), given, **values)
+
+    return ask
 
 
 def build(job: Job, binder: Binder, native: Native | None = None, exact: bool = False) -> Compiled:

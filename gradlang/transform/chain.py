@@ -152,7 +152,22 @@ class Chain:
         if a is None or c is None:
             return c if a is None else a
         b = self.b
-        made = b.add("add", (a, c), (), SCALAR, span) if b.all_scalar((a, c)) else b.apply("add", (a, c), (), span)
+        chosen = self.both_sides(a, c)
+        if chosen is not None:
+            made = b.apply("where", chosen, (), span)
+        else:
+            made = b.add("add", (a, c), (), SCALAR, span) if b.all_scalar((a, c)) else b.apply("add", (a, c), (), span)
         if a in self.masked and c in self.masked:
             self.masked.add(made)
         return made
+
+    def both_sides(self, *parts: int) -> tuple[int, int, int] | None:
+        """The arguments of one choice, if one value is 0 on one side of it and the other value on the other side."""
+        b = self.b
+        one, two = (b.instrs[i] for i in parts)
+        if not (one.op == two.op == "where" and one.args[0] == two.args[0] and one.type.shape == two.type.shape):
+            return None
+        for first, second in ((one, two), (two, one)):
+            if b.is_const(first.args[2], 0) and b.is_const(second.args[1], 0):
+                return first.args[0], first.args[1], second.args[2]
+        return None

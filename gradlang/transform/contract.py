@@ -12,6 +12,7 @@ from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.record import record
+from gradlang.transform.stretched import thin_product
 from gradlang.types import INT, Dim, Shape, Size, product
 
 SPLIT = ("mul", "neg", "add", "sub")
@@ -30,15 +31,18 @@ class Factor:
 
 def contract(tape: Tape, table: OpTable) -> Tape:
     sums = [i for i in tape.instrs if i.op in ("sum", "sum_to")]
-    if not any(i.args and tape.instrs[i.args[0]].op in ENTERED for i in sums):
+    if not any(tape.instrs[i.args[0]].op in ENTERED for i in sums) and not any(i.op == "matmul" for i in tape.instrs):
         return tape
     changed = False
 
     def replace(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
         nonlocal changed
-        if instr.op not in ("sum", "sum_to"):
+        if instr.op == "matmul":
+            made = thin_product(b, instr, args)
+        elif instr.op in ("sum", "sum_to"):
+            made = contracted(b, instr, args[0])
+        else:
             return None
-        made = contracted(b, instr, args[0])
         changed = changed or made is not None
         return made
 

@@ -14,7 +14,7 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_entry import Entry
 from gradlang.backend.llvm_keywords import Keywords
 from gradlang.backend.llvm_ops import Width
-from gradlang.backend.llvm_python import FUNCTIONS, TABLE
+from gradlang.backend.llvm_python import FUNCTIONS, OBJECTS, TABLE, reading_text
 from gradlang.loops.ir import Function
 from gradlang.runtime.native import keywords
 from gradlang.runtime.native.engine import Library, load, target
@@ -40,7 +40,9 @@ class Held:
 
 @functools.cache
 def table() -> tuple[Any, tuple[object, ...]]:
-    """The addresses that entries use, and the objects that must live."""
+    """The addresses that entries use, and the objects that must live.
+
+    Raises NativeError if LLVM does not make what reads arrays."""
     objects: dict[str, object] = {
         "None": None,
         "TypeError": TypeError,
@@ -49,15 +51,21 @@ def table() -> tuple[Any, tuple[object, ...]]:
         "ndarray": np.ndarray,
         **{name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")},
         "float": float,
+        "Exception": Exception,
+        "dict": dict,
+        "str": str,
     }
     places = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in FUNCTIONS]
-    places += [id(objects[name]) for name in TABLE[len(FUNCTIONS) : -1]]
-    places.append(tuple.__basicsize__)
+    places += [id(objects[name]) for name in OBJECTS]
+    reading = load(reading_text(), ["arrays", "release", "python"])
+    places += [reading["arrays"], reading["release"], tuple.__basicsize__]
     if not numpy_is_as_expected():
         places[TABLE.index("ndarray")] = 0  # no object has this class: all arrays go through the buffer protocol
     if not python_is_as_expected():
         places[TABLE.index("float")] = 0  # whoever asks for floats is given none
-    return (ctypes.c_void_p * len(places))(*places), tuple(objects.values())
+    made = (ctypes.c_void_p * len(places))(*places)
+    ctypes.memmove(reading["python"], made, ctypes.sizeof(made))
+    return made, (reading, *objects.values())
 
 
 def numpy_is_as_expected() -> bool:

@@ -15,11 +15,14 @@ from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
 from gradlang.ops.table import OpTable
+from gradlang.plan.ahead import ahead
 from gradlang.plan.columns import turned
 from gradlang.plan.cost import pays
+from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
+from gradlang.runtime.bind import Binder
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
@@ -105,7 +108,7 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        self.plan = turned(self.plan, width)
+        self.plan = turned(ahead(cut(self.plan)), width)
         self.driver: Driver = driver(self.plan, job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
@@ -120,3 +123,7 @@ class Version:
             namespace.update({e.name: bind(library, e) for e in entries})
         exec(compile(self.driver.source, f"<gradlang {job.entry}>", "exec"), namespace)
         self.run: Callable[..., Any] = namespace[self.driver.name]
+
+    def takes(self, binder: Binder) -> bool:
+        """Whether the code takes numbers as the caller gives them."""
+        return self.driver.quiet or all(t.shape for t in binder.types.values())
