@@ -33,12 +33,13 @@ OWN = {"empty", "again", "pool", "room", "make_room", "out", "in_parts", "part"}
 @record
 class Driver:
     """Source of a module in which the names of `entries` are missing; `rooms` are the shapes and kinds of the arrays that a
-    call borrows."""
+    call borrows. With `floats` nothing but an entry computes, so that numbers may be Python's instead of NumPy's."""
 
     source: str
     name: str
     entries: tuple[Entry, ...]
     rooms: tuple[tuple[Shape, str], ...]
+    floats: bool
 
 
 @dataclass(eq=False)
@@ -137,7 +138,7 @@ class Writer:
                 self.loops(step, single)
             else:
                 self.library(step)
-        return Driver(self.module(self.results_text()), self.entry, tuple(self.entries), tuple(self.rooms))
+        return Driver(self.module(self.results_text()), self.entry, tuple(self.entries), tuple(self.rooms), single)
 
     def loops(self, step: Loops, single: bool) -> None:
         kernel = step.kernel
