@@ -15,7 +15,7 @@ from loop_references import REFERENCES, error
 from test_functions import points, worst
 
 from gradlang.backend.llvm import unit_text
-from gradlang.backend.llvm_avx512 import by_waiting, touched_twice, written_out
+from gradlang.backend.llvm_avx512 import in_turn, touched_twice, written_out
 from gradlang.backend.llvm_entry import Entry
 from gradlang.backend.llvm_ops import Target
 from gradlang.loops import coefficients
@@ -168,13 +168,13 @@ def test_what_most_wait_for_stands_first():
     code, i = Code(), Value("i", hint="i", level=0)
     a, b = code.load(x, i), code.load(y, i)
     short = code.op("neg", a)
-    long = code.op("div", code.op("sqrt", b), a)
-    code.store(Buffer("z", "f", True), i, code.op("add", short, long))
-    body = by_waiting(code.body)
+    root = code.op("sqrt", b)
+    code.store(Buffer("z", "f", True), i, code.op("add", short, code.op("div", root, a)))
+    body = in_turn(code.body)
     places = {s.value: k for k, s in enumerate(body) if isinstance(s, Let | Load)}
     assert sorted(map(id, body)) == sorted(map(id, code.body))
     assert all(places.get(v, -1) < k for k, s in enumerate(body) for v in operands(s))
-    assert places[long] < places[short]
+    assert places[b] < places[a] and places[root] < places[short]
 
 
 def test_where_an_array_is_touched_twice_the_order_stays():

@@ -9,12 +9,13 @@ first. A processor looks only some hundred operations ahead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gradlang.backend.llvm_ops import Unit
 from gradlang.loops import coefficients
 from gradlang.loops.functions import function
-from gradlang.loops.ir import Buffer, For, Function, Let, Load, Statement, Store, Update, Value
+from gradlang.loops.ir import COMPARISONS, Buffer, For, Function, Let, Load, Statement, Store, Update, Value
 from gradlang.loops.tables import WRITERS
 from gradlang.loops.walk import operands
 from gradlang.record import record
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 # How many cycles pass until others can have the result, about; of what is not here 1.
 CYCLES = {"add": 3, "sub": 3, "mul": 3, "fma": 4, "div": 13, "sqrt": 20, "pick": 5, "scale": 4, "load": 7}
-CYCLES |= dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "floor", "ceil", "rint"), 3)
+SUMS = ("add", "sub", *sorted(COMPARISONS), "floor", "ceil", "rint")
+CYCLES |= dict.fromkeys(SUMS, 3)
+UNITS = {"product": 1, "sum": 1, "other": 2}  # how many of a kind begin in a cycle
 
 
 # ------------------------------------------------------------------ instructions
@@ -77,7 +80,7 @@ def written_out(loop: For, width: str, functions: Callable[[str], Function]) -> 
         return None
     made = Inlined(lambda name: function(name, width, tabled=True) if name in tabled else functions(name))
     made.add(loop.body, {})
-    body = made.body if touched_twice(made.body) else by_waiting(made.body)
+    body = made.body if touched_twice(made.body) else in_turn(made.body)
     return For(loop.counter, loop.start, loop.stop, body, apart=loop.apart, side=True)
 
 
@@ -131,14 +134,45 @@ def touched_twice(body: Sequence[Statement]) -> bool:
     return len(set(stored)) < len(stored) or bool(loaded & set(stored))
 
 
-def by_waiting(body: Sequence[Statement]) -> list[Statement]:
-    """Sorted by how many cycles there are from the start of a statement to the end of the last one that needs its result."""
-    after: dict[Value, int] = {}
-    cycles: dict[int, int] = {}
+def in_turn(body: Sequence[Statement]) -> list[Statement]:
+    """The order in which a simple machine would begin statements: those that the others wait for longest first, as soon as
+    their operands are there and a unit for them is free (list scheduling, R. L. Graham, Bell System Tech. J. 45 (1966))."""
+    made = {s.value: k for k, s in enumerate(body) if isinstance(s, Let | Load)}
+    needs = [{made[a] for a in operands(s) if a in made} for s in body]
+    users: list[list[int]] = [[] for _ in body]
+    cycles = [0] * len(body)  # from the start of a statement to the end of the last one that needs it
     for k in range(len(body) - 1, -1, -1):
         s = body[k]
         own = CYCLES.get(s.op, 1) if isinstance(s, Let) else CYCLES["load"] if isinstance(s, Load) else 1
-        cycles[k] = own + (after.get(s.value, 0) if isinstance(s, Let | Load) else 0)
-        for a in operands(s):
-            after[a] = max(after.get(a, 0), cycles[k])
-    return [body[k] for k in sorted(range(len(body)), key=lambda k: -cycles[k])]
+        cycles[k] += own
+        for n in needs[k]:
+            users[n].append(k)
+            cycles[n] = max(cycles[n], cycles[k])
+    ends = [c - max((cycles[u] for u in users[k]), default=0) for k, c in enumerate(cycles)]  # own cycles
+    left = [len(n) for n in needs]
+    ready = [0] * len(body)
+    soon = [(0, k) for k, n in enumerate(left) if not n]  # a heap of when statements can begin
+    able: dict[str, list[tuple[int, int]]] = {unit: [] for unit in UNITS}
+    order: list[Statement] = []
+    now = 0
+    while len(order) < len(body):
+        while soon and soon[0][0] <= now:
+            _, k = heappop(soon)
+            heappush(able[unit_of(body[k])], (-cycles[k], k))
+        for unit, many in UNITS.items():
+            for _ in range(min(many, len(able[unit]))):
+                _, k = heappop(able[unit])
+                order.append(body[k])
+                for u in users[k]:
+                    ready[u] = max(ready[u], now + ends[k])
+                    left[u] -= 1
+                    if not left[u]:
+                        heappush(soon, (ready[u], u))
+        now += 1
+    return order
+
+
+def unit_of(s: Statement) -> str:
+    if not isinstance(s, Let):
+        return "other"
+    return "product" if s.op in ("mul", "fma", "div", "sqrt") else "sum" if s.op in SUMS else "other"
