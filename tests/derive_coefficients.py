@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import mpmath
 from mpmath import mp, mpf
@@ -65,10 +65,14 @@ def wanted() -> dict[str, Wanted]:
     r = mpmath.log(2) / 2 * one
     z = (3 - 2 * mpmath.sqrt(2)) ** 2 * one  # ((sqrt 2 - 1) / (sqrt 2 + 1))^2
     quarter = (mpmath.pi / 4) ** 2 * one
+    expm1_rest = series(lambda x: (mpmath.expm1(x) - x) / x**2, factorials(2, 1))
     sinh_, cosh_, sin_, cos_ = mpmath.sinh, mpmath.cosh, mpmath.sin, mpmath.cos
     return {
         # exp(x) = 1 + x + x^2 p(x)
-        "EXP": Wanted(series(lambda x: (mpmath.expm1(x) - x) / x**2, factorials(2, 1)), -r, r, 10, 5, near),
+        "EXP": Wanted(expm1_rest, -r, r, 10, 5, near),
+        # the same for the sixteenth parts of the way from a power of two to the next: as a part of 1, and as a part of x
+        "EXP_SHORT": Wanted(expm1_rest, -r / 16, r / 16, 5, 2, lambda x: x**2 + mpf("1e-6")),
+        "EXPM1_SHORT": Wanted(expm1_rest, -r / 16, r / 16, 6, 3, lambda x: abs(x) + mpf("0.001")),
         # 2^x = 1 + x p(x)
         "EXP2": Wanted(
             series(lambda x: (2**x - 1) / x, lambda k: mpmath.log(2) ** (k + 1) / mpmath.factorial(k + 1)),
@@ -223,6 +227,31 @@ def two_per_pi(width: str) -> list[float]:
     return [float(whole >> (bits * (count - 1 - k)) & ((1 << bits) - 1)) for k in range(count)]
 
 
+# Sixteenths of a power of two, up and down. What rounding has lost is the logarithm of a quotient.
+def sixteenths(sign: int, width: str) -> list[float]:
+    return [rounded(mpf(2) ** (mpf(sign * j) / 16), width) for j in range(16)]
+
+
+def lost(sign: int, width: str) -> list[float]:
+    return [
+        rounded(mpf(sign * j) / 16 * mpmath.log(2) - mpmath.log(mpf(kept)), width)
+        for j, kept in enumerate(sixteenths(sign, width))
+    ]
+
+
+TABLES = {
+    "SIXTEENTHS_UP": ("2^(j/16)", partial(sixteenths, 1)),
+    "SIXTEENTHS_UP_LOST": ("the logarithm of what rounding took from them", partial(lost, 1)),
+    "SIXTEENTHS_DOWN": ("2^(-j/16)", partial(sixteenths, -1)),
+    "SIXTEENTHS_DOWN_LOST": ("the logarithm of what rounding took from them", partial(lost, -1)),
+}
+
+
+def table(name: str, width: str) -> list[float]:
+    with mp.workdps(50):
+        return TABLES[name][1](width)
+
+
 def entry(name: str, made: dict[str, list[float]], notes: dict[str, str]) -> str:
     lines = [f"{name} = {{"]
     for width, numbers in made.items():
@@ -241,6 +270,9 @@ def main() -> None:
             print(entry(name, made, notes))
     notes = {width: f"digits of {bits} bits" for width, (bits, _) in DIGITS.items()}
     print(entry("TWO_PER_PI", {width: two_per_pi(width) for width in WIDTHS}, notes))
+    for name, (meaning, _) in TABLES.items():
+        if not chosen or name in chosen:
+            print(entry(name, {width: table(name, width) for width in WIDTHS}, dict.fromkeys(WIDTHS, meaning)))
     with mp.workdps(50):
         names = list(wanted())
     for name in names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlang.loops import coefficients
 from gradlang.loops.ir import Function, Let, Value
 
 Array = np.ndarray[Any, Any]
@@ -99,6 +100,13 @@ def constant(value: Value, width: str) -> Array:
     return np.array(value.const, dtype=kind)
 
 
+def scaled(x: Array, n: Array) -> Array:
+    """x 2**floor(n), as AVX-512 has it."""
+    known = ~np.isnan(n)
+    power = np.where(known, np.clip(np.floor(n), -9999, 9999), 0).astype(np.int32)
+    return np.where(known, np.ldexp(x, power), n).astype(x.dtype)
+
+
 def apply(op: str, args: list[Array], width: str, fma: bool) -> Array:
     real, word, unsigned = REALS[width], WORDS[width], UNSIGNED[width]
     if op == "fma":
@@ -109,6 +117,8 @@ def apply(op: str, args: list[Array], width: str, fma: bool) -> Array:
         return np.ascontiguousarray(args[0]).view(word)
     if op == "unbits":
         return np.ascontiguousarray(args[0]).view(real)
+    if op == "scale":
+        return scaled(*np.broadcast_arrays(*args))
     if op in ("wshl", "wshr"):
         shift = np.left_shift if op == "wshl" else np.right_shift
         return np.asarray(shift(args[0].astype(unsigned), args[1].astype(unsigned)).astype(word))
@@ -127,5 +137,10 @@ def run(function: Function, width: str, *arguments: Array, fma: bool = True) -> 
     with np.errstate(all="ignore"):
         for statement in function.body:
             assert isinstance(statement, Let)
-            arrays[id(statement.value)] = apply(statement.op, [get(a) for a in statement.args], width, fma)
+            arguments = [get(a) for a in statement.args]
+            if statement.op == "pick":
+                made = np.array(getattr(coefficients, statement.function)[width], REALS[width])[arguments[0] & 15]
+            else:
+                made = apply(statement.op, arguments, width, fma)
+            arrays[id(statement.value)] = made
         return np.broadcast_to(get(function.result), (length,))

@@ -637,7 +637,7 @@ def test_calls_that_go_straight_to_their_code(backend: str) -> None:
     for _ in range(3):
         assert np.allclose(found(x, k), wanted(x, k), rtol=1e-12)
     assert f.seen is not None
-    assert f.seen.step is not None
+    assert f.seen.followed
     assert np.allclose(found(np.repeat(x, 2)[::2], k), wanted(x, k), rtol=1e-12)  # does not lie in C order
     for _ in range(2):
         with pytest.raises(gl.InputError, match="G506"):
@@ -647,3 +647,24 @@ def test_calls_that_go_straight_to_their_code(backend: str) -> None:
     assert np.allclose(found(far, k), wanted(far, k), rtol=1e-12)  # beyond the limit of the own sine
     assert np.allclose(found(x[1:], k - (k == 6)), [*wanted(x[1:], k - (k == 6))][:7], rtol=1e-12)
     assert f.backend == backend
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto", pytest.param("native", marks=needs_native)])
+@pytest.mark.parametrize("number", [float, np.float64])
+def test_numbers_that_go_straight_to_their_code_are_no_floats_of_python(backend: str, number: Callable[[float], Any]) -> None:
+    """Python's would raise, or give complex numbers, where there is no value."""
+    f = gl.loads("x : [N]\na : []\nb : [] = 2\ny = sum(x)*a**0.5 + a*b/x[0] + 1/a").function("y", backend=backend)
+    x = np.array([0.0, 1.0, 2.0])
+    for given in ({}, {"b": number(3.0)}):
+        for _ in range(4):
+            for a in (4.0, 0.0, -1.0):
+                with np.errstate(all="ignore"):
+                    k = np.float64(a)
+                    wanted = 3 * k**0.5 + k * np.float64(given.get("b", 2.0)) / x[0] + 1 / k
+                for found in (f(x=x, a=number(a), **given), f({"x": x, "a": number(a), **given})):
+                    assert type(found) is float
+                    np.testing.assert_array_equal(found, wanted)
+    assert f.seen is not None and f.seen.followed
+    for wrong in ({"x": x}, {"x": x, "a": 1.0, "c": 1.0}, {"x": x[0], "a": 1.0}, {"x": x, "c": 1.0}):
+        with pytest.raises(gl.InputError):
+            f(wrong)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gradlang.backend.llvm_avx512 import written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_rows import turn_lines
-from gradlang.backend.llvm_side import Lanes, abreast, side_of
+from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
@@ -111,8 +112,13 @@ class Body:
         else:
             if isinstance(s, If):
                 return self.branch(s)
-            side = side_of(s) if s.side and self.most > 1 and self.lanes is None and not self.slow else None
-            return self.loop(s) if side is None else abreast(self, s, side)
+            if self.lanes is None and not self.slow:
+                if s in self.unit.written:
+                    return all_at_once(self, *self.unit.written[s])
+                side = side_of(s) if s.side and self.most > 1 else None
+                if side is not None:
+                    return abreast(self, s, side)
+            return self.loop(s)
         return None
 
     def loop(self, s: For) -> Opened:
@@ -334,6 +340,18 @@ def function_text(unit: Unit, name: str, function: Function) -> str:
     return "\n".join([*lines, f"  ret {kind} {body.at(function.result)}", "}"])
 
 
+def in_vectors(unit: Unit, kernel: Kernel, functions: Callable[[str], Function]) -> None:
+    """Notes which loops are written as whole vectors, with their functions in them."""
+    if preferred(kernel, unit.target) < 512 or not unit.target.fma:
+        return
+    for loop in statements(kernel.body):
+        if isinstance(loop, For) and (extent(loop) >= SHORT or whole(loop)):
+            made = written_out(loop, unit.width, functions)
+            side = side_of(made) if made is not None and loop.apart else None
+            if made is not None and side is not None and in_order(made, side):
+                unit.written[loop] = made, side
+
+
 def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     names = {p: f"%s{k}" for k, p in enumerate(kernel.sizes)} | {p: f"%r{k}" for k, p in enumerate(kernel.numbers)}
     body = Body(unit, names)
@@ -371,7 +389,9 @@ def unit_text(
     unit = Unit(width, target)
     wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
     every = with_routines(wanted)
-    parts = [function_text(unit, name, f) for name, f in needed(every, functions)]
+    for kernel in every:
+        in_vectors(unit, kernel, functions)
+    parts = [function_text(unit, name, f) for name, f in needed(every, functions, unit.written)]
     parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
     parts.append(entries_text(unit, entries))
     return "\n\n".join(["\n".join(unit.declared), *parts, "\n".join(unit.notes)]) + "\n"

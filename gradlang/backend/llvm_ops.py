@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from gradlang.loops.ir import Value
+from gradlang.loops.ir import For, Value
 from gradlang.record import record
+
+if TYPE_CHECKING:
+    from gradlang.backend.llvm_side import Side
 
 Width = Literal["f64", "f32"]
 
@@ -91,6 +94,7 @@ class Unit:
         self.bytes = {"f": 8 if width == "f64" else 4, "i": 8, "s": 4, "b": 1, "w": 8 if width == "f64" else 4}
         self.declared: dict[str, None] = {}
         self.notes: list[str] = []  # on loops
+        self.written: dict[For, tuple[For, Side]] = {}  # loops that are written as whole vectors, and what differs in these
         places = {"T": self.real, "W": self.word}
         self.simple = {op: t.replace("{T}", self.real).replace("{W}", self.word) for op, t in SIMPLE.items()}
         self.intrinsics = {

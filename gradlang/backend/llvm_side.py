@@ -6,11 +6,13 @@ registers. What is left of the steps is done by vectors of half the length, and 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from gradlang.backend.llvm_avx512 import instruction
 from gradlang.backend.llvm_ops import FLAGS, SIMPLE, Unit
 from gradlang.backend.units import Opened
-from gradlang.loops.ir import COMPARISONS, Cell, Declare, For, Let, Load, Read, Store, Update, Value
+from gradlang.loops.ir import COMPARISONS, TABLED, Cell, Declare, For, Let, Load, Read, Statement, Store, Update, Value
 from gradlang.loops.walk import operands, statements
 from gradlang.record import record
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 REALS = {"add", "sub", "mul", "div", "neg"}
 LOGIC = {"and", "or", "not"}
-INTRINSICS = {"abs", "sqrt", "floor", "ceil", "rint", "copysign"}
+INTRINSICS = {"abs", "sqrt", "floor", "ceil", "rint", "copysign", "fma"}
+WORDS = {"bits", "unbits", "wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar", "wlt", "weq"}
 STARTS = {"add": "-0.0", "or": "false"}  # of cells outside that the steps update: what changes nothing
 
 
@@ -85,7 +88,16 @@ def spelled(s: Let, varying: set[Value], strides: dict[Value, int]) -> bool:
             return False
         strides[s.value] = sum(moved) * int(number)
         return True
-    return s.op in REALS | COMPARISONS | LOGIC | INTRINSICS | {"select"}
+    return s.op in REALS | COMPARISONS | LOGIC | INTRINSICS | WORDS or s.op in ("select", *TABLED)
+
+
+def in_order(loop: For, side: Side) -> bool:
+    """Whether the steps read and write entries that lie one behind the other."""
+    return all(
+        side.strides.get(s.index, 0) == 1
+        for s in statements(loop.body)
+        if isinstance(s, Load | Store) and s.index in side.varying
+    )
 
 
 class Lanes:
@@ -140,6 +152,10 @@ class Lanes:
         if s.op == "select":
             kind = self.kind(s.value.type)
             return self.body.emit(f"select {self.kind('b')} {args[0]}, {kind} {args[1]}, {kind} {args[2]}")
+        if s.op in TABLED:
+            return instruction(self.body, s, args)
+        if s.op == "fma" and not self.unit.target.fma:
+            return self.body.emit(f"fadd {real} {self.body.emit(f'fmul {real} {args[0]}, {args[1]}')}, {args[2]}")
         if s.op in INTRINSICS:
             name, _, count = self.unit.intrinsics[s.op]
             name = f"{name.removesuffix(self.unit.width)}v{self.count}{self.unit.width}"
@@ -148,7 +164,7 @@ class Lanes:
         if s.op in LOGIC:
             other = f"<{', '.join(['i1 true'] * self.count)}>" if s.op == "not" else args[1]
             return self.body.emit(f"{'xor' if s.op == 'not' else s.op} {self.kind('b')} {args[0]}, {other}")
-        text = SIMPLE[s.op].replace("{T}", real).format(*args)
+        text = SIMPLE[s.op].replace("{T}", real).replace("{W}", self.kind("w")).format(*args)
         return self.body.emit(text.replace("fmul", "fmul contract") if s.value in self.body.free else text)
 
     def load(self, s: Load) -> str:
@@ -182,31 +198,99 @@ class Lanes:
         self.body.lines.append(f"  store {kind} {value}, ptr {slot}")
 
 
+class Filled(Lanes):
+    """The same for the last steps, which are `left`, fewer than the lanes: arrays are read and written by way of the stack."""
+
+    def __init__(self, body: Body, side: Side, count: int, outer: dict[Cell, str], left: str) -> None:
+        super().__init__(body, side, count, outer)
+        first = body.emit(f"insertelement <{count} x i64> poison, i64 {left}, i64 0")
+        every = body.emit(f"shufflevector <{count} x i64> {first}, <{count} x i64> poison, <{count} x i32> zeroinitializer")
+        lanes = ", ".join(f"i64 {k}" for k in range(count))
+        self.there = body.emit(f"icmp ult <{count} x i64> <{lanes}>, {every}")
+        self.bytes = body.emit(f"mul i64 {left}, {self.unit.bytes['f']}")
+        self.unit.declared["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"] = None
+
+    def room(self) -> str:
+        slot = self.body.fresh("%c")
+        self.body.slots.append(f"  {slot} = alloca {self.kind('f')}, align 64")
+        return slot
+
+    def copy(self, to: str, start: str) -> None:
+        self.body.lines.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {start}, i64 {self.bytes}, i1 false)")
+
+    def load(self, s: Load) -> str:
+        slot, kind = self.room(), self.kind("f")
+        self.body.lines.append(f"  store {kind} zeroinitializer, ptr {slot}")
+        self.copy(slot, self.body.pointer(s.buffer, s.index))
+        return self.body.emit(f"load {kind}, ptr {slot}")
+
+    def store(self, s: Store) -> None:
+        slot = self.room()
+        self.body.lines.append(f"  store {self.kind('f')} {self.wide(s.value)}, ptr {slot}")
+        self.copy(self.body.pointer(s.buffer, s.index), slot)
+
+    def update(self, s: Update) -> None:
+        kind, one = self.kind(s.cell.type), self.unit.types[s.cell.type]
+        nothing = f"<{', '.join([f'{one} {STARTS[s.op]}'] * self.count)}>"
+        value = self.body.emit(f"select {self.kind('b')} {self.there}, {kind} {self.wide(s.value)}, {kind} {nothing}")
+        old = self.body.emit(f"load {kind}, ptr {self.outer[s.cell]}")
+        self.body.lines.append(f"  store {kind} {combined(self.body, s.op, kind, old, value)}, ptr {self.outer[s.cell]}")
+
+
 def abreast(body: Body, s: For, side: Side) -> Opened:
     """A loop whose steps are taken side by side, as many as fill a vector, and the rest by fewer and fewer."""
-    at, stop = body.at(s.start), body.at(s.stop)
+    at = body.at(s.start)
     for count in widths(s, body.most):
-        outer = started(body, side, count) if count > 1 else {}
-        limit = body.emit(f"sub i64 {stop}, {count - 1}")
-        inside, after, before = body.fresh("loop"), body.fresh("done"), body.label
-        some = body.emit(f"icmp slt i64 {at}, {limit}")
-        body.lines.append(f"  br i1 {some}, label %{inside}, label %{after}")
-        body.block(inside)
-        counter, following = body.fresh("%i"), body.fresh("%n")
-        body.names[s.counter] = counter
-        head = len(body.lines)
-        body.lines.append("")
-        body.lanes, body.slow = Lanes(body, side, count, outer) if count > 1 else None, True
-        yield from s.body
-        body.lanes, body.slow = None, False
-        body.lines[head] = f"  {counter} = phi i64 [ {at}, %{before} ], [ {following}, %{body.label} ]"
-        body.lines.append(f"  {following} = add nsw i64 {counter}, {count}")
-        more, ended = body.emit(f"icmp slt i64 {following}, {limit}"), body.label
-        body.lines.append(f"  br i1 {more}, label %{inside}, label %{after}, !llvm.loop {body.unit.note()}")
-        body.block(after)
-        at = body.emit(f"phi i64 [ {at}, %{before} ], [ {following}, %{ended} ]")
-        for cell, slot in outer.items():
-            gathered(body, cell, side.outer[cell], slot, count, body.cells[cell])
+        at = yield from some_at_once(body, s, side, count, at)
+
+
+def some_at_once(body: Body, s: For, side: Side, count: int, at: str) -> Generator[Statement, None, str]:
+    """As many steps as can be taken `count` at once. Gives the place of the first one that is left."""
+    outer = started(body, side, count) if count > 1 else {}
+    limit = body.emit(f"sub i64 {body.at(s.stop)}, {count - 1}")
+    inside, after, before = body.fresh("loop"), body.fresh("done"), body.label
+    some = body.emit(f"icmp slt i64 {at}, {limit}")
+    body.lines.append(f"  br i1 {some}, label %{inside}, label %{after}")
+    body.block(inside)
+    counter, following = body.fresh("%i"), body.fresh("%n")
+    body.names[s.counter] = counter
+    head = len(body.lines)
+    body.lines.append("")
+    body.lanes, body.slow = Lanes(body, side, count, outer) if count > 1 else None, True
+    yield from s.body
+    body.lanes, body.slow = None, False
+    body.lines[head] = f"  {counter} = phi i64 [ {at}, %{before} ], [ {following}, %{body.label} ]"
+    body.lines.append(f"  {following} = add nsw i64 {counter}, {count}")
+    more, ended = body.emit(f"icmp slt i64 {following}, {limit}"), body.label
+    body.lines.append(f"  br i1 {more}, label %{inside}, label %{after}, !llvm.loop {body.unit.note()}")
+    body.block(after)
+    left = body.emit(f"phi i64 [ {at}, %{before} ], [ {following}, %{ended} ]")
+    for cell, slot in outer.items():
+        gathered(body, cell, side.outer[cell], slot, count, body.cells[cell])
+    return left
+
+
+def all_at_once(body: Body, s: For, side: Side) -> Opened:
+    """A loop over entries that lie one behind the other, in whole vectors: the last one is filled up with zeros, and what comes
+    of these is left out."""
+    count = body.most
+    at = yield from some_at_once(body, s, side, count, body.at(s.start))
+    if s.start.const is not None and s.stop.const is not None and (int(s.stop.const) - int(s.start.const)) % count == 0:
+        return
+    rest, after = body.fresh("rest"), body.fresh("done")
+    left = body.emit(f"sub i64 {body.at(s.stop)}, {at}")
+    some = body.emit(f"icmp sgt i64 {left}, 0")
+    body.lines.append(f"  br i1 {some}, label %{rest}, label %{after}")
+    body.block(rest)
+    outer = started(body, side, count)
+    body.names[s.counter] = at
+    body.lanes, body.slow = Filled(body, side, count, outer, left), True
+    yield from s.body
+    body.lanes, body.slow = None, False
+    for cell, slot in outer.items():
+        gathered(body, cell, side.outer[cell], slot, count, body.cells[cell])
+    body.lines.append(f"  br label %{after}")
+    body.block(after)
 
 
 def started(body: Body, side: Side, count: int) -> dict[Cell, str]:

@@ -41,9 +41,11 @@ def drive(body: Sequence[Statement], one: Callable[[Statement], Opened | None]) 
             stack.pop()
 
 
-def called(body: Sequence[Statement]) -> list[str]:
-    """The names of the functions that a body calls itself, each once, in order."""
-    return list(dict.fromkeys(s.function for s in statements(body) if isinstance(s, Let) and s.op == "call"))
+def called(body: Sequence[Statement], without: Collection[For] = ()) -> list[str]:
+    """The names of the functions that a body calls itself, outside some innermost loops, each once, in order."""
+    left_out = {id(s) for loop in without for s in loop.body}
+    calls = (s for s in statements(body) if isinstance(s, Let) and s.op == "call" and id(s) not in left_out)
+    return list(dict.fromkeys(s.function for s in calls))
 
 
 def with_routines(kernels: Sequence[Kernel]) -> list[Kernel]:
@@ -60,14 +62,17 @@ def with_routines(kernels: Sequence[Kernel]) -> list[Kernel]:
     return list(order)
 
 
-def needed(kernels: Sequence[Kernel], functions: Callable[[str], Function]) -> list[tuple[str, Function]]:
-    """The functions that kernels call and those that these call, every one after what it calls itself.
+def needed(
+    kernels: Sequence[Kernel], functions: Callable[[str], Function], without: Collection[For] = ()
+) -> list[tuple[str, Function]]:
+    """The functions that kernels call outside some innermost loops, and those that these call, every one after what it calls
+    itself.
 
     Raises ValueError if functions call each other in a circle.
     """
     found: dict[str, Function] = {}
     inner: dict[str, list[str]] = {}
-    waiting = [name for kernel in kernels for name in called(kernel.body)]
+    waiting = [name for kernel in kernels for name in called(kernel.body, without)]
     while waiting:
         name = waiting.pop()
         if name not in found:

@@ -1,6 +1,7 @@
 """The functions that the loop form calls by name, written for one width of real numbers.
 
-All are straight-line: no branch, no loop and no table, so that a loop around them becomes one over vectors. Values of
+All are straight-line: no branch and no loop, so that a loop around them becomes one over vectors, and without tables but for
+the second forms of `tables.py`. Values of
 infinities, nan and zeros are those of NumPy's functions of the same name.
 """
 
@@ -10,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 
-from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, trigonometric
+from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, tables, trigonometric
 from gradlang.loops.ir import Code, Function, Statement, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
 from gradlang.record import record
@@ -64,9 +65,10 @@ def line(name: str) -> Line:
 
 
 @cache
-def function(name: str, width: str) -> Function:
-    """The function of a name in "f64" or "f32". Unknown names and widths raise KeyError."""
-    writer = WRITERS[name]
+def function(name: str, width: str, tabled: bool = False) -> Function:
+    """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one. Unknown names and
+    widths raise KeyError."""
+    writer = tables.WRITERS[name] if tabled and name in tables.WRITERS else WRITERS[name]
     m = Writer(Code(), FORMATS[width])
     params = tuple(Value("f", hint=p) for p in list(inspect.signature(writer).parameters)[1:])
     result = writer(m, *(m.term(p) for p in params))

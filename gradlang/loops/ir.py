@@ -37,6 +37,9 @@ RESULTS = {
     "itow": "w",
     "wtoi": "i",
 }
+# Of the functions in `tables.py` alone, and of printers for machines that have them as instructions: the entry of a table of
+# 16 reals that the last four bits of a word say, the table being named by `function`; and x 2**floor(n) of x and n.
+TABLED = ("pick", "scale")
 
 
 @record(eq=False, frozen=False)
@@ -74,7 +77,7 @@ class Let:
     value: Value
     op: str
     args: tuple[Value, ...]
-    function: str = ""  # of a "call"
+    function: str = ""  # of a "call"; the table of a "pick"
 
 
 @record(eq=False, frozen=False)

@@ -92,16 +92,14 @@ class Compiled:
     def __call__(self, given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
         seen = self.seen
         if seen is not None:
+            named = values if given is GIVEN else given if not values and type(given) is dict else NOTHING
+            made = seen.quick(named)
+            if made is not AGAIN:
+                return made
             out = values.pop("out", GIVEN) if self.out is not None else GIVEN
-            args = seen.args(values if given is GIVEN else given if not values and type(given) is dict else NOTHING)
+            args = seen.args(named)
             if args:
-                if out is not GIVEN:
-                    return self.into(out, args)
-                try:
-                    made = AGAIN if seen.step is None else seen.step(*args)
-                except Exception:  # told below, if it is one
-                    made = AGAIN
-                return self.whole(seen, args) if made is AGAIN else made
+                return self.whole(seen, args) if out is GIVEN else self.into(out, args)
             if out is not GIVEN:
                 values["out"] = out
         return self.slow(given, values)
@@ -109,13 +107,13 @@ class Compiled:
     def whole(self, seen: Seen, args: Sequence[Any]) -> Any:
         """A call like the one before it, with all that may go wrong; the next one goes straight to its code."""
         made = self.run(args)
-        if seen.step is None:
-            seen.step = self.raw.step(args)  # type: ignore[attr-defined]
-            self.go_straight(seen)
-        else:
-            seen.step = self.raw
+        if seen.followed:
+            seen.follow(self.raw)
             if type(self) is not Compiled and "__call__" in vars(type(self)):
                 del type(self).__call__
+        else:
+            seen.follow(self.raw.step(args))  # type: ignore[attr-defined]
+            self.go_straight(seen)
         return made
 
     def go_straight(self, seen: Seen) -> None:

@@ -122,7 +122,9 @@ class Version:
             library = load(self.text, [n for e in entries for n in exports(e)])
             namespace.update({e.name: bind(library, e) for e in entries})
         exec(compile(self.driver.source, f"<gradlang {job.entry}>", "exec"), namespace)
-        self.run: Callable[..., Any] = namespace[self.driver.name]
+        run = namespace[self.driver.name]
+        run.floats = self.driver.quiet
+        self.run: Callable[..., Any] = run
 
     def takes(self, binder: Binder) -> bool:
         """Whether the code takes numbers as the caller gives them."""
