@@ -9,11 +9,13 @@ twice where the machine cannot do it once. Nothing is printed that LLVM 20 to 22
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, side_of
+from gradlang.backend.llvm_steps import row_of, straight, wide_text
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
@@ -59,6 +61,7 @@ class Body:
         self.most = 1  # steps of a loop that are taken side by side
         self.lanes: Lanes | None = None  # while the steps of a loop are
         self.slow = False  # inside what is left of such a loop
+        self.stepping = 0  # recurrences around
 
     # ------------------------------------------------------------ writing
     def fresh(self, stem: str = "%v") -> str:
@@ -111,7 +114,11 @@ class Body:
         else:
             if isinstance(s, If):
                 return self.branch(s)
-            side = side_of(s) if s.side and self.most > 1 and self.lanes is None and not self.slow else None
+            free = self.most > 1 and self.lanes is None and not self.slow
+            row = row_of(self, s) if free and self.stepping else None
+            if row is not None:
+                return abreast(self, s, *row)
+            side = side_of(s) if s.side and free else None
             return self.loop(s) if side is None else abreast(self, s, side)
         return None
 
@@ -125,7 +132,9 @@ class Body:
         self.names[s.counter] = counter
         head = len(self.lines)
         self.lines.append("")
+        self.stepping += not s.apart
         yield from s.body
+        self.stepping -= not s.apart
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
@@ -334,6 +343,10 @@ def function_text(unit: Unit, name: str, function: Function) -> str:
     return "\n".join([*lines, f"  ret {kind} {body.at(function.result)}", "}"])
 
 
+def wide_function_text(unit: Unit, name: str, function: Function, count: int) -> str:
+    return wide_text(Body(unit, {p: f"%p{k}" for k, p in enumerate(function.params)}), unit, name, function, count)
+
+
 def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
     names = {p: f"%s{k}" for k, p in enumerate(kernel.sizes)} | {p: f"%r{k}" for k, p in enumerate(kernel.numbers)}
     body = Body(unit, names)
@@ -369,9 +382,11 @@ def unit_text(
     Raises ValueError if functions call each other in a circle.
     """
     unit = Unit(width, target)
+    unit.is_wide = cache(lambda name: straight(functions(name)))
     wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
     every = with_routines(wanted)
     parts = [function_text(unit, name, f) for name, f in needed(every, functions)]
     parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
+    parts += [wide_function_text(unit, name, functions(name), count) for name, count in list(unit.widened)]
     parts.append(entries_text(unit, entries))
     return "\n\n".join(["\n".join(unit.declared), *parts, "\n".join(unit.notes)]) + "\n"

@@ -6,6 +6,7 @@ registers. What is left of the steps is done by vectors of half the length, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gradlang.backend.llvm_ops import FLAGS, SIMPLE, Unit
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 REALS = {"add", "sub", "mul", "div", "neg"}
 LOGIC = {"and", "or", "not"}
-INTRINSICS = {"abs", "sqrt", "floor", "ceil", "rint", "copysign"}
+INTRINSICS = {"abs", "sqrt", "floor", "ceil", "rint", "copysign", "fma"}
+WORDS = {"bits", "unbits", "wadd", "wsub", "wand", "wor", "wxor", "wshl", "wshr", "wsar", "wlt", "weq"}
 STARTS = {"add": "-0.0", "or": "false"}  # of cells outside that the steps update: what changes nothing
 
 
@@ -34,8 +36,9 @@ class Side:
     outer: dict[Cell, str]
 
 
-def side_of(loop: For) -> Side | None:
-    """How the steps of a loop differ, or None if they cannot be taken side by side."""
+def side_of(loop: For, wide: Callable[[str], bool] = lambda name: False) -> Side | None:
+    """How the steps of a loop differ, or None if they cannot be taken side by side. `wide` tells which functions there are for
+    vectors."""
     varying, strides = {loop.counter}, {loop.counter: 1}
     inside = list(statements(loop.body))
     declared = {s.cell for s in inside if isinstance(s, Declare)}
@@ -53,7 +56,7 @@ def side_of(loop: For) -> Side | None:
     outer: dict[Cell, str] = {}
     for s in inside:
         if isinstance(s, Let) and s.value in varying:
-            if not spelled(s, varying, strides):
+            if not (wide(s.function) if s.op == "call" else spelled(s, varying, strides)):
                 return None
         elif isinstance(s, Load | Store) and any(v in varying for v in operands(s)):
             if s.buffer.kind != "f" or s.index.type != "i" or (isinstance(s, Store) and s.index not in varying):
@@ -85,7 +88,7 @@ def spelled(s: Let, varying: set[Value], strides: dict[Value, int]) -> bool:
             return False
         strides[s.value] = sum(moved) * int(number)
         return True
-    return s.op in REALS | COMPARISONS | LOGIC | INTRINSICS | {"select"}
+    return s.op in REALS | COMPARISONS | LOGIC | INTRINSICS | WORDS | {"select"}
 
 
 class Lanes:
@@ -140,6 +143,12 @@ class Lanes:
         if s.op == "select":
             kind = self.kind(s.value.type)
             return self.body.emit(f"select {self.kind('b')} {args[0]}, {kind} {args[1]}, {kind} {args[2]}")
+        if s.op == "call":
+            given = ", ".join(f"{self.kind(a.type)} {text}" for a, text in zip(s.args, args, strict=True))
+            return self.body.emit(f"call {real} @{self.unit.wide(s.function, self.count)}({given})")
+        if s.op == "fma" and not self.unit.target.fma:
+            product = self.body.emit(f"fmul {real} {args[0]}, {args[1]}")
+            return self.body.emit(f"fadd {real} {product}, {args[2]}")
         if s.op in INTRINSICS:
             name, _, count = self.unit.intrinsics[s.op]
             name = f"{name.removesuffix(self.unit.width)}v{self.count}{self.unit.width}"
@@ -148,7 +157,7 @@ class Lanes:
         if s.op in LOGIC:
             other = f"<{', '.join(['i1 true'] * self.count)}>" if s.op == "not" else args[1]
             return self.body.emit(f"{'xor' if s.op == 'not' else s.op} {self.kind('b')} {args[0]}, {other}")
-        text = SIMPLE[s.op].replace("{T}", real).format(*args)
+        text = SIMPLE[s.op].replace("{T}", real).replace("{W}", self.kind("w")).format(*args)
         return self.body.emit(text.replace("fmul", "fmul contract") if s.value in self.body.free else text)
 
     def load(self, s: Load) -> str:
@@ -182,10 +191,10 @@ class Lanes:
         self.body.lines.append(f"  store {kind} {value}, ptr {slot}")
 
 
-def abreast(body: Body, s: For, side: Side) -> Opened:
-    """A loop whose steps are taken side by side, as many as fill a vector, and the rest by fewer and fewer."""
+def abreast(body: Body, s: For, side: Side, most: int = 0) -> Opened:
+    """A loop whose steps are taken side by side, as many as fill a vector (or `most`), and the rest by fewer and fewer."""
     at, stop = body.at(s.start), body.at(s.stop)
-    for count in widths(s, body.most):
+    for count in widths(s, most or body.most):
         outer = started(body, side, count) if count > 1 else {}
         limit = body.emit(f"sub i64 {stop}, {count - 1}")
         inside, after, before = body.fresh("loop"), body.fresh("done"), body.label
