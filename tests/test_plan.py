@@ -101,12 +101,19 @@ def test_large_products_are_the_library_s_and_small_ones_are_loops():
     assert all(isinstance(s, Loops) for s in planned(small, "y", ["A", "x"]).steps)
 
 
-def test_recurrences_are_loops_and_gradients_of_weights_one_product_after_them():
-    made = planned(RECURRENT, "loss", ["W", "U", "h0"], T=1000)
+@pytest.mark.parametrize("steps", [100, 1000])
+def test_a_recurrence_and_the_gradients_of_small_weights_are_one_call(steps):
+    (step,) = planned(RECURRENT, "loss", ["W", "U", "h0"], T=steps).steps
+    assert isinstance(step, Loops) and any(isinstance(s, For) and not s.apart for s in step.kernel.body)
+    (side,) = (s for s in walk(step.kernel.body) if isinstance(s, For) and s.side)
+    assert side.stop.const == 16  # entries of a row of the gradient side by side, summed over the steps of a block
+    assert not any(s.kind == "value" and s.shape == ("T", 16) for s in step.sources)
+
+
+def test_gradients_of_larger_weights_are_one_product_after_the_recurrence():
+    made = planned(RECURRENT.replace("16", "80"), "loss", ["W", "U", "h0"], T=1000)
     products = [made.tape.instrs[i] for s in made.steps if isinstance(s, Library) for i in s.instrs]
-    assert any(p.type.shape == (16, 16) for p in products)
-    forward = kernels(made)[0]
-    assert any(isinstance(s, For) and not s.apart for s in forward.kernel.body)
+    assert any(p.type.shape == (80, 80) for p in products)
 
 
 def test_without_a_library_all_is_loops():
@@ -125,9 +132,10 @@ def test_a_recurrence_reads_and_writes_its_sequences_alone():
     made = planned(RECURRENT, "loss", ("W", "U", "h0"), T=500)
     (loops,) = kernels(made)
     long = [s for s in loops.sources if s.kind == "temp" and not isinstance(s.shape[0], int)]
-    assert len(long) == 2  # the slopes, and the cotangents of the states
+    assert len(long) == 3  # the states, their slopes, and their cotangents
     steps = [s for s in walk(loops.kernel.body) if isinstance(s, For) and s.stop.const is not None and s.stop.const >= 500]
-    assert [s.stop.const for s in steps] == [500, 500, 500]  # forward, backward, and the gradients of the weights
+    assert [s.stop.const for s in steps] == [500, 500]  # forward and backward
+    assert [s.stop.const for s in loops.kernel.body if isinstance(s, For) and s.counter.hint == "block"] == [4]  # gradients
 
 
 def test_what_pays():

@@ -235,3 +235,36 @@ def test_every_call_has_the_same_bits():
     assert first[0] == second[0]
     for k in LEAVES:
         np.testing.assert_array_equal(first[1][k], second[1][k])
+
+
+# ------------------------------------------------------------------ sums over the steps of a recurrence
+RECURRENT = """const D = 16
+W : [D, D]
+V : [D, D]
+b : [D]
+x : [T, D]
+h[0] = b
+h[t] = tanh(W @ h[t-1] + V @ x[t-1] + b) for t in range(1, T+1)
+f = sum(h[T]**2) + sum(h)
+"""
+
+
+@compiled
+@pytest.mark.parametrize(("d", "steps"), [(16, 90), (16, 200), (24, 131), (64, 300), (20, 150)])
+def test_gradients_of_the_weights_of_a_recurrence_as_numpy(d, steps):
+    r = np.random.default_rng(d + steps)
+    weights = {k: r.normal(0, 1 / np.sqrt(d), size=(d, d)) for k in "WV"}
+    data = {**weights, "b": r.normal(0, 0.1, d), "x": r.normal(size=(steps, d))}
+    model = gl.loads(RECURRENT.replace("D = 16", f"D = {d}"))
+    one, other = (model.value_and_grad("f", wrt=["W", "V", "b"], backend=b) for b in ("native", "numpy"))
+    (value, slopes), (right, exact) = one(**data), other(**data)
+    found = version_of(one).plan
+    products = [found.tape.instrs[i].type.shape for s in found.steps if isinstance(s, Library) for i in s.instrs]
+    assert products.count((d, d)) == (0 if d % 8 == 0 else 2)
+    assert sum(len(sides(s)) for s in kernels(found)) == (2 if d % 8 == 0 else 0)
+    assert value == pytest.approx(right, rel=1e-13)
+    for k in "WVb":
+        np.testing.assert_allclose(slopes[k], exact[k], rtol=0, atol=1e-12 * np.abs(exact[k]).max())
+    data["x"][steps // 2] = np.nan  # as in NumPy what is not finite reaches the gradients
+    with np.errstate(all="ignore"):
+        assert np.isnan(one(**data)[1]["W"]).all() == np.isnan(other(**data)[1]["W"]).all()

@@ -9,12 +9,14 @@ twice where the machine cannot do it once. Nothing is printed that LLVM 20 to 22
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
-from gradlang.backend.llvm_avx512 import written_out
+from gradlang.backend.llvm_avx512 import form, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
+from gradlang.backend.llvm_steps import row_of, straight, wide_text
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
@@ -60,6 +62,7 @@ class Body:
         self.most = 1  # steps of a loop that are taken side by side
         self.lanes: Lanes | None = None  # while the steps of a loop are
         self.slow = False  # inside what is left of such a loop
+        self.stepping = 0  # recurrences around
 
     # ------------------------------------------------------------ writing
     def fresh(self, stem: str = "%v") -> str:
@@ -113,6 +116,9 @@ class Body:
             if isinstance(s, If):
                 return self.branch(s)
             if self.lanes is None and not self.slow:
+                row = row_of(self, s) if self.stepping and self.most > 1 else None
+                if row is not None:
+                    return abreast(self, s, *row)
                 if s in self.unit.written:
                     return all_at_once(self, *self.unit.written[s])
                 side = side_of(s) if s.side and self.most > 1 else None
@@ -131,7 +137,9 @@ class Body:
         self.names[s.counter] = counter
         head = len(self.lines)
         self.lines.append("")
+        self.stepping += not s.apart
         yield from s.body
+        self.stepping -= not s.apart
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
@@ -340,6 +348,10 @@ def function_text(unit: Unit, name: str, function: Function) -> str:
     return "\n".join([*lines, f"  ret {kind} {body.at(function.result)}", "}"])
 
 
+def wide_function_text(unit: Unit, name: str, function: Function, count: int) -> str:
+    return wide_text(Body(unit, {p: f"%p{k}" for k, p in enumerate(function.params)}), unit, name, function, count)
+
+
 def in_vectors(unit: Unit, kernel: Kernel, functions: Callable[[str], Function]) -> None:
     """Notes which loops are written as whole vectors, with their functions in them."""
     if preferred(kernel, unit.target) < 512 or not unit.target.fma:
@@ -387,11 +399,14 @@ def unit_text(
     Raises ValueError if functions call each other in a circle.
     """
     unit = Unit(width, target)
+    unit.is_wide = cache(lambda name: straight(form(unit, name, functions)))
     wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
     every = with_routines(wanted)
+    unit.tabled = target.fma and all(preferred(kernel, target) >= 512 for kernel in every)
     for kernel in every:
         in_vectors(unit, kernel, functions)
     parts = [function_text(unit, name, f) for name, f in needed(every, functions, unit.written)]
     parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
+    parts += [wide_function_text(unit, name, form(unit, name, functions), count) for name, count in list(unit.widened)]
     parts.append(entries_text(unit, entries))
     return "\n\n".join(["\n".join(unit.declared), *parts, "\n".join(unit.notes)]) + "\n"

@@ -8,7 +8,7 @@ first. A processor looks only some hundred operations ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,33 @@ FORMS = {
 }
 
 
-def instruction(body: Body, s: Let, args: Sequence[str]) -> str:
-    """A "pick" or "scale" of whole vectors. (LLVM 20 makes wrong code of a "pick" of which only the first lanes are used.)"""
+LANES = {"f64": 8, "f32": 16}
+
+
+def instruction(body: Body, s: Let, args: Sequence[str], count: int) -> str:
+    """A "pick" or "scale" of vectors of `count` lanes, which are several whole ones. (LLVM 20 makes wrong code of a "pick" of
+    which only the first lanes are used.)"""
+    lanes = LANES[body.unit.width]
+    if count == lanes:
+        return whole(body, s, args)
+    kinds = [f"<{count} x {body.unit.types[a.type]}>" for a in s.args]
+    parts = [
+        whole(body, s, [body.emit(shuffle(kind, a, range(k, k + lanes))) for kind, a in zip(kinds, args, strict=True)])
+        for k in range(0, count, lanes)
+    ]
+    while len(parts) > 1:
+        kind = f"<{count // len(parts)} x {body.unit.real}>"
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [body.emit(shuffle(kind, a, range(2 * count // len(parts)), b)) for a, b in pairs]
+    return parts[0]
+
+
+def shuffle(kind: str, a: str, lanes: Iterable[int], b: str = "poison") -> str:
+    mask = [f"i32 {k}" for k in lanes]
+    return f"shufflevector {kind} {a}, {kind} {b}, <{len(mask)} x i32> <{', '.join(mask)}>"
+
+
+def whole(body: Body, s: Let, args: Sequence[str]) -> str:
     unit = body.unit
     form = FORMS[unit.width]
     if s.op == "scale":
@@ -71,6 +96,12 @@ def table(unit: Unit, name: str, start: int, stop: int) -> str:
 
 
 # ------------------------------------------------------------------ loops
+def form(unit: Unit, name: str, functions: Callable[[str], Function]) -> Function:
+    """A function for vectors: with tables, where vectors are whole ones and it has such a form."""
+    own = unit.tabled and name in WRITERS and functions(name) is function(name, unit.width)
+    return function(name, unit.width, tabled=True) if own else functions(name)
+
+
 def written_out(loop: For, width: str, functions: Callable[[str], Function]) -> For | None:
     """An innermost loop with its functions in it, its operations sorted, to be taken side by side; None if there are no tables
     in it, or something that is no straight line."""

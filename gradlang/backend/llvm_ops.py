@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from gradlang.loops.ir import For, Value
@@ -95,6 +96,9 @@ class Unit:
         self.declared: dict[str, None] = {}
         self.notes: list[str] = []  # on loops
         self.written: dict[For, tuple[For, Side]] = {}  # loops that are written as whole vectors, and what differs in these
+        self.tabled = False  # whether functions for vectors may have the instructions of whole ones
+        self.is_wide: Callable[[str], bool] = lambda name: False  # whether a function can be written for vectors
+        self.widened: dict[tuple[str, int], None] = {}  # functions that are called for vectors, with their lengths
         places = {"T": self.real, "W": self.word}
         self.simple = {op: t.replace("{T}", self.real).replace("{W}", self.word) for op, t in SIMPLE.items()}
         self.intrinsics = {
@@ -107,6 +111,11 @@ class Unit:
             self.notes.append('!0 = !{!"llvm.loop.vectorize.width", i32 1}')
         self.notes.append(f"!{len(self.notes)} = distinct !{{!{len(self.notes)}, !0}}")
         return f"!{len(self.notes) - 1}"
+
+    def wide(self, function: str, count: int) -> str:
+        """The name of a function for vectors of so many numbers, which is then part of the text."""
+        self.widened[function, count] = None
+        return f"{symbol(function)}.{count}"
 
     def literal(self, value: Value) -> str:
         """A known value. Reals are written by their bits; those of a float by the bits of the double of the same value."""

@@ -6,7 +6,7 @@ registers. What is left of the steps is done by vectors of half the length, and 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from gradlang.backend.llvm_avx512 import instruction
@@ -37,8 +37,9 @@ class Side:
     outer: dict[Cell, str]
 
 
-def side_of(loop: For) -> Side | None:
-    """How the steps of a loop differ, or None if they cannot be taken side by side."""
+def side_of(loop: For, wide: Callable[[str], bool] = lambda name: False) -> Side | None:
+    """How the steps of a loop differ, or None if they cannot be taken side by side. `wide` tells which functions there are for
+    vectors."""
     varying, strides = {loop.counter}, {loop.counter: 1}
     inside = list(statements(loop.body))
     declared = {s.cell for s in inside if isinstance(s, Declare)}
@@ -56,7 +57,7 @@ def side_of(loop: For) -> Side | None:
     outer: dict[Cell, str] = {}
     for s in inside:
         if isinstance(s, Let) and s.value in varying:
-            if not spelled(s, varying, strides):
+            if not (wide(s.function) if s.op == "call" else spelled(s, varying, strides)):
                 return None
         elif isinstance(s, Load | Store) and any(v in varying for v in operands(s)):
             if s.buffer.kind != "f" or s.index.type != "i" or (isinstance(s, Store) and s.index not in varying):
@@ -153,9 +154,13 @@ class Lanes:
             kind = self.kind(s.value.type)
             return self.body.emit(f"select {self.kind('b')} {args[0]}, {kind} {args[1]}, {kind} {args[2]}")
         if s.op in TABLED:
-            return instruction(self.body, s, args)
+            return instruction(self.body, s, args, self.count)
+        if s.op == "call":
+            given = ", ".join(f"{self.kind(a.type)} {text}" for a, text in zip(s.args, args, strict=True))
+            return self.body.emit(f"call {real} @{self.unit.wide(s.function, self.count)}({given})")
         if s.op == "fma" and not self.unit.target.fma:
-            return self.body.emit(f"fadd {real} {self.body.emit(f'fmul {real} {args[0]}, {args[1]}')}, {args[2]}")
+            product = self.body.emit(f"fmul {real} {args[0]}, {args[1]}")
+            return self.body.emit(f"fadd {real} {product}, {args[2]}")
         if s.op in INTRINSICS:
             name, _, count = self.unit.intrinsics[s.op]
             name = f"{name.removesuffix(self.unit.width)}v{self.count}{self.unit.width}"
@@ -237,10 +242,10 @@ class Filled(Lanes):
         self.body.lines.append(f"  store {kind} {combined(self.body, s.op, kind, old, value)}, ptr {self.outer[s.cell]}")
 
 
-def abreast(body: Body, s: For, side: Side) -> Opened:
-    """A loop whose steps are taken side by side, as many as fill a vector, and the rest by fewer and fewer."""
+def abreast(body: Body, s: For, side: Side, most: int = 0) -> Opened:
+    """A loop whose steps are taken side by side, as many as fill a vector (or `most`), and the rest by fewer and fewer."""
     at = body.at(s.start)
-    for count in widths(s, body.most):
+    for count in widths(s, most or body.most):
         at = yield from some_at_once(body, s, side, count, at)
 
 

@@ -10,10 +10,10 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.plan.pointwise import called, functions, native
 from gradlang.plan.reader import LEAVES, MOVES, VIEWS
-from gradlang.plan.roots import COMBINED, CONTRACTIONS, Root, letters_of, stored
+from gradlang.plan.roots import BROAD, COMBINED, CONTRACTIONS, Root, letters_of, stored
 from gradlang.plan.specials import WRITERS, library_better
 from gradlang.plan.weights import HEAVY
-from gradlang.types import value
+from gradlang.types import Dim, value
 
 LONGEST = 300  # operations of one expression: above, machine code takes long to make
 DEAR = 12  # the weight of an operation from which on it is not done twice
@@ -84,12 +84,29 @@ def library_does(tape: Tape, i: int, sizes: Mapping[str, int]) -> bool:
 
 
 def batches(tape: Tape, table: OpTable, sizes: Mapping[str, int]) -> set[int]:
-    """The products that a library would do one after another, for all steps of another axis."""
+    """Products that a library would do one after another, for all steps of another axis, and those with small results that are
+    summed over the steps of a recurrence."""
+    steps = {n.attrs[0].length for n in tape.instrs if n.op == "scan"}
     return {
         i
         for i, n in enumerate(tape.instrs)
-        if n.op in CONTRACTIONS and n.type.rank > 2 and loops_do(tape, i, table) and library_does(tape, i, sizes)
+        if n.op in CONTRACTIONS
+        and (n.type.rank > 2 or (n.type.rank == 2 and over_steps(tape, i, sizes, steps)))
+        and loops_do(tape, i, table)
+        and library_does(tape, i, sizes)
     }
+
+
+def over_steps(tape: Tape, i: int, sizes: Mapping[str, int], steps: Collection[Dim]) -> bool:
+    """Whether a small matrix is a sum over the steps of a recurrence, which is the longest axis."""
+    instr = tape.instrs[i]
+    if len(instr.args) != 2:
+        return False
+    (left, other), right = letters_of(tape, i)
+    gone = [d for c, d in zip(left, tape.instrs[instr.args[0]].type.shape, strict=True) if c in other and c not in right]
+    if len(gone) != 1 or gone[0] not in steps:
+        return False
+    return max(value(d, sizes) for d in instr.type.shape) <= min(BROAD, value(gone[0], sizes))
 
 
 def views(tape: Tape, i: int) -> bool:
@@ -125,7 +142,7 @@ def made(tape: Tape, needed: Sequence[int], wanted: Collection[int], extra: Coll
             chosen.update(b for b in (beneath(tape, a) for a in instr.args) if tape.instrs[b].type.shape and weight.get(b, 0))
         elif instr.op in ("scan", "root"):
             many = len(instr.attrs[0].names) if instr.op == "scan" else 1
-            spare = [a for j, a in enumerate(instr.args[many:]) if weight[a] <= SLIGHT and reads_once(instr, j)]
+            spare = [a for j, a in enumerate(instr.args[many:]) if weight.get(a, 0) <= SLIGHT and reads_once(instr, j)]
             chosen.update(a for a in instr.args[many:] if tape.instrs[a].type.shape and not views(tape, a) and a not in spare)
         if weight[i] > LONGEST and i not in chosen:
             chosen.add(i)

@@ -79,7 +79,7 @@ def in_tiles(kernel: Kernel, width: str = "f64") -> Kernel:
             elif isinstance(s, For) and straight(s):
                 made = _Tiles(s, positions, NARROW[width]).written(room)
                 found = found or made is not None
-            elif isinstance(s, For):
+            elif isinstance(s, For) and not s.side:  # whose steps are vectors as they are
                 loop = changed(s, body=list(s.body))
                 made = [loop]
                 blocks.append(loop.body)

@@ -3,7 +3,9 @@
 Inside a loop over blocks of the long axis, a product is either `along` it (each of its steps has sums of its own: the sum
 over j of A[i, j]*x[n, j]), or `across` it (it is what is summed over: the sum over n of w[n, i]*x[n, j]). Some rows i are taken
 at once, so that what does not depend on the row is read once for all of them, and the steps of the long axis, or those of j,
-are taken side by side. Of triangles only the tiles are multiplied that are not known to be zero, or that somebody needs.
+are taken side by side. So are gradients of small weights made, which are sums over the steps of a recurrence: there the rows of
+a block lie as the recurrence has made them. Of triangles only the tiles are multiplied that are not known to be zero, or that
+somebody needs.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ def tiling(tape: Tape, r: Root, sizes: Mapping[str, int], known: Known) -> Tilin
     if tape.instrs[r.at].op not in CONTRACTIONS or r.dear or r.target is not None or r.onto is not None:
         return None
     extents = [value(a.extent, sizes) for a in r.axes]
-    long = [k for k, n in enumerate(extents) if n >= LONG]
     sums = [k for k, a in enumerate(r.axes) if a.out is None]
+    long = [k for k, n in enumerate(extents) if n >= LONG] or [k for k in sums if extents[k] == max(extents)]
     if len(long) != 1 or len(sums) != 1 or max(n for k, n in enumerate(extents) if k != long[0]) > BROAD:
         return None
     (n,), (gone,) = long, sums
@@ -73,15 +75,17 @@ def tiling(tape: Tape, r: Root, sizes: Mapping[str, int], known: Known) -> Tilin
             if rows in (n, gone) or min(extents[rows], extents[other]) < LEAST or any(parted <= of for of in reads):
                 continue
             used = all(any(k in of for of in reads) for k in (n, rows, other))
-            if used and (gone != n or lies_last(r, other)):
+            if used and (gone != n or lies_last(tape, r, other)):
                 return Tiling(n, rows, other, gone == n, known.setdefault((r.at, rows, other), []))
     return None
 
 
-def lies_last(r: Root, axis: int) -> bool:
-    """Whether entries of an axis lie side by side in what is given. What loops make has the steps of a block so."""
-    made = [axes for of in r.reads.values() for axes in of]
-    given = [axes for of in r.inputs.values() for axes in of]
+def lies_last(tape: Tape, r: Root, axis: int) -> bool:
+    """Whether entries of an axis lie side by side in what is given, or in a sequence. What other loops make has the steps of a
+    block so."""
+    sequences = [axes for i, of in r.reads.items() if tape.instrs[i].op == "item" for axes in of]
+    made = [axes for i, of in r.reads.items() if tape.instrs[i].op != "item" for axes in of]
+    given = [axes for of in r.inputs.values() for axes in of] + sequences
     return not any(axis in axes for axes in made) and all(axes[-1] == axis for axes in given if axis in axes)
 
 

@@ -16,6 +16,7 @@ from gradlang.plan.weave import Weaver
 from gradlang.record import record
 from gradlang.types import Dim, Type, add, sub
 
+STAYS = (2, 3, 4, 8, 16)  # entries of a row that is a vector or two
 Choose = Callable[[Tape], list[Root]]  # the roots that a body needs
 
 
@@ -48,6 +49,7 @@ class _Loop:
         self.late = "past" in inputs or any(lag is None for _, lag in self.scan.ports)
         self.whole = "past" in inputs
         self.empty = {k for k in range(many) if self.empties(k)}
+        self.latest = {k: self.room(k) for k in range(many) if self.stays(k)}
 
     def place(self, k: int, type: Type) -> Place:
         weaver, item = self.weaver, self.of.items.get(k)
@@ -70,9 +72,46 @@ class _Loop:
         rows = filled(self.of.tape, self.first[k])
         return rows is not None and isinstance(rows[1], int) and rows[1] <= ports[0]
 
+    def stays(self, k: int) -> bool:
+        """Whether the row that a step reads of a sequence is the one that the step before has left, and is so short that it can
+        stay in registers. (Its way through memory takes as long as three multiplications.)"""
+        scan = self.scan
+        shape = self.places[k].shape[1:]
+        if not self.frame.turns or not all(isinstance(d, int) for d in shape) or scan.types[k].dtype != "real":
+            return False
+        lags = [lag for to, lag in scan.ports if to == k]
+        if self.late or len(shape) != 1 or shape[0] not in STAYS or (scan.kind == "push" and not lags):
+            return False
+        rows = {i.attrs[0] for i in scan.body.instrs if i.op == "input"}
+        return ("inbox" if scan.kind == "push" else "state", k, None if scan.kind == "push" else 1) in rows
+
+    def room(self, k: int) -> Place:
+        shape = self.places[k].shape[1:]
+        buffer = Buffer(f"t{len(self.weaver.temps)}", "f", writable=True)
+        self.weaver.temps.append(Temporary(buffer, shape))
+        return Place(buffer, tuple(range(len(shape))), shape)
+
+    def keep(self, k: int, row: Value) -> None:
+        """Puts a row where the next step reads it."""
+        place, outer = self.latest[k], self.weaver.reader
+        code, frame = self.code, self.frame
+
+        def over(index: tuple[Value, ...]) -> None:
+            if len(index) == len(place.shape):
+                whole = self.places[k]
+                made = code.load(whole.buffer, outer.position(whole, (row, *index)), self.scan.names[k])
+                code.store(place.buffer, outer.position(place, index), made)
+                return
+            with code.loop(code.whole(0), frame.dim(place.shape[len(index)])) as c:
+                over((*index, c))
+
+        over(())
+
     def write(self) -> None:
         for k, place in enumerate(self.places):
             self.begin(k, place)
+        for k in self.latest:
+            self.keep(k, self.frame.dim(0 if self.scan.kind == "push" else sub(self.scan.extra[k], 1)))
         code, frame, scan = self.code, self.frame, self.scan
         body = scan.body
         places = self.pack(body)
@@ -87,6 +126,9 @@ class _Loop:
             inner = Weaver(body, reader, frame, roots, {}, self.weaver.temps, self.of.hints)
             for part in (makers, copies) if self.late else (roots,):
                 inner.weave(part)
+            for k in self.latest:
+                ahead = 1 if scan.kind == "push" else scan.extra[k]
+                self.keep(k, code.op("iadd", t, frame.dim(ahead)))
 
     def pack(self, body: Tape) -> dict[int, Place]:
         """Matrices that every step multiplies by a vector, copied so that the loop over the result runs along rows: then the
@@ -174,7 +216,9 @@ class _Loop:
         if kind == "held":
             return outer.at(self.held[k], index)
         place = self.places[k]
-        if kind != "past":
+        if k in self.latest and (kind == "inbox" if self.scan.kind == "push" else lag == 1):
+            place = self.latest[k]
+        elif kind != "past":
             row = t if kind == "inbox" else code.op("iadd", t, self.frame.dim(add(self.scan.extra[k], -lag)))
             index = (row, *index)
         return code.load(place.buffer, outer.position(place, index), self.scan.names[k])

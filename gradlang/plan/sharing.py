@@ -33,6 +33,7 @@ class Group:
     last: Value | None = None
     size: int = 0
     aside: bool = False  # the steps of a block are innermost
+    rows: bool = False  # the steps of a block are rows that lie one after another
 
 
 @record(eq=False, frozen=False)
@@ -190,17 +191,24 @@ class Sharing:
         if group.extent is None or value(group.extent, self.sizes) < 2 * SIDE:
             return False
         inner = {r: [value(r.axes[k].extent, self.sizes) for k in self.free(r) if k != group.axis[r]] for r in group.members}
-        rows = [[k for k in self.free(r) if k != group.axis[r]] for r in group.members]
-        if all(
-            len(k) == 1
-            and r.near == k[0]
-            and value(r.axes[k[0]].extent, self.sizes) % LANES == 0
-            and r.axes[k[0]].out is not None
-            for r, k in zip(group.members, rows, strict=True)
-        ):
+        if all(self.rowwise(r, group) for r in group.members):
             return False
         ends = any(r.axes[group.axis[r]].out is not None for r in group.members) or len(group.members) > 1
         return any(inner.values()) and ends and all(slight(r, of) for r, of in inner.items())
+
+    def rowwise(self, r: Root, group: Group) -> bool:
+        """Whether a step of a root in the loop of a group is one loop over entries side by side that makes whole vectors."""
+        inner = [k for k in self.free(r) if k != group.axis[r]]
+        if len(inner) != 1 or r.near != inner[0] or r.axes[inner[0]].out is None:
+            return False
+        return value(r.axes[inner[0]].extent, self.sizes) % LANES == 0
+
+    def by_rows(self, group: Group) -> bool:
+        """Whether products in tiles are summed over the steps of a loop whose other work goes row by row."""
+        tiled = [r for r in group.members if r in self.tiled]
+        rest = [r for r in group.members if r not in self.tiled]
+        across = all(self.tiled[r].across and self.tiled[r].long == group.axis[r] for r in tiled)
+        return bool(tiled) and across and all(self.rowwise(r, group) for r in rest)
 
     def side(self, group: Group) -> int:
         """The size of blocks whose steps are done side by side. Where many sums go over the steps, each adds up its lanes at

@@ -69,7 +69,9 @@ class Weaver:
                     continue
                 if self.sharing.tiles(r):
                     Tiles(self, r, self.sharing.tiled[r]).write()
-                    self.in_tiles.add(r.at)
+                    block = self.sharing.block(r, self.sharing.tiled[r].long)
+                    if len(r.axes) > 3 or (block is not None and block.rows):  # a single product of columns is a library's
+                        self.in_tiles.add(r.at)
                     continue
                 if r.target is not None and r.combine and self.state[r].into is None:
                     self.begin(r)  # one entry is added to zeros
@@ -79,7 +81,8 @@ class Weaver:
 
     def loop(self, group: Group) -> None:
         slender = self.sharing.slender(group)
-        if slender and (line := Unrolled(self, group)).fits():
+        rows = self.sharing.by_rows(group)
+        if slender and not rows and (line := Unrolled(self, group)).fits():
             line.write()
             return
         opened = []
@@ -94,6 +97,8 @@ class Weaver:
         around = self.sharing.block(*next(iter(group.axis.items())))
         if around is not None and around.first is not None and around.last is not None:
             self.steps(group, around.first, around.last)
+        elif rows:
+            self.blocks(group, length, BLOCK, self.in_rows)
         elif slender:
             self.blocks(group, length, self.sharing.side(group), self.aside)
         elif self.sharing.mixed(group):
@@ -212,6 +217,16 @@ class Weaver:
         assert group.first is not None and group.last is not None
         for members in self.sharing.layers(group):
             self.steps(Group(group.extent, members, {r: group.axis[r] for r in members}), group.first, group.last)
+
+    def in_rows(self, group: Group) -> None:
+        """The steps of a block one after another, each over entries side by side, and then the products of their rows."""
+        assert group.first is not None and group.last is not None
+        group.rows = True
+        tiled = [r for r in group.members if r in self.sharing.tiled]
+        rest = [r for r in group.members if r not in tiled]
+        if rest:
+            self.steps(Group(group.extent, rest, {r: group.axis[r] for r in rest}), group.first, group.last)
+        self.weave(tiled)
 
     def aside(self, group: Group) -> None:
         """The steps of a block innermost: what is done for one is done for all of them side by side. Short sums stay inside,
@@ -347,7 +362,8 @@ class Weaver:
         axis = {id(g): r.axes[g.axis[r]].out for g in common}
         held = {axis[id(g)] for g in common if g.first is None}
         blocked = {axis[id(g)]: g for g in common if g.first is not None and axis[id(g)] not in held}
-        axes = tuple(sorted((k for k in range(len(shape)) if k not in held), key=lambda k: k in blocked))
+        last = {k for k, g in blocked.items() if not g.rows}
+        axes = tuple(sorted((k for k in range(len(shape)) if k not in held), key=lambda k: k in last))
         lengths = tuple(blocked[k].size if k in blocked else d for k, d in enumerate(shape))
         buffer = Buffer(f"t{len(self.temps)}", KINDS[self.tape.instrs[i].type.dtype], writable=True)
         self.temps.append(Temporary(buffer, tuple(lengths[k] for k in axes)))
