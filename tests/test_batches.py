@@ -316,6 +316,17 @@ def test_nodes_are_made_when_they_are_looked_at() -> None:
     assert (len(nodes), nodes[-1].name) == (903, "v300")
 
 
+@pytest.mark.parametrize("one", ["x if x > 0 else 2", "sum(w)", "w[1]", "max(w)", "f(x)"])
+def test_lines_over_any_scalar_are_columns(one: str) -> None:
+    """What is chosen, summed up or read from an array is a number like any other."""
+    body = "".join(f"v{k + 1} = v{k}*x - {k + 1}\n" for k in range(99))
+    program = same(f"x = 0.5\nw = [1, 2]\ndef f(a) = a*a + x\nv0 = {one}\n{body}y = v99 + x\n", worth=40)
+    text = program.sources.files[0].text
+    made, problems = read(text, ALWAYS, {})
+    assert not problems
+    assert len(list(whole(made.nodes))) < 30 < len(made.nodes)
+
+
 def test_what_is_changed_in_a_node_counts() -> None:
     program = large_program()
     nodes = program.nodes

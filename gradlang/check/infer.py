@@ -9,7 +9,7 @@ from gradlang.ops import shapes, shapes_linalg, shapes_windows
 from gradlang.ops.op import Op
 from gradlang.ops.shapes import Misfit, pointwise
 from gradlang.ops.table import OpTable
-from gradlang.types import SCALAR, Type
+from gradlang.types import SCALAR, Type, scalar_of
 
 RULES = {**shapes.RULES, **shapes_windows.RULES, **shapes_linalg.RULES}
 INTEGRAL = frozenset({"integral"})
@@ -42,6 +42,8 @@ def infer(op: Op, types: list[Type], attrs: tuple[Any, ...], table: OpTable) -> 
         except (TypeError, ValueError, IndexError, AttributeError, KeyError):
             raise Misfit(f"the settings of `{op.name}` do not fit") from None
         kind = "bool" if "predicate" in op.flags else "int" if "index" in op.flags else made.dtype
+        if not made.shape:
+            return attrs, scalar_of(kind)
         return attrs, made if kind == made.dtype else Type(made.shape, kind)
     return _body(op, types, attrs, table)
 

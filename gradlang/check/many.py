@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 WIDEST = 12  # names of a formula; longer ones are taken line by line
 WORTH, EACH = 48, 8  # lines that are worth the work on columns: these, and so many for each kind of line among them
 
+SEVERAL = 256  # kinds of lines of one shape
+
 
 def collect(c: Checker, batch: ast.Lines) -> None:
     """Takes the names of many lines, as `Checker.collect` does line by line."""
@@ -256,6 +258,9 @@ class Writer:
             columns.append(first)
         fixed = [g.words[:, k] for k in (*found.heads, *found.fixed)]
         code, one, _ = distinct([*columns, *fixed])
+        if len(one) > SEVERAL and 2 * len(one) > len(g.lines):  # hardly any two lines are alike
+            self.stops[g.lines] = 1
+            return
         self.key[g.lines] = code + len(self.keys)
         for k in one:
             same = tuple([int(c[k]) for c in columns])

@@ -22,6 +22,7 @@ from gradlang.types import (
     exact_quotient,
     join_dtype,
     product,
+    scalar_of,
     show_shape,
 )
 from gradlang.types import add as dim_add
@@ -325,7 +326,8 @@ def pointwise(op: Op, types: list[Type]) -> Type:
     if "integral" in flags and all(t.dtype == "int" for t in types):
         return Type(shape, "int")
     if "choice" in flags:
-        return Type(shape, join_dtype(t.dtype for t in types[1:]))
+        kind = join_dtype(t.dtype for t in types[1:])
+        return Type(shape, kind) if shape else scalar_of(kind)
     return Type(shape) if shape else SCALAR
 
 
