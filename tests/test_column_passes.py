@@ -183,6 +183,17 @@ def test_a_rewrite_below_another_one_is_left_to_tapes() -> None:
             assert bits(tape_of(a.columns), a, [0.3]) == bits(b.tape, b, [0.3])
 
 
+@pytest.mark.parametrize("kind", ["exact", "stable"])
+def test_rules_that_make_a_program_longer_each_time_are_stopped(kind: str) -> None:
+    rule = f"rule {kind} longer: abs(x) => max(abs(x), abs(abs(x)))\n"
+    lines = "".join(f"t{k + 1} = abs(t{k}) + a\n" for k in range(30))
+    text = f"{rule}input a, t0\n{lines}y = t30\n"
+    c = planned(text).columns
+    assert c is None or len(c) < 50_000
+    if c is None:
+        assert len(planned(text, least=10**9).tape) < 50_000
+
+
 def test_small_programs_go_over_tapes() -> None:
     assert not isinstance(planned("input a\ny = sin(a)*a\n", least=pipeline.COLUMNS), LargeJob)
 

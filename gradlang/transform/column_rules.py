@@ -28,6 +28,7 @@ from gradlang.transform.simplify import FOLD, fold
 from gradlang.types import BOOL, SCALAR, Type
 
 ROUNDS = 8
+GROWTH = 4  # as for tapes: rules that make a formula longer each time are stopped at this multiple of its length
 EXPANSIONS = 40  # as for tapes: entries that refer to one another in a circle would never end
 
 
@@ -177,6 +178,7 @@ def fold_parts(c: Columns, table: OpTable) -> list[Part]:
 # ------------------------------------------------------------------ passes
 def simplified(c: Columns, table: OpTable, rewriter: Rewriter) -> Columns:
     """Exact rewrites and folding. They hold bit for bit, so that one that is left out, after many rounds, changes nothing."""
+    most = GROWTH * len(c) + 1000
     for _ in range(ROUNDS):
         parts = fold_parts(c, table)
         gone = np.zeros(len(c), np.bool_)
@@ -186,6 +188,8 @@ def simplified(c: Columns, table: OpTable, rewriter: Rewriter) -> Columns:
         if not parts:
             return c
         c, _ = spliced(c, parts)
+        if len(c) > most:
+            raise Unfit
     return c
 
 
@@ -198,7 +202,7 @@ def stabilised(c: Columns, rewriter: Rewriter) -> Columns:
     """Stable rewrites, which change bits: those that a tape gets, where each instruction is looked at once when all before it
     are rewritten. So nothing may be rewritten below what an earlier rewrite looked at."""
     looked = np.zeros(len(c), np.bool_)
-    before = len(c)
+    before, most = len(c), GROWTH * len(c) + 1000
     for _ in range(ROUNDS):
         parts = rule_parts(c, rewriter)
         if not parts:
@@ -206,7 +210,7 @@ def stabilised(c: Columns, rewriter: Rewriter) -> Columns:
         now = np.zeros(len(c), np.bool_)
         for part in parts:
             now[part.sites] = True
-        if (looked & now).any():
+        if (looked & now).any() or len(c) > most:
             break
         first = [p for p in (without(p, waiting(c, p, rewriter, now, looked)) for p in parts) if len(p.sites)]
         c, where = spliced(c, first)
