@@ -22,6 +22,7 @@ from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
+from gradlang.runtime.native.machine import library_threads
 from gradlang.runtime.native.parts import run_parts
 from gradlang.runtime.seen import AGAIN
 from gradlang.runtime.sizes import Versions, rooms
@@ -102,7 +103,8 @@ class Version:
 
     def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int], threads: int = 1) -> None:
         width: Width = "f64" if job.dtype == "float64" else "f32"
-        self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
+        cores = library_threads() if threads == 1 else None
+        self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width, cores=cores)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
         self.plan = turned(self.plan, width)
