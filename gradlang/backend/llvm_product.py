@@ -146,16 +146,21 @@ def product_lines(unit: Unit, kernel: Kernel, buffers: Mapping[Buffer, str], siz
     if not isinstance(told, Multiply):
         return None
     a, b, c = (buffers[x] for x in kernel.buffers)
-    given = [str(told.rows), *(sizes[n] for n in kernel.sizes), str(told.columns)]
-    most = ROWS[unit.target.registers]
-    lanes = unit.target.vector // (8 * unit.bytes["f"])
-    lines = []
-    for n, panel in enumerate(panels(told.columns, lanes, max(most))):
+    summed, a_row, a_step, b_step = (sizes[n] for n in kernel.sizes)
+    most, kind = ROWS[unit.target.registers], unit.real
+    lines = ["  br label %block", "block:", "  %start = phi i64 [ 0, %entry ], [ %next, %block ]"]
+    lines += [f"  %next = add nsw i64 %start, {told.block}", f"  %rest = sub nsw i64 {told.rows}, %start"]
+    lines += [f"  %some = icmp slt i64 %rest, {told.block}", f"  %rows = select i1 %some, i64 %rest, i64 {told.block}"]
+    for matrix, base, distance in (("a", a, a_row), ("c", c, str(told.columns))):
+        lines += [f"  %{matrix}.at = mul nsw i64 %start, {distance}"]
+        lines += [f"  %{matrix} = getelementptr inbounds {kind}, ptr {base}, i64 %{matrix}.at"]
+    given = ["%rows", summed, a_row, a_step, b_step, str(told.columns)]
+    for n, panel in enumerate(panels(told.columns, unit.target.vector // (8 * unit.bytes["f"]), max(most))):
         made = _Function(unit, panel, height(told.rows, most[len(panel)]))
         if made.name not in unit.shared:
             unit.shared[made.name] = made.text()
-        for side, base in (("b", b), ("c", c)):
-            lines.append(f"  %{side}.{n} = getelementptr inbounds {unit.real}, ptr {base}, i64 {panel[0][0]}")
-        places = [f"ptr {a}", f"ptr %b.{n}", f"ptr %c.{n}", *(f"i64 {s}" for s in given)]
+        for matrix, base in (("b", b), ("c", "%c")):
+            lines.append(f"  %{matrix}.{n} = getelementptr inbounds {kind}, ptr {base}, i64 {panel[0][0]}")
+        places = ["ptr %a", f"ptr %b.{n}", f"ptr %c.{n}", *(f"i64 {s}" for s in given)]
         lines.append(f"  call void @{made.name}({', '.join(places)})")
-    return lines
+    return [*lines, f"  %more = icmp slt i64 %next, {told.rows}", "  br i1 %more, label %block, label %done", "done:"]

@@ -168,11 +168,12 @@ class Turn:
 
 @record
 class Multiply:
-    """That a kernel multiplies two matrices: the product has so many rows and columns. A printer that has vectors may write
-    the body with them."""
+    """That a kernel multiplies two matrices: the product has so many rows and columns, and `block` rows are best taken
+    together. A printer that has vectors may write the body with them."""
 
     rows: int
     columns: int
+    block: int
 
 
 @record(eq=False, frozen=False)

@@ -17,18 +17,21 @@ from gradlang.plan.specials import nothing_read
 from gradlang.plan.turning import to_rows
 from gradlang.plan.weave import Weaver
 from gradlang.plan.work import OWN_ADD
+from gradlang.record import record
 from gradlang.types import Shape, value
 
-LARGEST = 1 << 18  # entries of the second matrix, which has to stay in a cache
+LARGEST = 1 << 17  # entries of the second matrix, which has to stay in a cache
 SHARED = 1 << 18  # multiplications from which on a BLAS has more than one thread for a product
 LIBRARY_ADD = 0.045  # nanoseconds of one in a BLAS, where one of the sides is short
 CALLED = 1_000.0  # nanoseconds of a call between two kernels
 MOVED = 0.3  # of an entry that is put into another order
+HELD = 1 << 16  # entries of a block of rows
+EVEN = 24  # rows; of whole tiles, whichever there are
 TURNED = 16  # rows that are turned into columns together
 
 
 @cache
-def multiply(rows: int, columns: int) -> Kernel:
+def multiply(rows: int, columns: int, block: int) -> Kernel:
     """c = a @ b. c lies in C order, the rows of b `b_step` apart, and a[i, k] at i*a_row + k*a_step."""
     a, b, c = Buffer("a", "f"), Buffer("b", "f"), Buffer("c", "f", writable=True)
     summed, a_row, a_step, b_step = sizes = tuple(Value("i", hint=n) for n in ("summed", "a_row", "a_step", "b_step"))
@@ -41,7 +44,13 @@ def multiply(rows: int, columns: int) -> Kernel:
             right = code.load(b, code.op("iadd", code.op("imul", k, b_step), j))
             code.update(total, "add", code.op("mul", left, right))
         code.store(c, code.op("iadd", code.op("imul", i, width), j), code.read(total))
-    return Kernel(f"gl_product_{rows}_{columns}", (a, b, c), sizes, code.body, turn=Multiply(rows, columns))
+    told = Multiply(rows, columns, block)
+    return Kernel(f"gl_product_{rows}_{columns}_{block}", (a, b, c), sizes, code.body, turn=told)
+
+
+def block_of(rows: int, summed: int) -> int:
+    """How many rows of the first matrix stay in a cache while they are multiplied with all columns of the second one."""
+    return min(rows, max(1, HELD // (summed * EVEN)) * EVEN)
 
 
 # ------------------------------------------------------------------ which they are
@@ -52,38 +61,53 @@ def multiplied(tape: Tape, table: OpTable, sizes: Mapping[str, int], cores: int)
         types = [instr.type, *(tape.instrs[a].type for a in instr.args)]
         if instr.op not in ("matmul", "zmatmul") or any(len(t.shape) != 2 or t.dtype != "real" for t in types):
             continue
-        if not (loops_do(tape, i, table) and library_does(tape, i, sizes) and all(in_place(tape, a) for a in instr.args)):
+        a, b = (matrix(tape, i, sizes) for i in instr.args)
+        if a is None or b is None or min(b.steps) < 1 or 1 not in b.steps:
+            continue
+        if not (loops_do(tape, i, table) and library_does(tape, i, sizes)):
             continue
         (rows, columns), summed = (value(d, sizes) for d in instr.type.shape), value(types[1].shape[1], sizes)
         work, entries = rows * columns * summed, columns * summed
-        own = OWN_ADD * work + (MOVED * entries if turned(tape, instr.args[1]) else 0.0)
+        own = OWN_ADD * work + (MOVED * entries if b.steps[1] > 1 else 0.0)
         if entries <= LARGEST and own < CALLED + LIBRARY_ADD * work / (cores if work >= SHARED else 1):
             found.add(i)
     return found
 
 
-def in_place(tape: Tape, i: int) -> bool:
-    """Whether a value lies in memory as a whole, or is one that does, turned over."""
-    base = tape.instrs[beneath(tape, i)]
-    while tape.instrs[i].op in VIEWS:
-        if tape.instrs[i].op != "transpose":
-            return False
-        i = tape.instrs[i].args[0]
-    return base.op not in ("const", "size", "iota", "item")
+@record
+class Matrix:
+    """A matrix that is part of a value in memory: where it starts, and how far apart its rows and its columns are."""
+
+    base: int
+    start: int
+    steps: tuple[int, int]
+
+
+def matrix(tape: Tape, i: int, sizes: Mapping[str, int]) -> Matrix | None:
+    """How a value lies in memory, if it is a matrix that does, or some rows and columns of one, turned over or not."""
+    chain = [i]
+    while tape.instrs[chain[-1]].op in VIEWS:
+        chain.append(tape.instrs[chain[-1]].args[0])
+    base = tape.instrs[chain[-1]]
+    if base.type.rank != 2 or base.op in ("const", "size", "iota"):
+        return None
+    start, steps = 0, (value(base.type.shape[1], sizes), 1)
+    for k in reversed(chain[:-1]):
+        instr = tape.instrs[k]
+        if instr.op == "transpose" and instr.attrs[0] == (1, 0):
+            steps = (steps[1], steps[0])
+        elif instr.op == "slice":
+            first, _, apart = instr.attrs
+            start += sum(value(n, sizes) * step for n, step in zip(first, steps, strict=True))
+            steps = (steps[0] * apart[0], steps[1] * apart[1])
+        else:
+            return None
+    return Matrix(chain[-1], start, steps)
 
 
 def factors_of(tape: Tape, products: Collection[int]) -> set[int]:
     """The values that products read as they lie in memory."""
     return {beneath(tape, a) for i in products for a in tape.instrs[i].args}
-
-
-def turned(tape: Tape, i: int) -> bool:
-    """Whether an odd number of transposes, all of which exchange rows and columns, stand before the value in memory."""
-    odd = False
-    while tape.instrs[i].op in VIEWS:
-        odd ^= tape.instrs[i].attrs[0] == (1, 0)
-        i = tape.instrs[i].args[0]
-    return odd
 
 
 # ------------------------------------------------------------------ how they are made
@@ -104,34 +128,27 @@ class _Product:
     def length(self, shape: Shape, k: int) -> int:
         return value(shape[k], self.block.weaver.sizes)
 
-    def place(self, i: int) -> Place:
-        found = self.block.weaver.reader.places.get(i) or self.memory(i)
-        assert found is not None and found.start is None and len(found.axes) == 2, "an operand of a product lies in memory"
-        return found
-
-    def operand(self, k: int) -> tuple[Buffer, int, int]:
-        """Where an argument lies, and how far its rows and its columns are apart."""
-        i = self.block.instr.args[k]
-        place = self.place(beneath(self.tape, i))
-        inner = self.length(place.shape, place.axes[1])
-        steps = {place.axes[0]: inner, place.axes[1]: 1}
-        order = (1, 0) if turned(self.tape, i) else (0, 1)
-        return place.buffer, steps[order[0]], steps[order[1]]
+    def operand(self, k: int) -> tuple[tuple[Buffer, Value], tuple[int, int]]:
+        """Where an argument begins, and how far its rows and its columns are apart."""
+        found = matrix(self.tape, self.block.instr.args[k], self.block.weaver.sizes)
+        assert found is not None
+        place = self.block.weaver.reader.places.get(found.base) or self.memory(found.base)
+        assert place is not None and place.start is None and place.axes == (0, 1), "a factor lies in memory, in C order"
+        return (place.buffer, self.code.whole(found.start)), found.steps
 
     def write(self) -> None:
         block, code, whole = self.block, self.code, self.code.whole
         rows, columns = (self.length(block.shape, k) for k in (0, 1))
         summed = self.length(block.shape_of(0), 1)
-        a, a_row, a_step = self.operand(0)
-        b, b_step, b_column = self.operand(1)
+        (a, (a_row, a_step)), (b, (b_step, b_column)) = self.operand(0), self.operand(1)
         if b_column != 1:
-            b, b_step = self.turned(b, b_column), columns
-        buffers = [(x, whole(0)) for x in (a, b, block.place.buffer)]
-        code.run(multiply(rows, columns), buffers, *(whole(n) for n in (summed, a_row, a_step, b_step)))
+            b, b_step = (self.turned(*b, b_column), whole(0)), columns
+        told = (whole(n) for n in (summed, a_row, a_step, b_step))
+        code.run(multiply(rows, columns, block_of(rows, summed)), (a, b, (block.place.buffer, whole(0))), *told)
         if block.instr.op == "zmatmul":
             self.look(rows, columns)
 
-    def turned(self, rows: Buffer, stride: int) -> Buffer:
+    def turned(self, rows: Buffer, at: Value, stride: int) -> Buffer:
         """The second matrix in C order, of which the columns lie in rows."""
         block, code, whole = self.block, self.code, self.code.whole
         shape = block.shape_of(1)
@@ -139,7 +156,7 @@ class _Product:
         made, wide = block.scratch(shape).buffer, min(columns, TURNED)
         with block.loop(whole(-(-columns // wide))) as k:
             first = code.op("imin", code.op("imul", k, whole(wide)), whole(columns - wide))
-            start = code.op("imul", first, whole(stride))
+            start = code.op("iadd", at, code.op("imul", first, whole(stride)))
             code.run(to_rows(wide, stride), [(rows, start), (made, first)], whole(summed), whole(columns))
         return made
 
