@@ -18,7 +18,8 @@ from gradlang.backend.llvm_ops import Target
 from gradlang.backend.llvm_product import ROWS, height, panels, vectors
 from gradlang.loops.functions import function
 from gradlang.pipeline import Goal
-from gradlang.plan.multiply import LARGEST, multiplied, multiply
+from gradlang.plan.cost import LARGEST, pays
+from gradlang.plan.multiply import multiplied, multiply
 from gradlang.plan.plan import Library, plan
 from gradlang.runtime import native
 from gradlang.runtime.native import engine, machine, program
@@ -158,6 +159,19 @@ def test_a_network_is_one_kernel_where_the_library_has_one_thread():
     assert libraries(some) == 2
 
 
+def test_what_products_win_counts_where_the_library_has_one_thread():
+    model = gl.loads("X : [N, 784]\nW : [784, 50]\nV : [50, 10]\nloss = sum(tanh(X@W)@V)")
+    tape = pipeline.plan(model.program, Goal("value", ("loss",), ()), model.program.language, "a test").tape
+    assert [pays(tape, {"N": n}, 1000, cores) for n in (20, 60) for cores in (0, 1, 2)] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_large_matrices_are_the_librarys():
     text = "X : [N, K]\nW : [K, M]\nloss = sum((X@W)**2)"
     assert not libraries(own(text, 1, N=100, K=400, M=LARGEST // 400))
@@ -188,6 +202,8 @@ def test_the_threads_of_the_library_are_asked_of_the_environment(monkeypatch, to
 # ------------------------------------------------------------------ programs
 PROGRAMS = {
     "a net": (NETWORK.replace("int[N]", "[N, 10]"), {"X": (40, 784), "t": (40, 10), "W1": (784, 50), "W2": (50, 10)}),
+    "a net, long rows": (NETWORK.replace("int[N]", "[N, 10]"), {"X": (300, 784), "t": (300, 10), "W1": (784, 50), "W2": (50, 10)}),
+    "layers": ("X : [N, K]\nA : [K, M]\nB : [M, M]\nc : [M]\nloss = sum(sin(tanh(relu(X@A + c)@B + c)@B))", {"X": (260, 32), "A": (32, 24), "B": (24, 24), "c": (24,)}),
     "both turned": ("A : [N, K]\nB : [M, N]\nloss = sum(sin(A.T @ B.T))", {"A": (33, 41), "B": (29, 33)}),
     "with itself": ("A : [N, K]\nloss = sum(sin(A.T @ A)) + sum(cos(A @ A.T))", {"A": (45, 31)}),
     "one after another": ("A : [N, N]\nB : [N, M]\nP = A @ (A @ sin(A @ B))\nloss = sum(P*P)", {"A": (37, 37), "B": (37, 26)}),

@@ -11,6 +11,7 @@ from gradlang.loops.ir import Buffer, Code, Kernel, Multiply, Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.blocks import Block
 from gradlang.plan.choose import beneath, library_does, loops_do
+from gradlang.plan.cost import LARGEST
 from gradlang.plan.reader import VIEWS, Place
 from gradlang.plan.roots import Root
 from gradlang.plan.specials import nothing_read
@@ -20,7 +21,6 @@ from gradlang.plan.work import OWN_ADD
 from gradlang.record import record
 from gradlang.types import Shape, value
 
-LARGEST = 1 << 17  # entries of the second matrix, which has to stay in a cache
 SHARED = 1 << 18  # multiplications from which on a BLAS has more than one thread for a product
 LIBRARY_ADD = 0.045  # nanoseconds of one in a BLAS, where one of the sides is short
 CALLED = 1_000.0  # nanoseconds of a call between two kernels
@@ -117,7 +117,7 @@ def product_root(tape: Tape, i: int, memory: Callable[[int], Place | None]) -> R
     def run(weaver: Weaver, root: Root) -> None:
         _Product(Block(weaver, root), memory).write()
 
-    return Root(i, (), nothing_read, gives=(i,), needs=tuple(sorted(factors_of(tape, [i]))), special=run)
+    return Root(i, (), nothing_read, gives=(i,), needs=tuple(sorted(factors_of(tape, [i]))), special=run, whole=True)
 
 
 class _Product:
@@ -130,10 +130,14 @@ class _Product:
 
     def operand(self, k: int) -> tuple[tuple[Buffer, Value], tuple[int, int]]:
         """Where an argument begins, and how far its rows and its columns are apart."""
-        found = matrix(self.tape, self.block.instr.args[k], self.block.weaver.sizes)
-        assert found is not None
-        place = self.block.weaver.reader.places.get(found.base) or self.memory(found.base)
-        assert place is not None and place.start is None and place.axes == (0, 1), "a factor lies in memory, in C order"
+        block, shape = self.block, self.block.shape_of(k)
+        found = matrix(self.tape, block.instr.args[k], block.weaver.sizes)
+        place = None if found is None else block.weaver.reader.places.get(found.base) or self.memory(found.base)
+        if found is None or place is None or place.start is not None or place.axes != (0, 1):  # then it is put together
+            made = block.scratch(shape)
+            with block.over(shape) as index:
+                block.put(index, block.entry(k, index), made)
+            return (made.buffer, self.code.whole(0)), (self.length(shape, 1), 1)
         return (place.buffer, self.code.whole(found.start)), found.steps
 
     def write(self) -> None:
