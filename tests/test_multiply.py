@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loop_machine import Machine
-from test_plan import NETWORK, kernels
+from test_plan import NETWORK, kernels, walk
 from test_plan import planned as planned_with
 
 import gradlang as gl
@@ -17,9 +17,10 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import Target
 from gradlang.backend.llvm_product import ROWS, height, panels, vectors
 from gradlang.loops.functions import function
+from gradlang.loops.ir import For, Let
 from gradlang.pipeline import Goal
 from gradlang.plan.cost import LARGEST, pays
-from gradlang.plan.multiply import multiplied, multiply
+from gradlang.plan.multiply import block_of, multiplied, multiply
 from gradlang.plan.plan import Library, plan
 from gradlang.runtime import native
 from gradlang.runtime.native import engine, machine, program
@@ -184,6 +185,22 @@ def test_what_does_not_lie_in_memory_is_the_librarys():
     )
     job = pipeline.plan(model.program, Goal("value", ("loss",), ()), model.program.language, "a test", native=True)
     assert not multiplied(job.tape, model.program.language.table, {"N": 40}, 1)
+
+
+def test_rows_of_products_stay_rows_of_loops():
+    """Around a product the entries of a row lie side by side, so that the short loop goes along them, however long the rows'."""
+    for n in (100, 1000):
+        (kernel,) = kernels(own("X : [N, 784]\nW1 : [784, 50]\nW2 : [50, 50]\nloss = sum(sin(sigmoid(X@W1)@W2))", 1, N=n))
+        inner = [
+            s
+            for s in walk(kernel.kernel.body)
+            if isinstance(s, For) and s.stop.const == 50 and not any(isinstance(x, For) for x in s.body)
+        ]
+        assert sum(isinstance(x, Let) and x.op == "call" for s in inner for x in s.body) >= 2
+
+
+def test_blocks_of_rows_are_of_whole_tiles():
+    assert [block_of(*of) for of in ((50, 1000), (100, 784), (1000, 784), (784, 1000), (5, 10**6))] == [50, 100, 96, 72, 5]
 
 
 @pytest.mark.parametrize(("told", "threads"), [({"OMP_NUM_THREADS": "1"}, 1), ({"OPENBLAS_NUM_THREADS": " 1 "}, 1), ({}, 4)])

@@ -50,7 +50,8 @@ def multiply(rows: int, columns: int, block: int) -> Kernel:
 
 def block_of(rows: int, summed: int) -> int:
     """How many rows of the first matrix stay in a cache while they are multiplied with all columns of the second one."""
-    return min(rows, max(1, HELD // (summed * EVEN)) * EVEN)
+    blocks = max(1, rows * summed // HELD)
+    return min(rows, -(-rows // (blocks * EVEN)) * EVEN)
 
 
 # ------------------------------------------------------------------ which they are

@@ -356,7 +356,7 @@ class _KernelMaker:
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
         outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
-        survey = Survey(self.tape, planner.sizes, outside)
+        survey = Survey(self.tape, planner.sizes, outside, rigid={*planner.own, *factors_of(self.tape, planner.own)})
         survey(roots)
         roots, tiled = with_tiles(self.tape, roots, planner.tiled, planner.crossing, survey, planner.known)
         copies = packed(self.tape, roots, planner.sizes)
