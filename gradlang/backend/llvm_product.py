@@ -17,7 +17,7 @@ from itertools import accumulate
 from gradlang.backend.llvm_ops import Unit
 from gradlang.loops.ir import Buffer, Kernel, Multiply, Value
 
-ROWS = {16: {1: 8, 2: 6, 3: 4}, 32: {1: 12, 2: 12, 3: 8, 4: 6}}  # of a tile at most, by registers and vectors of a panel
+ROWS = {16: {1: 8, 2: 6, 3: 4}, 32: {1: 12, 2: 12, 3: 6, 4: 6}}  # of a tile at most, by registers and vectors of a panel
 GIVEN = ("rows", "summed", "a_row", "a_step", "b_step", "c_row")  # what a panel is told: lengths, and distances in memory
 Panel = tuple[tuple[int, int], ...]  # its vectors: the first column of each, and the lanes
 

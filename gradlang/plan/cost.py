@@ -58,7 +58,7 @@ def products(tape: Tape, sizes: Mapping[str, int]) -> float:
     return total
 
 
-def pays(tape: Tape, sizes: Mapping[str, int], calls: int, cores: int = 0) -> bool:
+def pays(tape: Tape, sizes: Mapping[str, int], calls: int, cores: int | None = None) -> bool:
     """Whether so many calls win what machine code costs. `cores` are the threads of the library that multiplies matrices."""
     won = seconds(tape, sizes, CALL, ENTRY, DEAR_ENTRY) - seconds(tape, sizes, 0.0, LOOPED, LOOPED)
     won += products(tape, sizes) if cores == 1 else 0.0

@@ -18,8 +18,11 @@ LIMITS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "
 
 
 @functools.cache
-def library_threads() -> int:
-    """How many threads NumPy's library has for a product, as far as the environment tells."""
+def library_threads() -> int | None:
+    """How many threads NumPy's library has for a product, as far as the environment tells. None on a Mac, whose library has
+    circuits of its own for products."""
+    if sys.platform == "darwin":
+        return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     told = (os.environ.get(name, "").strip() for name in LIMITS)
     return min([cores, *(int(n) for n in told if n.isdecimal() and int(n) > 0)])

@@ -80,7 +80,7 @@ class NativeProgram:
                 return Version(self.job, self.table, sizes, self.threads)
             except NativeError as error:
                 raise refused(error) from error
-        if not pays(self.job.tape, sizes, self.calls, library_threads() if self.threads == 1 else 0):
+        if not pays(self.job.tape, sizes, self.calls, library_threads() if self.threads == 1 else None):
             return None
         reason = available()
         if reason is None:
