@@ -548,8 +548,12 @@ loss = sum(z*z*0.5)
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [(300, 110, 20), (300, 256, 20), (40, 110, 30), (30, 20, 70)])
-def test_products_into_memory_and_turned_over(shape: tuple[int, int, int], dtype: str) -> None:
+@pytest.mark.parametrize("cores", [1, 64])
+def test_products_into_memory_and_turned_over(
+    shape: tuple[int, int, int], dtype: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gradient of a weight matrix, whichever way its product is made; exact zeros win over what is not finite."""
+    monkeypatch.setattr(program, "library_threads", lambda: cores)
     n, d, h = shape
     model = gl.loads(PRODUCTS, dtype=dtype)
     f, g = (model.value_and_grad(wrt=["W", "c"], backend=b) for b in ("native", "numpy"))
@@ -572,7 +576,7 @@ def test_products_into_memory_and_turned_over(shape: tuple[int, int, int], dtype
     agree(X)
     assert f.backend == "native"
     turned = "_turned" in f.raw.last.driver.source  # type: ignore[attr-defined]
-    assert turned == (dtype == "float64" and shape == (300, 110, 20))
+    assert turned == (dtype == "float64" and shape == (300, 110, 20) and cores > 1)
     W[3] = 1.0
     dark = X.copy()
     dark[:, 3] = -np.inf  # no unit is lit in any row

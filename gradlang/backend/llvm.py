@@ -14,6 +14,7 @@ from functools import cache
 from gradlang.backend.llvm_avx512 import form, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
+from gradlang.backend.llvm_product import product_lines
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
 from gradlang.backend.llvm_steps import row_of, straight, wide_text
@@ -376,7 +377,7 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
         body.slots.append(f"  {body.buffers[b]} = alloca [{count} x {unit.stored[b.kind]}], align 64")
     width = preferred(kernel, unit.target)
     body.most = width // (8 * unit.bytes["f"])
-    turned = turn_lines(unit, kernel, body.buffers, names)
+    turned = turn_lines(unit, kernel, body.buffers, names) or product_lines(unit, kernel, body.buffers, names)
     if turned is None:
         body.run(kernel.body)
     head = [f"ptr noalias {'' if b.writable else 'readonly '}{given[b]}" for b in kernel.buffers]
@@ -409,4 +410,4 @@ def unit_text(
     parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
     parts += [wide_function_text(unit, name, form(unit, name, functions), count) for name, count in list(unit.widened)]
     parts.append(entries_text(unit, entries))
-    return "\n\n".join(["\n".join(unit.declared), *parts, "\n".join(unit.notes)]) + "\n"
+    return "\n\n".join(["\n".join(unit.declared), *unit.shared.values(), *parts, "\n".join(unit.notes)]) + "\n"

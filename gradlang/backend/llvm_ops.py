@@ -22,6 +22,7 @@ class Target:
     fma: bool = True  # rounds a * b + c once
     converts: bool = False  # turns 64-bit whole numbers to reals and back in vectors
     vector: int = 256  # bits of its widest vectors
+    registers: int = 16  # that hold vectors
 
 
 # Of running sums and products. With "nsz" LLVM would take common factors out of short sums, and these may overflow then.
@@ -99,17 +100,20 @@ class Unit:
         self.tabled = False  # whether functions for vectors may have the instructions of whole ones
         self.is_wide: Callable[[str], bool] = lambda name: False  # whether a function can be written for vectors
         self.widened: dict[tuple[str, int], None] = {}  # functions that are called for vectors, with their lengths
+        self.wishes: dict[str, str] = {}  # what notes are about
+        self.shared: dict[str, str] = {}  # functions that several kernels call, by name
         places = {"T": self.real, "W": self.word}
         self.simple = {op: t.replace("{T}", self.real).replace("{W}", self.word) for op, t in SIMPLE.items()}
         self.intrinsics = {
             op: (name.format(S=width, **places), kind.format(**places), count) for op, (name, kind, count) in INTRINSICS.items()
         }
 
-    def note(self) -> str:
-        """A note for a loop whose steps are not to be made into vectors."""
-        if not self.notes:
-            self.notes.append('!0 = !{!"llvm.loop.vectorize.width", i32 1}')
-        self.notes.append(f"!{len(self.notes)} = distinct !{{!{len(self.notes)}, !0}}")
+    def note(self, wish: str = '!"llvm.loop.vectorize.width", i32 1') -> str:
+        """A note for a loop: without another wish, that its steps are not to be made into vectors."""
+        if wish not in self.wishes:
+            self.wishes[wish] = f"!{len(self.notes)}"
+            self.notes.append(f"{self.wishes[wish]} = !{{{wish}}}")
+        self.notes.append(f"!{len(self.notes)} = distinct !{{!{len(self.notes)}, {self.wishes[wish]}}}")
         return f"!{len(self.notes) - 1}"
 
     def wide(self, function: str, count: int) -> str:

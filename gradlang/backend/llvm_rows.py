@@ -100,7 +100,7 @@ class _Lines:
 def turn_lines(unit: Unit, kernel: Kernel, buffers: Mapping[Buffer, str], sizes: Mapping[Value, str]) -> list[str] | None:
     """The body of a kernel that turns rows; None for other kernels."""
     turn = kernel.turn
-    if turn is None:
+    if not isinstance(turn, Turn):
         return None
     given = [buffers[b] for b in kernel.buffers]
     count, *stride = (sizes[n] for n in kernel.sizes)

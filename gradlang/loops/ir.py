@@ -169,6 +169,16 @@ class Turn:
     gathers: bool  # rows to columns
 
 
+@record
+class Multiply:
+    """That a kernel multiplies two matrices: the product has so many rows and columns, and `block` rows are best taken
+    together. A printer that has vectors may write the body with them."""
+
+    rows: int
+    columns: int
+    block: int
+
+
 @record(eq=False, frozen=False)
 class Kernel:
     """A function over arrays. `sizes` are whole numbers and `numbers` reals that it takes besides the buffers. `own` are small
@@ -179,7 +189,7 @@ class Kernel:
     sizes: tuple[Value, ...]
     body: list[Statement]
     numbers: tuple[Value, ...] = ()
-    turn: Turn | None = None
+    turn: Turn | Multiply | None = None
     own: tuple[tuple[Buffer, int], ...] = ()
 
 

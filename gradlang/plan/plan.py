@@ -12,11 +12,13 @@ from gradlang.ops.table import OpTable
 from gradlang.plan.affine import positions_of
 from gradlang.plan.choose import batches, beneath, inline, library_does, loops_do, made, reached, roots_of
 from gradlang.plan.empty import every_dim
+from gradlang.plan.memory import layouts, slots
+from gradlang.plan.multiply import factors_of, multiplied, product_root
 from gradlang.plan.newton import Newton
 from gradlang.plan.packing import packed
 from gradlang.plan.pointwise import KINDS
 from gradlang.plan.products import Known, with_tiles
-from gradlang.plan.reader import LEAVES, VIEWS, Frame, Index, Place, Reader
+from gradlang.plan.reader import LEAVES, Frame, Index, Place, Reader
 from gradlang.plan.roots import CONTRACTIONS, Root
 from gradlang.plan.scans import Recurrence
 from gradlang.plan.specials import WRITERS, nothing_read, special_root
@@ -74,17 +76,24 @@ class Plan:
 
 
 def plan(
-    tape: Tape, table: OpTable, sizes: Mapping[str, int], fixed: Collection[str], library: bool = True, width: str = "f64"
+    tape: Tape,
+    table: OpTable,
+    sizes: Mapping[str, int],
+    fixed: Collection[str],
+    library: bool = True,
+    width: str = "f64",
+    cores: int | None = None,
 ) -> Plan:
     """`sizes` are those of a call, from which loops and library calls are chosen; those in `fixed` are written as numbers.
-    `width` is that of the reals: functions have their limits in it ("any": those that are called have none)."""
+    `width` is that of the reals: functions have their limits in it ("any": those that are called have none). With `cores`, the
+    threads of the library, kernels make products of matrices themselves where that is no slower."""
 
     def planned(tiled: Collection[int]) -> Plan | None:
         """The plan with some products in tiles, or None if there is no way to write them so."""
         extra: dict[int, set[int]] = {}
         known: Known = {}
         for _ in range(ROUNDS):
-            planner = Planner(tape, table, sizes, fixed, extra, library, width, tiled, known)
+            planner = Planner(tape, table, sizes, fixed, extra, library, width, tiled, known, own=own - set(tiled))
             found = planner.plan()
             dear = planner.twice()
             if not dear:
@@ -93,9 +102,11 @@ def plan(
                 extra.setdefault(key, set()).update(more)
         return found if planner.in_tiles == set(tiled) else None
 
+    numbers = library and set(sizes) <= set(fixed)
+    own = multiplied(tape, table, sizes, cores) if numbers and cores is not None else set()
     usual = planned(())
     assert usual is not None
-    tiled = batches(tape, table, sizes) if library and set(sizes) <= set(fixed) else ()
+    tiled = batches(tape, table, sizes) if numbers else ()
     other = planned(tiled) if tiled else None
     return usual if other is None or time_of(usual, sizes) <= time_of(other, sizes) else other
 
@@ -126,19 +137,21 @@ class Planner:
     known: Known = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
     in_tiles: set[int] = field(default_factory=set)  # those of them that were written so
+    own: Collection[int] = ()  # products that kernels make, each as a whole
 
     def __post_init__(self) -> None:
         tape, table = self.tape, self.table
+        looped = {*self.tiled, *self.own}
         self.foreign = {
             i
             for i, instr in enumerate(tape.instrs)
             if not (instr.op in LEAVES or instr.op == "array" or instr.op == "item")
-            and (not loops_do(tape, i, table) or (self.library and i not in self.tiled and library_does(tape, i, self.sizes)))
+            and (not loops_do(tape, i, table) or (self.library and i not in looped and library_does(tape, i, self.sizes)))
         }
         self.foreign.update(i for i, n in enumerate(tape.instrs) if n.op == "item" and n.args[0] in self.foreign)
         open_sizes = not set(self.sizes) <= set(self.fixed)
         self.careful = open_sizes or any(value(d, self.sizes) == 0 for d in every_dim(tape))
-        self.slot = self.slots()
+        self.slot = slots(tape, self.foreign)
         self.items: dict[int, dict[int, int]] = {}
         for i, instr in enumerate(tape.instrs):
             if instr.op == "item" and i not in self.foreign:
@@ -147,7 +160,11 @@ class Planner:
         needs = {beneath(tape, a) for f in self.foreign for a in tape.instrs[f].args}
         wanted = {i for i in (*outputs, *needs) if i not in self.foreign and tape.instrs[i].op not in (*LEAVES, "array")}
         loops = [i for i in range(len(tape.instrs)) if i not in self.foreign]
-        self.chosen = made(tape, loops, {i for i in wanted if tape.instrs[i].op != "item"}, self.extra.get(id(tape), ()))
+        factors = {
+            i for i in factors_of(tape, self.own) if i not in self.foreign and tape.instrs[i].op not in (*LEAVES, "array")
+        }
+        wholes = {i for i in wanted | factors if tape.instrs[i].op != "item"}
+        self.chosen = made(tape, loops, wholes, self.extra.get(id(tape), ()))
         self.crossing = wanted | self.crossings(set(self.chosen) | {i for of in self.items.values() for i in of.values()})
         self.scalars: dict[int, tuple[str, int]] = {}
         self.arrays: dict[int, Shape] = {}
@@ -160,33 +177,7 @@ class Planner:
                 position = count.get(type.dtype, 0)
                 count[type.dtype] = position + 1
                 self.scalars[i] = (type.dtype, position)
-        self.layout = self.layouts()
-
-    def layouts(self) -> dict[int, tuple[int, ...]]:
-        """Values of loops that a library reads transposed lie in memory as it reads them."""
-        found: dict[int, tuple[int, ...]] = {}
-        instrs = self.tape.instrs
-        for f in sorted(self.foreign):
-            for a in instrs[f].args:
-                last = a
-                while instrs[a].op in VIEWS:
-                    last, a = a, instrs[a].args[0]
-                if a in self.arrays and a not in self.results and instrs[last].op == "transpose":
-                    axes = instrs[last].attrs[0]
-                    if axes[:-2] != tuple(range(len(axes) - 2)):  # matrices that are merely turned are read as they are
-                        found.setdefault(a, axes)
-        return found
-
-    def slots(self) -> list[int]:
-        """When each value is there: kernels run at even times, library calls at odd ones."""
-        out: list[int] = []
-        for i, instr in enumerate(self.tape.instrs):
-            if instr.op in LEAVES or instr.op == "array":
-                out.append(-1)
-                continue
-            at = max((out[a] for a in instr.args), default=-1)
-            out.append(at if (at % 2 == 1) == (i in self.foreign) else at + 1)
-        return out
+        self.layout = layouts(tape, self.foreign, {i for i in self.arrays if i not in self.results})
 
     def crossings(self, whole: set[int]) -> set[int]:
         """Values that a kernel makes and a later one reads."""
@@ -302,6 +293,16 @@ class _KernelMaker:
         made = self.buffer(Source("value", i, type.shape, type.dtype), writable)
         return Place(made, planner.layout.get(i, tuple(range(type.rank))), type.shape)
 
+    def whole(self, i: int) -> Place | None:
+        """Where a value lies that this kernel does not make."""
+        planner, instr = self.planner, self.tape.instrs[i]
+        usual = tuple(range(instr.type.rank))
+        if instr.op == "input":
+            return Place(self.buffer(Source("input", instr.attrs[0], instr.type.shape), False), usual, instr.type.shape)
+        if i in planner.foreign or instr.op == "array":
+            return Place(self.buffer(Source("value", i, instr.type.shape), False), usual, instr.type.shape)
+        return self.place(i, False) if i in planner.crossing and planner.slot[i] != self.time else None
+
     def body_roots(self, body: Tape, outputs: Sequence[int] | None = None) -> list[Root]:
         planner = self.planner
         needed = range(len(body.instrs)) if outputs is None else reached(body, outputs)
@@ -316,6 +317,9 @@ class _KernelMaker:
                 items.setdefault(instr.args[0], {})[instr.attrs[0]] = i
         for i in values:
             instr = tape.instrs[i]
+            if i in self.planner.own and tape is self.tape:
+                roots.append(product_root(tape, i, self.whole))
+                continue
             if instr.op in WRITERS:
                 roots.append(special_root(tape, i, tuple(self.behind(tape, instr))))
                 continue
@@ -352,7 +356,7 @@ class _KernelMaker:
         before = {i for i in planner.crossing if planner.slot[i] != self.time}
         arrays = {i for i, n in enumerate(self.tape.instrs) if n.op == "array"}
         outside = {i: planner.layout.get(i) for i in planner.foreign | before | arrays}
-        survey = Survey(self.tape, planner.sizes, outside)
+        survey = Survey(self.tape, planner.sizes, outside, rigid={*planner.own, *factors_of(self.tape, planner.own)})
         survey(roots)
         roots, tiled = with_tiles(self.tape, roots, planner.tiled, planner.crossing, survey, planner.known)
         copies = packed(self.tape, roots, planner.sizes)

@@ -35,7 +35,8 @@ class Root:
 
     Without `target` the entry goes where the counters of the out axes say. With `onto` a value that another root gives is
     put there, or combined with what lies there. `special` writes a root that is no nest of loops over entries: a
-    recurrence. `gives` are the values it makes, `needs` those that it reads besides its entries."""
+    recurrence. `gives` are the values it makes, `needs` those that it reads besides its entries: as they lie in memory, if
+    it takes them `whole`."""
 
     at: int
     axes: tuple[Axis, ...]
@@ -47,6 +48,7 @@ class Root:
     gives: tuple[int, ...] = ()
     needs: tuple[int, ...] = ()
     special: Any = None
+    whole: bool = False
     # what the survey found
     reads: dict[int, list[tuple[int | None, ...]]] = field(default_factory=dict)  # value -> for each access its loops by axis
     inputs: dict[Any, list[tuple[int | None, ...]]] = field(default_factory=dict)  # the same of inputs

@@ -5,7 +5,7 @@ A root is written once into code that is thrown away, with counters of its own, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gradlang.ir.tape import Tape
@@ -23,12 +23,14 @@ Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an inpu
 @record
 class Survey:
     """Surveys roots of a tape. `outside` are values that are made by somebody else, with the order in which their axes lie
-    in memory where it is not the usual one. `leaf` knows where the inputs of a body lie."""
+    in memory where it is not the usual one. `rigid` are values that lie in C order, whoever makes them. `leaf` knows where the
+    inputs of a body lie."""
 
     tape: Tape
     sizes: Mapping[str, int]
     outside: Mapping[int, tuple[int, ...] | None] = field(default_factory=dict)
     leaf: Leaf | None = None
+    rigid: Collection[int] = ()
 
     def __call__(self, roots: Iterable[Root]) -> None:
         made = {g for r in roots for g in r.gives}
@@ -62,7 +64,8 @@ class _Look:
                 self.access(root.target(reader, self.counters), shape)
             else:
                 outs = {a.out: c for a, c in zip(root.axes, self.counters, strict=True) if a.out is not None}
-                self.access(tuple(outs.get(k, self.code.whole(0)) for k in range(len(shape))), shape)
+                index = tuple(outs.get(k, self.code.whole(0)) for k in range(len(shape)))
+                self.access(index, shape, root.at in self.survey.rigid)
         root.dear = any(isinstance(s, Let) and s.op == "call" for s in self.code.body)
         root.work = sum(isinstance(s, Let) and s.value.type == "f" for s in self.code.body)
         root.reads, root.inputs, root.touches = self.reads, self.inputs, frozenset(self.touched)
@@ -101,7 +104,9 @@ class _Look:
         if type.shape:
             self.touched.add(i)
         order = outside.get(i) or range(type.rank)
-        self.access(tuple(index[k] for k in order), tuple(type.shape[k] for k in order), i not in self.made)
+        self.access(
+            tuple(index[k] for k in order), tuple(type.shape[k] for k in order), i not in self.made or i in self.survey.rigid
+        )
         return Value(KINDS[type.dtype])
 
     def loops(self, index: Index) -> tuple[int | None, ...]:

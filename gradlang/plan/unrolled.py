@@ -217,8 +217,10 @@ class Unrolled:
         places, makers = self.weaver.reader.places, self.weaver.makers
         here = r.at in self.weaver.wanted or r.at in places or r.target is not None
         there = all(i in places or i not in makers for i in r.reads)
-        tiled = any(r.at in user.reads for user in self.weaver.sharing.tiled)
-        return there and not here and not tiled and 0 < r.work <= CHEAP and not r.dear
+        kept = any(r.at in user.reads for user in self.weaver.sharing.tiled) or any(
+            user.whole for user in self.weaver.users.get(r.at, ())
+        )
+        return there and not here and not kept and 0 < r.work <= CHEAP and not r.dear
 
     def value(self, r: Root) -> Value:
         counters = [c for c in self.weaver.state[r].counters if c is not None]

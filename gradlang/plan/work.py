@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from gradlang.ir.tape import Tape
-from gradlang.loops.ir import For, If, Let, Load, Run, Statement, Store
+from gradlang.loops.ir import For, If, Let, Load, Multiply, Run, Statement, Store
 from gradlang.plan.affine import Positions
 from gradlang.plan.roots import letters_of
 from gradlang.types import value
@@ -16,6 +16,7 @@ from gradlang.types import value
 OPERATION, MEMORY, FUNCTION, SLOW, ROUTINE = 0.12, 0.1, 1.0, 0.6, 500.0
 TILED = 0.03  # of an operation in loops whose steps are taken side by side, and whose values stay in registers
 MULTIPLY_ADD = 0.04  # of a BLAS
+OWN_ADD = 0.036  # of a kernel that multiplies matrices
 MADE = 1.0  # an entry of a factor or of a product of a library, which is written and read again
 UNKNOWN = 8  # steps of a loop whose length is not known
 
@@ -37,10 +38,16 @@ def nanoseconds(body: Sequence[Statement], positions: Positions) -> float:
             elif isinstance(s, Load | Store):
                 total += times * MEMORY
             elif isinstance(s, Run):
-                total += times * ROUTINE
+                total += times * (routine(s) or ROUTINE)
             elif isinstance(s, Let) and s.value.type != "i":
                 total += times * (FUNCTION if s.op == "call" else SLOW if s.op in ("div", "sqrt") else OPERATION)
     return total
+
+
+def routine(s: Run) -> float:
+    """The time of a kernel that multiplies matrices; 0 of another one."""
+    told, summed = s.kernel.turn, s.sizes[0].const if s.sizes else None
+    return OWN_ADD * told.rows * told.columns * summed if isinstance(told, Multiply) and summed is not None else 0.0
 
 
 def product_nanoseconds(tape: Tape, i: int, sizes: Mapping[str, int]) -> float:

@@ -82,10 +82,11 @@ class Engine:
     def target(self) -> Target:
         """What texts for this machine may use."""
         if self.triple.startswith(("aarch64", "arm64")):
-            return Target(fma=True, converts=True, vector=128)
+            return Target(fma=True, converts=True, vector=128, registers=32)
         has = {f[1:] for f in self.features.split(",") if f.startswith("+")}
         wide = {"avx512f", "avx512dq", "avx512vl"} <= has
-        return Target(fma="fma" in has, converts=wide, vector=512 if wide else 256 if "avx" in has else 128)
+        vector = 512 if wide else 256 if "avx" in has else 128
+        return Target(fma="fma" in has, converts=wide, vector=vector, registers=32 if wide else 16)
 
     def compile(self, text: str, level: int) -> bytes:
         """Object code. Raises NativeError if LLVM does not take the text."""

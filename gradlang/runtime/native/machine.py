@@ -5,12 +5,27 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import os
 import platform
 import struct
 import sys
 import sysconfig
 
 OLDEST = (0, 45)  # llvmlite; earlier ones do not read the text
+
+
+LIMITS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")  # what a BLAS may ask
+
+
+@functools.cache
+def library_threads() -> int | None:
+    """How many threads NumPy's library has for a product, as far as the environment tells. None on a Mac, whose library has
+    circuits of its own for products."""
+    if sys.platform == "darwin":
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = (os.environ.get(name, "").strip() for name in LIMITS)
+    return min([cores, *(int(n) for n in told if n.isdecimal() and int(n) > 0)])
 
 
 def python_refuses() -> str | None:

@@ -25,6 +25,7 @@ from gradlang.plan.plan import Plan, plan
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
+from gradlang.runtime.native.machine import library_threads
 from gradlang.runtime.native.parts import run_parts
 from gradlang.runtime.seen import AGAIN
 from gradlang.runtime.sizes import Versions, rooms
@@ -82,7 +83,7 @@ class NativeProgram:
                 return Version(self.job, self.table, sizes, self.threads)
             except NativeError as error:
                 raise refused(error) from error
-        if not pays(self.job.tape, sizes, self.calls):
+        if not pays(self.job.tape, sizes, self.calls, library_threads() if self.threads == 1 else None):
             return None
         reason = available()
         if reason is None:
@@ -105,7 +106,8 @@ class Version:
 
     def __init__(self, job: Job, table: OpTable, sizes: Mapping[str, int], threads: int = 1) -> None:
         width: Width = "f64" if job.dtype == "float64" else "f32"
-        self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
+        cores = library_threads() if threads == 1 else None
+        self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width, cores=cores)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
         self.plan = turned(ahead(cut(self.plan)), width)

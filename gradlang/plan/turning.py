@@ -1,0 +1,35 @@
+"""Kernels that turn rows of numbers into columns, and columns into rows."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from gradlang.loops.ir import Buffer, Code, Kernel, Turn, Value
+
+
+@cache
+def to_rows(columns: int, room: int) -> Kernel:
+    """The columns of a tile become rows, which lie `stride` apart."""
+    tile, rows = Buffer("tile", "f"), Buffer("rows", "f", writable=True)
+    count, stride = Value("i", hint="count"), Value("i", hint="stride")
+    code = Code()
+    with code.loop(code.whole(0), count) as i, code.loop(code.whole(0), code.whole(columns), "k") as k:
+        at = code.op("iadd", code.op("imul", i, stride), k)
+        code.store(rows, at, code.load(tile, code.op("iadd", code.op("imul", k, code.whole(room)), i)))
+    turn = Turn(columns, room, gathers=False)
+    return Kernel(f"gl_rows_{columns}_{room}", (tile, rows), (count, stride), code.body, turn=turn)
+
+
+@cache
+def to_columns(columns: int, room: int) -> Kernel:
+    """Rows, which begin at `places`, become the columns of a tile."""
+    rows, places, tile = Buffer("rows", "f"), Buffer("places", "i"), Buffer("tile", "f", writable=True)
+    count = Value("i", hint="count")
+    code = Code()
+    with code.loop(code.whole(0), count) as i:
+        at = code.load(places, i)
+        with code.loop(code.whole(0), code.whole(columns), "k") as k:
+            to = code.op("iadd", code.op("imul", k, code.whole(room)), i)
+            code.store(tile, to, code.load(rows, code.op("iadd", at, k)))
+    turn = Turn(columns, room, gathers=True)
+    return Kernel(f"gl_columns_{columns}_{room}", (rows, places, tile), (count,), code.body, turn=turn)
