@@ -16,7 +16,7 @@ from large import TABLE
 
 import gradlang as gl
 from gradlang import pipeline
-from gradlang.check import check, many
+from gradlang.check import check, many_nodes
 from gradlang.check.nodes import Nodes, arguments, whole
 from gradlang.check.program import Node, Program, needed
 from gradlang.ir.build import write
@@ -27,7 +27,7 @@ from gradlang.syntax import parse as parsing
 from gradlang.syntax.lines import Shapes
 
 LANGUAGE = pipeline.standard()
-ALWAYS = ((tokens, "LARGE", 0), (batch, "LEAST", 1), (many, "WORTH", 0), (many, "EACH", 0))
+ALWAYS = ((tokens, "LARGE", 0), (batch, "LEAST", 1), (many_nodes, "WORTH", 0), (many_nodes, "EACH", 0))
 
 
 class Finder:
