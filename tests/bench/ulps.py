@@ -24,6 +24,7 @@ from loop_oracle import REALS, run
 from loop_references import REFERENCES
 
 from gradlang.loops.functions import LIMITS, NAMES, function
+from gradlang.loops.tables import WRITERS as TABLED
 
 Array = np.ndarray[Any, Any]
 WIDE = {"f64": np.longdouble, "f32": np.float64}
@@ -92,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     if np.finfo(np.longdouble).nmant < 63:
         sys.exit("This machine has no extended precision to compare with.")
-    print(f"{'function':12} {'width':5} {'range':16} {'with fma':>16} {'without':>16}   (greatest, mean ulp)")
+    print(f"{'function':12} {'width':5} {'range':16} {'with fma':>16} {'without':>16} {'by tables':>16}   (greatest, mean ulp)")
     for name in options.names or [n for n in NAMES if n in REFERENCES]:
         for width in REALS:
             for label, arguments in draws(name, width, options.points):
@@ -100,11 +101,13 @@ def main() -> None:
                     arguments = [x[:BY_MPMATH] for x in arguments]
                 with np.errstate(all="ignore"):
                     wanted = true_values(name, width, arguments)
+                    forms = [(False, True), (False, False), *([(True, True)] if name in TABLED else [])]
                     row = [
-                        errors(run(function(name, width), width, *arguments, fma=fma), wanted, width) for fma in (True, False)
+                        errors(run(function(name, width, tabled), width, *arguments, fma=fma), wanted, width)
+                        for tabled, fma in forms
                     ]
                 texts = [f"{e.max():8.2f} {e.mean():7.3f}" if e.size else f"{'-':>16}" for e in row]
-                print(f"{name:12} {width:5} {label:16} {texts[0]:>16} {texts[1]:>16}", flush=True)
+                print(f"{name:12} {width:5} {label:16}", *(f"{text:>16}" for text in texts), flush=True)
 
 
 if __name__ == "__main__":
