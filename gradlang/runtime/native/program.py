@@ -20,6 +20,7 @@ from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
+from gradlang.plan.usual import in_usual_case
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
@@ -106,7 +107,7 @@ class Version:
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
         self.plan = turned(self.plan, width)
-        self.driver: Driver = driver(self.plan, job, table, sizes)
+        self.driver: Driver = driver(in_usual_case(self.plan, width), job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
             "again": AGAIN,
