@@ -7,6 +7,9 @@ the signs of zeros: where such a sign could change a number, the zero counts as 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence, Set
+
 from gradlang.loops.ir import (
     COMPARISONS,
     Buffer,
@@ -40,7 +43,9 @@ class Unknown(Exception):
 class Assumed:
     """The rewritten line of the body of a loop. `lines` end up without what nobody needs (`prune`)."""
 
-    def __init__(self, loop: For, positions: Positions) -> None:
+    def __init__(self, loop: For, positions: Positions, norms: Set[Value] = frozenset()) -> None:
+        """`norms` are values read that are expected to be sums of what is never negative."""
+        self.norms = norms
         self.positions, self.counter, body = positions, Value("i", hint=loop.counter.hint), loop.body
         positions.sums[self.counter] = positions.of(loop.counter)
         self.lines: list[Statement] = []
@@ -58,6 +63,7 @@ class Assumed:
         self.sums_of: dict[Cell, tuple[Value, str, list[Value]]] = {}
         self.zero = self.real(0.0)
         self.own = {s.cell for s in body if isinstance(s, Declare)}
+        self.spared = spared(body)
         stored = {s.buffer for s in body if isinstance(s, Store)}
         for s in body:
             self.statement(s, stored)
@@ -114,6 +120,9 @@ class Assumed:
             if key not in self.seen:
                 self.seen[key] = Value(s.value.type, hint=s.value.hint)
                 self.lines.append(Load(self.seen[key], s.buffer, index))
+                if s.value in self.norms:
+                    self.positive.add(self.seen[key])
+                    self.sums.add(self.seen[key])
             self.of[s.value] = self.seen[key]
         elif isinstance(s, Store):
             self.lines.append(Store(s.buffer, self.at(s.index), self.at(s.value)))
@@ -165,6 +174,8 @@ class Assumed:
     def made(self, s: Let, args: tuple[Value, ...]) -> Value:
         if s.op == "select":
             return self.select(*args)
+        if s.value in self.spared and args[0].const == 0.0:
+            return self.zero
         if s.value.type == "f":
             return self.op(s.op, *args, function=s.function)
         known = self.placed(s.op, args)
@@ -198,7 +209,7 @@ class Assumed:
         if op in ("add", "sub"):
             return self.sum(op, *args)
         if op == "neg":
-            inner = self.negated(args[0])
+            inner = self.negated(args[0]) if args[0].const is None else self.real(-args[0].const)
             return inner if inner is not None else self.emit("neg", args, "f")
         if op in ("mul", "div"):
             a, b = args if op == "div" or args[0].const is None else args[::-1]
@@ -303,3 +314,20 @@ class Assumed:
             kept.append(s)
         self.lines = kept[::-1]
         self.products = {v: None for v in self.products if v in live}
+
+
+def spared(body: Sequence[Statement]) -> set[Value]:
+    """Products that only a choice reads, and not where their first factor is zero: the other may then be anything."""
+    made = {s.value: s for s in body if isinstance(s, Let)}
+    uses = Counter(v for s in body for v in operands(s))
+    found = set()
+    for s in body:
+        if not isinstance(s, Let) or s.op != "select":
+            continue
+        condition, product = made.get(s.args[0]), made.get(s.args[2])
+        if condition is None or product is None or uses[product.value] > 1:
+            continue
+        zero = condition.op == "eq" and condition.args[1].const == 0.0
+        if zero and product.op == "mul" and product.args[0] is condition.args[0]:
+            found.add(product.value)
+    return found

@@ -158,7 +158,7 @@ class _Tiles:
         found: list[Rows] = []
         loads: dict[tuple[Buffer, frozenset[tuple[Value, int]]], list[tuple[Load | Store, int]]] = {}
         for s in self.loop.body:
-            if isinstance(s, Load) and s.buffer not in self.changing and s.buffer.kind == "f" and not s.buffer.local:
+            if isinstance(s, Load) and s.buffer not in self.changing and s.buffer.kind == "f":
                 form = self.positions.of(s.index)
                 loads.setdefault((s.buffer, frozenset(form.factors.items())), []).append((s, form.constant))
         for (buffer, factors), of in loads.items():

@@ -9,7 +9,7 @@ planning, for machine code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from gradlang.loops.ir import (
     Buffer,
@@ -37,17 +37,34 @@ from gradlang.record import changed
 BLOCK = 512  # steps, of which it is noted which ones are unusual
 LEAST = 40  # operations of a step that is worth it
 GAIN = 0.8  # what may be left of them
+MANY = 6  # if more than one step in so many is unusual, all of a block are done again, as vectors
 CALL = 20  # operations of a function
 PASSES = frozenset({"add", "sub", "mul", "neg", "abs", "sqrt", "fma"})  # infinity, and nan
 
 
-def in_usual_case(plan: Plan, width: str) -> Plan:
-    """A plan for machine code, in which long loops are written for their usual case. `width` is that of the reals."""
-    steps = (changed(s, kernel=usual(s.kernel, width)) if isinstance(s, Loops) else s for s in plan.steps)
+def in_usual_case(plan: Plan, width: str, norms: Set[Value] = frozenset()) -> Plan:
+    """A plan for machine code, in which long loops are written for their usual case. `width` is that of the reals, `norms`
+    are values that loops read and that are expected not to be zero."""
+    steps = (changed(s, kernel=usual(s.kernel, width, norms)) if isinstance(s, Loops) else s for s in plan.steps)
     return changed(plan, steps=tuple(steps))
 
 
-def usual(kernel: Kernel, width: str = "f64") -> Kernel:
+def norms_of(plan: Plan) -> set[Value]:
+    """The values that loops compute as sums of what is never negative, or as roots of such."""
+    found: set[Value] = set()
+    for kernel in (s.kernel for s in plan.steps if isinstance(s, Loops)):
+        positions = positions_of(kernel.body)
+        for s in kernel.body:
+            if isinstance(s, For) and straight(s):
+                try:
+                    line = Assumed(s, positions)
+                except Unknown:
+                    continue
+                found |= {v for v, made in line.of.items() if made in line.sums}
+    return found
+
+
+def usual(kernel: Kernel, width: str = "f64", norms: Set[Value] = frozenset()) -> Kernel:
     """A kernel that does the same, in which long loops are written for their usual case."""
     positions, body, found = positions_of(kernel.body), list(kernel.body), False
     unusual = Buffer("unusual", "b", writable=True, local=BLOCK)
@@ -60,7 +77,7 @@ def usual(kernel: Kernel, width: str = "f64") -> Kernel:
                 made = [branch]
                 blocks += [branch.then, branch.otherwise]
             elif isinstance(s, For) and straight(s):
-                made = parted(s, positions, unusual, width)
+                made = parted(s, positions, unusual, width, norms)
                 found = found or made is not None
             elif isinstance(s, For):
                 loop = changed(s, body=list(s.body))
@@ -71,7 +88,7 @@ def usual(kernel: Kernel, width: str = "f64") -> Kernel:
     return changed(kernel, body=body) if found else kernel
 
 
-def parted(loop: For, positions: Positions, unusual: Buffer, width: str) -> list[Statement] | None:
+def parted(loop: For, positions: Positions, unusual: Buffer, width: str, norms: Set[Value]) -> list[Statement] | None:
     """The loop over blocks, each with its usual and its other steps; None if that is not worth it, or not possible."""
     length = positions.of(loop.stop).plus(positions.of(loop.start), -1)
     last_step = positions.steps(loop, positions.of(loop.start))
@@ -80,7 +97,7 @@ def parted(loop: For, positions: Positions, unusual: Buffer, width: str) -> list
     if not own_entries(loop, positions, last_step):
         return None
     try:
-        line = Assumed(loop, positions)
+        line = Assumed(loop, positions, norms)
     except Unknown:
         return None
     line.prune()
@@ -106,10 +123,11 @@ def parted(loop: For, positions: Positions, unusual: Buffer, width: str) -> list
 def both(
     loop: For, line: Assumed, lines: list[Statement], good: Value, ends: tuple[Value, Value], unusual: Buffer
 ) -> list[Statement]:
-    """One block: all steps as usual, then as they were those that are not."""
+    """One block: all steps as usual, then as they were those that are not, or all of them if these are many. Either is done by
+    one loop, which is run for one step at a time or for the block: its code is long."""
     first, last = ends
     made = {s.value: s for s in lines if isinstance(s, Let)}
-    bad, some, found = Value("b"), Cell("b", "some"), Value("b")
+    bad, count, found = Value("b"), Cell("i", "unusual"), Value("i")
     lines = Lines([*lines, Let(bad, "not", (good,))])
     for cell, op, value in line.flags:
         if of_reals(value, made):  # what an unusual step finds is worth nothing
@@ -117,12 +135,22 @@ def both(
             lines.append(Let(sure, "and" if op == "or" else "or", (value, good if op == "or" else bad)))
             value = sure
         lines.append(Update(cell, op, value))
-    lines += [Store(unusual, lines.op("isub", line.counter, first), bad), Update(some, "or", bad)]
-    careful, this = Lines(), Value("b")
-    careful += [Load(this, unusual, careful.op("isub", loop.counter, first)), If(this, list(loop.body))]
+    lines += [Store(unusual, lines.op("isub", line.counter, first), bad), Update(count, "iadd", lines.let("btoi", bad))]
     usually = For(line.counter, first, last, lines, loop.apart, loop.side)
-    again = For(loop.counter, first, last, careful, loop.apart, rare=True)
-    return [Declare(some, Value("b", False)), usually, Read(found, some), If(found, [again])]
+    out = Lines([Declare(count, whole(0)), usually, Read(found, count)])
+    steps = out.op("isub", last, first)
+    many = out.op("igt", out.op("imul", found, MANY), steps)
+    some = out.op("igt", found, 0)
+    again, this = Lines(), Value("b")
+    each = For(Value("i"), whole(0), Value("i"), again, rare=True)
+    rare = Lines([Let(each.stop, "select", (many, whole(1), steps)), each])
+    again.append(Load(this, unusual, each.counter))
+    at = again.op("iadd", first, each.counter)
+    start, stop = Value("i"), Value("i")
+    again.append(Let(start, "select", (many, first, at)))
+    again.append(Let(stop, "select", (many, last, again.op("iadd", at, again.let("btoi", this)))))
+    again.append(For(loop.counter, start, stop, list(loop.body), loop.apart, loop.side))
+    return [*out, If(some, rare)]
 
 
 def own_entries(loop: For, positions: Positions, last_step: int | None) -> bool:

@@ -14,13 +14,15 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
+from gradlang.loops.ir import Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.columns import turned
 from gradlang.plan.cost import pays
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
-from gradlang.plan.usual import in_usual_case
+from gradlang.plan.tables import in_tables
+from gradlang.plan.usual import in_usual_case, norms_of
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.parts import run_parts
@@ -106,8 +108,10 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        self.plan = turned(self.plan, width)
-        self.driver: Driver = driver(in_usual_case(self.plan, width), job, table, sizes)
+        tables = in_tables(self.plan, sizes)
+        norms = norms_of(self.plan) if tables is not self.plan else frozenset[Value]()
+        self.plan = turned(tables, width)
+        self.driver: Driver = driver(in_usual_case(self.plan, width, norms), job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
             "again": AGAIN,
