@@ -9,6 +9,7 @@ planning, for machine code.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
 from gradlang.loops.ir import (
@@ -207,12 +208,19 @@ def to_check(lines: Sequence[Statement], held: Mapping[Value, None], products: M
     made = {s.value for s in lines if isinstance(s, Let | Load | Read)}
     wanted = [*held, *(v for v in products if v in made)]
     chosen = [v for v in wanted if not reached.get(v)]
-    left = [reached[v] for v in wanted if reached.get(v)]
-    while left:
-        best = max(results, key=lambda v: sum(m >> results[v] & 1 for m in left))
-        chosen.append(best)
-        left = [m for m in left if not m >> results[best] & 1]
+    masks = [reached[v] for v in wanted if reached.get(v)]
+    often = Counter(k for mask in masks for k in bits(mask))
+    known, covered = list(results), 0
+    for mask in masks:
+        if not mask & covered:
+            best = max(bits(mask), key=lambda k: (often[k], -k))
+            chosen.append(known[best])
+            covered |= 1 << best
     return list(dict.fromkeys(chosen))
+
+
+def bits(mask: int) -> list[int]:
+    return [k for k, c in enumerate(reversed(f"{mask:b}")) if c == "1"]
 
 
 def guarded(
