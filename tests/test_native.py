@@ -660,8 +660,9 @@ def test_long_texts_take_less_effort_and_give_the_same():
     entry = Entry("long", Kernel("long_kernel", (x, y), (), code.body), {x: (9,), y: (9,)})
     text = unit_text([], "f64", native.target(), FUNCTIONS.__getitem__, [entry])
     assert text.count("\n") > engine.LONG
-    assert [engine.effort(text, level) for level in (1, 2)] == [1, 1]
-    assert [engine.effort("", level) for level in (1, 2)] == [1, 2]
+    assert [engine.effort(text, level) for level in (1, 2)] == [(1, False), (1, False)]
+    assert [engine.effort("\n" * engine.ROWS, level) for level in (1, 2)] == [(1, False), (2, False)]
+    assert [engine.effort("", level) for level in (1, 2)] == [(1, False), (2, True)]
     out = np.zeros(9)
     bound(entry)(np.arange(9.0), out)
     assert out.tolist() == (np.arange(9.0) + sum(range(400))).tolist()

@@ -144,7 +144,7 @@ class Body:
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
-        note = f", !llvm.loop {self.unit.note()}" if self.slow or holds_vectors(s) else ""
+        note = f", !llvm.loop {self.unit.note()}" if self.slow or s.rare or holds_vectors(s) else ""
         self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}{note}")
         self.block(after)
 

@@ -119,7 +119,8 @@ class Update:
 @record(eq=False, frozen=False)
 class For:
     """counter from start up to (not with) stop. `apart` says that no step reads what another one wrote. With `side` steps are
-    best taken side by side, as vectors, whatever loops there are in them: their values then stay in registers."""
+    best taken side by side, as vectors, whatever loops there are in them: their values then stay in registers. If it is
+    `rare` that a step does anything, none of them are taken for vectors."""
 
     counter: Value
     start: Value
@@ -127,6 +128,7 @@ class For:
     body: list[Statement] = field(default_factory=list)
     apart: bool = True
     side: bool = False
+    rare: bool = False
 
 
 @record(eq=False, frozen=False)

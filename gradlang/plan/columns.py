@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gradlang.loops.ir import (
     FOLDS,
+    RESULTS,
     Buffer,
     Cell,
     Declare,
@@ -155,7 +156,7 @@ class _Tiles:
         found: list[Rows] = []
         loads: dict[tuple[Buffer, frozenset[tuple[Value, int]]], list[tuple[Load | Store, int]]] = {}
         for s in self.loop.body:
-            if isinstance(s, Load) and s.buffer not in self.changing and s.buffer.kind == "f" and not s.buffer.local:
+            if isinstance(s, Load) and s.buffer not in self.changing and s.buffer.kind == "f":
                 form = self.positions.of(s.index)
                 loads.setdefault((s.buffer, frozenset(form.factors.items())), []).append((s, form.constant))
         for (buffer, factors), of in loads.items():
@@ -199,15 +200,18 @@ class _Tiles:
         return [s for s in self.loop.body if isinstance(s, Let | Load) and s in found]
 
 
-class _Lines(list[Statement]):
+class Lines(list[Statement]):
     """Statements, with arithmetic of positions added at the end."""
 
     def op(self, op: str, *args: Value | int) -> Value:
         values = [whole(a) if isinstance(a, int) else a for a in args]
         if all(a.const is not None for a in values):
             return whole(int(FOLDS[op](*(int(a.const or 0) for a in values))))
-        made = Value("i")
-        self.append(Let(made, op, tuple(values)))
+        return self.let(op, *values)
+
+    def let(self, op: str, *args: Value) -> Value:
+        made = Value(RESULTS[op])
+        self.append(Let(made, op, args))
         return made
 
     def copies(self, steps: Sequence[Let | Load], of: dict[Value, Value]) -> None:
@@ -237,7 +241,7 @@ class _Writer:
         self.before: set[Statement] = set()  # flags that are set where places are computed
 
     def write(self) -> list[Statement]:
-        loop, lines, body = self.loop, _Lines(), _Lines()
+        loop, lines, body = self.loop, Lines(), Lines()
         steps = lines.op("iadd", lines.op("isub", loop.stop, loop.start), self.size - 1)
         block = For(Value("i", hint="block"), whole(0), lines.op("idiv", steps, self.size), body)
         self.first = body.op("iadd", loop.start, body.op("imul", block.counter, self.size))
@@ -258,7 +262,7 @@ class _Writer:
 
     def places(self) -> list[Statement]:
         """Where the rows lie that the steps of a block read, and the flags that only depend on this."""
-        body, at = _Lines(), Value("i", hint="i")
+        body, at = Lines(), Value("i", hint="i")
         own = {self.loop.counter: at}
         offset = body.op("isub", at, self.first)
         for rows, places in zip(self.into, self.found, strict=True):
@@ -280,7 +284,7 @@ class _Writer:
 
     def steps(self) -> For:
         """The loop itself, over tiles. What is made is put into its column at once: registers are few."""
-        loop, body = self.loop, _Lines()
+        loop, body = self.loop, Lines()
         offset = body.op("isub", loop.counter, self.first)
         read = {s: (rows, k) for rows in self.into for s, k in rows.columns.items()}
         put: dict[Value, list[tuple[Rows, int]]] = {}
@@ -303,7 +307,7 @@ class _Writer:
                 self.put(body, offset, s.value, put[s.value])
         return For(loop.counter, self.first, self.last, body)
 
-    def put(self, body: _Lines, offset: Value, v: Value, places: Sequence[tuple[Rows, int]]) -> None:
+    def put(self, body: Lines, offset: Value, v: Value, places: Sequence[tuple[Rows, int]]) -> None:
         for rows, k in places:
             body.append(Store(rows.tile, body.op("iadd", offset, k * self.size), v))
 

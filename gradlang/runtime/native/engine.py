@@ -22,11 +22,13 @@ OUTSIDE_FLOAT = tuple(f"{name}f" for name in ("floor", "ceil", "rint", "trunc", 
 
 
 LONG = 4000  # lines of a text from which on half the time of LLVM is worth more than a twentieth of that of a call
+ROWS = 2000  # lines from which on vectors are not looked for among single operations: in long texts they are those of loops
 
 
-def effort(text: str, level: int) -> int:
-    """LLVM's own level for a text. With the lower one loops become vectors as well, but not rows of single operations."""
-    return level if text.count("\n") < LONG else 1
+def effort(text: str, level: int) -> tuple[int, bool]:
+    """LLVM's own level for a text, and whether rows of single operations are to become vectors as loops do."""
+    lines = text.count("\n")
+    return level if lines < LONG else 1, level >= 2 and lines < ROWS
 
 
 class NativeError(Exception):
@@ -97,12 +99,12 @@ class Engine:
                 module.verify()
             except RuntimeError as error:
                 raise NativeError(f"LLVM does not accept the text: {first_line(error)}") from error
-            speed = effort(text, level)
+            speed, rows = effort(text, level)
             machine = self.machine(speed)
             module.triple = self.triple
             module.data_layout = str(machine.target_data)
             options = llvm.create_pipeline_tuning_options(speed_level=speed)
-            options.loop_vectorization, options.slp_vectorization = level >= 2, speed >= 2
+            options.loop_vectorization, options.slp_vectorization = level >= 2, rows
             llvm.create_pass_builder(machine, options).getModulePassManager().run(
                 module, llvm.create_pass_builder(machine, options)
             )

@@ -14,6 +14,7 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.native import Driver, driver
 from gradlang.loops.functions import function
+from gradlang.loops.ir import Value
 from gradlang.ops.table import OpTable
 from gradlang.plan.ahead import ahead
 from gradlang.plan.columns import turned
@@ -22,6 +23,8 @@ from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
+from gradlang.plan.tables import in_tables
+from gradlang.plan.usual import in_usual_case, norms_of
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
@@ -110,8 +113,11 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width, cores=cores)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        self.plan = turned(ahead(cut(self.plan)), width)
-        self.driver: Driver = driver(self.plan, job, table, sizes)
+        whole = ahead(cut(self.plan))
+        tables = in_tables(whole, sizes)
+        norms = norms_of(whole) if tables is not whole else frozenset[Value]()
+        self.plan = turned(tables, width)
+        self.driver: Driver = driver(in_usual_case(self.plan, width, norms), job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
             "again": AGAIN,
