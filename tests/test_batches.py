@@ -336,11 +336,11 @@ def test_what_is_changed_in_a_node_counts() -> None:
 
 
 def test_a_large_model_runs() -> None:
-    text = "input x = 0.5\nv0 = x + 1\n" + "".join(f"v{k + 1} = sin(v{k}) + x*0.{k + 1}\n" for k in range(900))
+    text = "input x = 0.5\nv0 = x + 1\n" + "".join(f"v{k + 1} = sin(v{k}) + x*0.{k + 1}\n" for k in range(1600))
     model = gl.loads(text)
     assert isinstance(model.program.nodes, Nodes)
     value, slope, x = 1.5, 1.0, 0.5
-    for k in range(900):
+    for k in range(1600):
         value, slope = np.sin(value) + x * float(f"0.{k + 1}"), np.cos(value) * slope + float(f"0.{k + 1}")
     y, slopes = model.value_and_grad()()
     assert y == pytest.approx(value, rel=1e-12)

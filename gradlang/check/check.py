@@ -124,6 +124,8 @@ class Checker:
     def collect(self) -> None:
         self.shadowed = LITERAL_NAMES & declared(self.module)
         for s in self.module.statements:
+            if s.__class__ is Written and self.collect_line(s):
+                continue
             if isinstance(s, ast.Lines):
                 from gradlang.check import many  # which needs NumPy
 
@@ -136,8 +138,6 @@ class Checker:
             for name in s.names:
                 if self.claim(name):
                     (self.consts if s.role == "const" else self.leaf_lines)[name.id] = s
-        elif s.__class__ is Written and self.collect_line(s):
-            pass
         elif isinstance(s, ast.Define) and units.plain_target(s):
             self.collect_define(s)
         elif isinstance(s, (ast.Define, ast.Loop)):

@@ -38,7 +38,8 @@ def collect(c: Checker, batch: ast.Lines) -> None:
     targets = batch.ids[batch.first]
     if places.taken(targets, c.where):
         for d in batch.lines():
-            c.collect_statement(d)
+            if not c.collect_line(d):
+                c.collect_statement(d)
         return
     names = batch.names()
     c.where.update(zip(names, batch.spans(), strict=True))

@@ -143,27 +143,21 @@ class Many:
 
 def defined(d: ast.Define | Many) -> list[str]:
     """The names that a definition gives values to."""
-    if isinstance(d, Many):
-        return d.names()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[found.target]]
-    return [t.name.id for t in d.targets]
+    return d.names() if isinstance(d, Many) else [t.name.id for t in d.targets]
 
 
 def used(d: ast.Define | Many) -> list[str]:
     """The free names of a formula in the order of the text."""
-    if isinstance(d, Many):
-        return d.used()
     if d.__class__ is Written and (found := outline(d)) is not None:
         words = d.words
         return [words[k] for k in found.names]
-    return [n.id for n in names_in([d.value])]
+    return d.used() if isinstance(d, Many) else [n.id for n in names_in([d.value])]
 
 
 def called(d: ast.Define | Many) -> list[str]:
     """The names of the functions that a formula calls."""
-    if isinstance(d, Many):
-        return d.called()
     if d.__class__ is Written and (found := outline(d)) is not None:
         return [d.words[k] for k in found.heads]
-    return heads_in([d.value])
+    return d.called() if isinstance(d, Many) else heads_in([d.value])
