@@ -479,7 +479,7 @@ def test_errors_inside_numpy_leave_the_function_whole() -> None:
 def test_a_machine_that_refuses_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     why = "this system does not let programs run code that they have written"
     monkeypatch.setattr(program, "available", lambda: why)
-    monkeypatch.setattr(program, "pays", lambda tape, sizes, calls: True)
+    monkeypatch.setattr(program, "pays", lambda *given: True)
     program.note.cache_clear()
     f = gl.loads(LOOP).value_and_grad()
     with pytest.warns(RuntimeWarning, match=why) as told:
@@ -497,7 +497,7 @@ def test_code_that_cannot_be_made_is_no_error(monkeypatch: pytest.MonkeyPatch) -
         raise NativeError("machine code cannot be loaded: no room")
 
     monkeypatch.setattr(program, "load", fails)
-    monkeypatch.setattr(program, "pays", lambda tape, sizes, calls: True)
+    monkeypatch.setattr(program, "pays", lambda *given: True)
     program.note.cache_clear()
     model = gl.loads(LOOP)
     with pytest.warns(RuntimeWarning, match="no room"):
@@ -521,7 +521,7 @@ def test_the_terminal_shows_the_refusal_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(program, "available", lambda: "no memory for code")
-    monkeypatch.setattr(program, "pays", lambda tape, sizes, calls: True)
+    monkeypatch.setattr(program, "pays", lambda *given: True)
     program.note.cache_clear()
     (tmp_path / "sum.grad").write_text("x : [N]\ny = sum(x*x)\n")
     assert main(["run", str(tmp_path / "sum.grad"), "x=[1,2]"]) == 0

@@ -308,8 +308,7 @@ class Rewrite:
 
 
 class Lines:
-    """Definitions of one plain name each, a line each, that a large file has too many of to make objects of all
-    (`syntax/batch.py`)."""
+    """Definitions of one plain name each, a line each: too many to make objects of all (`syntax/batch.py`)."""
 
     __slots__ = ()
 
