@@ -85,8 +85,9 @@ GIVEN = {
     "27_conv_net": "data/digits28.npz",
 }
 PROGRAMS = [*OWN, *(p.stem for p in EXAMPLES)]
-# Longley's normal equations, and third derivatives, lose digits: another order of operations shows in as many units.
-LOSSY = {"14_linear_regression": 2**20, "21_black_scholes": 2**12}
+# Longley's normal equations, third derivatives, and slopes close to an optimum, lose digits: another order of operations, or
+# another exp, shows in as many units.
+LOSSY = {"14_linear_regression": 2**20, "16_poisson_regression": 2**12, "21_black_scholes": 2**12}
 
 
 @cache

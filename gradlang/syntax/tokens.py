@@ -211,7 +211,10 @@ class Cutter:
             elif group == 5:
                 self.cut.comments.append((m.start(5), at))
             elif group == 6 or group == 7:
-                if odd := CONTROLS.search(m[group]):
+                if (odd := CONTROLS.search(m[group])) and run.kinds[:1] not in (
+                    ["IMPORT"],
+                    ["FROM"],
+                ):  # no file has such a name
                     place = m.start(group) + odd.start()
                     self.cut.faults.append(messages.control(odd[0], (place, place + 1), group == 6))
                 run.put("STRING" if group == 6 else "UNIT", m[group][1:-1], m.start(group), at)
