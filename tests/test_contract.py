@@ -65,14 +65,14 @@ SUMS: dict[str, Case] = {
     ),
     "sums multiplied out": (
         AB
-        + "C : [J, K]\ny = [[sum((A[i, k] - 2*B[k, j])*(C[j, k] + 3*A[i, k]) for k in range(K)) for j in range(J)] for i in range(I)]",
-        lambda A, B, C: A @ C.T + 3 * (A**2).sum(1)[:, None] - 2 * (B * C.T).sum(0) - 6 * A @ B,
+        + "C : [J, K]\ny = [[sum((A[i, k]*C[j, k] - 2*(B[k, j]*A[i, k]))*(-B[k, j]*3) for k in range(K)) for j in range(J)] for i in range(I)]",
+        lambda A, B, C: 6 * A @ B**2 - 3 * A @ (B * C.T),
         {"A": A, "B": B, "C": RNG.uniform(-1, 1, (4, 3))},
     ),
     "an axis that no factor has": (
-        "u : [I]\nB : [K, J]\ny = [sum(u[i]*u[i] - B[k, j]*3 for k in range(K) for j in range(J)) for i in range(I)]",
-        lambda u, B: 12 * u**2 - 3 * B.sum(),
-        {"u": K, "B": B},
+        "u : [I]\nv : [K]\nw : [J]\ny = [sum(u[i]*v[k] - u[i]*w[j]*3 for k in range(K) for j in range(J)) for i in range(I)]",
+        lambda u, v, w: 4 * u * v.sum() - 9 * u * w.sum(),
+        {"u": A[:, 0], "v": K, "w": B[0]},
     ),
     "outer products": (
         "u : [I]\nv : [J]\nB : [K, J]\ny = [[sum(u[i]*v[j]*B[k, j]*u[i] for k in range(K)) for i in range(I)] for j in range(J)]",
@@ -116,6 +116,40 @@ def test_sums_of_products(name: str) -> None:
     text, reference, given = (SUMS | BATCHES)[name]
     model = agrees(text, reference, given)
     assert deepest(model, Goal("value", ("y",))) <= (3 if name in BATCHES else 2)
+
+
+FAR = 1e8
+
+
+@pytest.mark.parametrize(
+    ("term", "over"),
+    [
+        ("(x[i] - z[j])*(x[i] - z[j])", ""),
+        ("(x[i] - z[j])**2*w[j]", ""),
+        ("2*x[i] - 2*z[j]", " for i"),
+        ("(x[i] - z[j])*w[j]", " for i"),
+        ("(1*x[i] - z[j])*w[j]*x[i]", " for i"),
+        ("(x[i]*w[j] - z[j])*(x[i] - z[j]*w[j])", " for i"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_differences_keep_their_digits(term: str, over: str, backend: str) -> None:
+    """What is far from zero and close together is subtracted before it is multiplied and summed."""
+    loops = "sum({} for i in range(N) for j in range(M))" if not over else "[sum({} for j in range(M)) for i in range(N)]"
+    x, z = FAR + RNG.integers(0, 9, 5), FAR + RNG.integers(0, 9, 4)
+    w = np.ones(4)
+    terms = [[eval(term, {"x": x, "z": z, "w": w, "i": i, "j": j}) for j in range(len(z))] for i in range(len(x))]
+    wanted = np.sum(terms, axis=1 if over else None)
+    model = gl.loads(f"x : [N]\nz : [M]\nw : [M]\ny = {loops.format(term)}\nf = sum((x[:, None] - z)**2)/2")
+    np.testing.assert_allclose(model.function("y", backend=backend)(x=x, z=z, w=w), wanted, rtol=1e-12)
+    _, slopes = model.value_and_grad("f", wrt=["x"], backend=backend)(x=x, z=z, w=w)
+    np.testing.assert_allclose(slopes["x"], np.sum(x[:, None] - z, axis=1), rtol=1e-12)
+
+
+def test_an_infinite_factor_of_a_sum() -> None:
+    x, z, w = np.array([0.0, 1.0]), np.array([1.0, 2.0, 3.0]), np.array([np.inf, 1.0, 1.0])
+    made = gl.loads("x : [N]\nz : [M]\nw : [M]\ny = sum((x[:, None] + z)*w, axis=1)").function("y")(x=x, z=z, w=w)
+    np.testing.assert_array_equal(made, [np.inf, np.inf])
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,22 @@ def test_a_function_is_let_go():
     assert gone() is None
 
 
+def test_a_call_that_outlives_its_function():
+    f = opened()
+    call, known = f.__call__, weakref.ref(f)
+    assert has_gate(f)
+    del f
+    gc.collect()
+    assert known() is None
+    for _ in range(3):
+        for x, w in ((X, W), (X[:2], W[:2])):
+            close(call(x=x, w=w, a=2.0), x, w)
+    with pytest.raises(gl.InputError, match="a value is missing"):
+        call(x=X, a=2.0)
+    with pytest.raises(TypeError, match=r"Compiled.__call__\(\) takes"):
+        call(X, W)
+
+
 def test_copies_by_pickle():
     f = pickle.loads(pickle.dumps(opened()))
     assert type(f) is Compiled

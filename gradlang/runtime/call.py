@@ -123,7 +123,7 @@ class Compiled:
             return
         from gradlang.runtime.native.gate import gate
 
-        made = gate(list(self.binder.types), seen, used.last.run, asking(ref(self)))
+        made = gate(list(self.binder.types), seen, used.last.run, asking(self))
         if made is None:
             return
         if type(self) is Compiled:
@@ -213,12 +213,17 @@ class Compiled:
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def asking(made: ref[Compiled]) -> Callable[..., Any]:
-    """A call with every check of a function that a gate stands before; the gate does not keep the function."""
+def asking(made: Compiled) -> Callable[..., Any]:
+    """A call with every check of a function that a gate stands before. The gate does not keep the function; a call that is kept
+    longer (`f.__call__` may be) has all that the function consisted of."""
+    known, other = ref(made), Compiled.__new__(Compiled)
+    for name in Compiled.__slots__[1:]:
+        setattr(other, name, getattr(made, name))
 
     def ask(given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        return Compiled.__call__(cast(Compiled, made()), given, **values)
+        return Compiled.__call__(known() or other, given, **values)
 
+    ask.__qualname__ = "Compiled.__call__"
     return ask
 
 

@@ -19,6 +19,7 @@ SPLIT = ("mul", "neg", "add", "sub")
 ENTERED = (*SPLIT, "transpose", "matmul")
 TERMS = 16  # of a sum that is multiplied out, at most
 FACTORS = 8
+MOST = 64  # values that are looked at
 
 
 @record
@@ -178,7 +179,7 @@ def monomials(b: Builder, x: int) -> list[Monomial] | None:
                 m.waiting.append((at.args[0], axes))
             elif (at.op == "mul" and long <= set(axes)) or outer(b, i):
                 m.waiting += [(a, axes) for a in reversed(at.args)]
-            elif at.op in ("add", "sub") and (long <= set(axes) or any(outer(b, a) for a in at.args)) and alike(b, at):
+            elif at.op in ("add", "sub") and of_products(b, i):
                 negative, waiting = m.negative != (at.op == "sub"), [*m.waiting, (at.args[1], axes)]
                 stack.append(Monomial(list(m.arrays), list(m.scalars), negative, waiting))
                 m.waiting.append((at.args[0], axes))
@@ -190,8 +191,31 @@ def monomials(b: Builder, x: int) -> list[Monomial] | None:
     return out
 
 
-def alike(b: Builder, at: Instr) -> bool:
-    return all(b.instrs[a].type.shape == at.type.shape for a in at.args)
+def of_products(b: Builder, x: int) -> bool:
+    """Whether all that is added up in a sum are products of arrays; those that have all its axes are such sums, too.
+
+    No other sum is multiplied out. Products are rounded before they are subtracted, in whatever way that is done, but the
+    difference of two entries that are close is exact: in `(x[i] - z[j])**2` all digits count, and those of `x[i]**2` and
+    `2*x[i]*z[j]` may cancel."""
+    long = set(lengthy(b.instrs[x].type.shape))
+    stack: list[tuple[int, Place, bool]] = [(x, tuple(range(b.instrs[x].type.rank)), False)]  # True for factors
+    for _ in range(MOST):
+        if not stack:
+            return True
+        i, axes, factor = stack.pop()
+        while (moved := through(b, i, axes)) is not None:
+            i, axes = moved
+        at = b.instrs[i]
+        if factor and not long <= set(axes):
+            continue
+        if at.op in ("add", "sub", "neg"):
+            stack += [(a, axes, factor) for a in at.args]
+        elif at.op == "mul":
+            arrays = [a for a in at.args if b.instrs[a].type.shape]
+            stack += [(a, axes, factor or len(arrays) > 1) for a in arrays]
+        elif at.op != "matmul":
+            return False
+    return False
 
 
 def outer(b: Builder, i: int) -> bool:
