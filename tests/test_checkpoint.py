@@ -14,6 +14,7 @@ from gradlang.cli.main import main
 from gradlang.ir.evaluate import evaluate
 from gradlang.ir.verify import verify
 from gradlang.pipeline import Goal
+from gradlang.runtime import native
 
 RNG = np.random.default_rng(5)
 # sums over the steps are added up in another order: a few roundings of their largest terms
@@ -140,6 +141,20 @@ def test_the_numbers_are_those_of_all_states(name: str, dtype: str) -> None:
     model = gl.loads(text, dtype=dtype)
     for length in (5, 7, 16, 17, 31):
         agrees(model, "z", values(text, length), True, TOL[dtype] * length)
+
+
+@pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("backend", ["native", "auto"])
+def test_machine_code_gives_the_same_numbers(name: str, backend: str) -> None:
+    text = "\n".join(PROGRAMS[name])
+    model = gl.loads(text)
+    model.calls = 10**9  # so that `auto` takes machine code wherever there is any
+    given = values(text, 16)
+    value, gradients = model.value_and_grad("z", checkpoint=True, backend="numpy")(given)
+    got, slopes = model.value_and_grad("z", checkpoint=True, backend=backend)(given)
+    assert close(got, value, 1e-12)
+    assert all(close(slopes[n], g, 1e-12) for n, g in gradients.items())
 
 
 @pytest.mark.parametrize(

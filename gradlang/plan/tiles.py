@@ -196,13 +196,19 @@ def reduced(tape: Tape, i: int) -> tuple[int, ...]:
     return (*range(extra), *(extra + k for k, d in enumerate(target) if d == 1 and source[extra + k] != 1))
 
 
+def hands_on(tape: Tape) -> bool:
+    """Whether one recurrence in segments hands its states to another: they are names in one text of NumPy code, which cannot
+    be parted."""
+    return any(i.op != "item" and tape.instrs[a].type.dtype == "bundle" for i in tape.instrs for a in i.args)
+
+
 def tiles(
     tape: Tape, sizes: Mapping[str, int], entrywise: Callable[[int], bool], least: int = LEAST, inner: int = INNER
 ) -> Tiles | None:
     """The steps of a tape; None if there is no group. `entrywise` says whether a backend does an instruction entry by entry
     into memory that it is given. A group has at least `inner` values that nothing else needs."""
-    if any(i.op != "item" and tape.instrs[a].type.dtype == "bundle" for i in tape.instrs for a in i.args):
-        return None  # sequences that one recurrence in segments hands to another are names in one text
+    if hands_on(tape):
+        return None
     shapes = [tuple(value(d, sizes) for d in instr.type.shape) for instr in tape.instrs]
     made = Grouping(tape, shapes, entrywise, least)
     single: set[int] = set()

@@ -24,6 +24,7 @@ from gradlang.plan.empty import has_values
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
 from gradlang.plan.tables import in_tables
+from gradlang.plan.tiles import hands_on
 from gradlang.plan.usual import in_usual_case, norms_of
 from gradlang.runtime.bind import Binder
 from gradlang.runtime.native.calls import bind, exports
@@ -36,7 +37,8 @@ from gradlang.runtime.sizes import Versions, rooms
 
 class NativeProgram:
     """Called with the arguments in order, like the generated NumPy function, which steps in where kernels cannot go on: for
-    arrays without entries, indices that are outside, arguments that are too large for fast functions.
+    arrays without entries, indices that are outside, arguments that are too large for fast functions, and recurrences that
+    take over the states of others in segments.
 
     With `calls` machine code is made only where it is expected to pay within so many calls; without, a call raises InputError
     if LLVM does not make it. With more than one of `threads` long loops are cut into parts, of which sums are made, and that
@@ -79,7 +81,7 @@ class NativeProgram:
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:
             self.job = self.make_job()
-        if not has_values(self.job.tape, sizes):
+        if hands_on(self.job.tape) or not has_values(self.job.tape, sizes):
             return None
         if self.calls is None:
             try:
