@@ -220,3 +220,31 @@ def test_what_lies_with_its_points_together_is_gone_over_in_blocks_of_points(mon
         }
         using = [s for s in inner if any(getattr(x, "buffer", None) is not None and x.buffer.name in names for x in s.body)]
         assert using and all(s.stop.const is None for s in using)  # up to the end of a block
+
+
+PARTED = """cams : [C, 3]
+obs : int[N]
+v : [N]
+
+def q(c, s):
+    n = norm(c)
+    return min(s, c[0])/n + hypot(s, c[1])/n + s/n + c[0]/n
+
+a = [-atan(softplus(v[i])) for i in range(N)]
+b = [q(cams[obs[i]], v[i]) for i in range(N)]
+f = sum(a*v) + sum(b*v)
+"""
+
+
+@compiled
+@pytest.mark.parametrize("n", [7, 100, 1025])
+@pytest.mark.parametrize("text", [PARTED, PARTED.replace("a = [-atan(softplus(v[i])) for i in range(N)]\n", "a = v*v\n")])
+def test_what_lies_in_memory_of_a_block_is_read_inside_it(text, n):
+    """A cheap value is computed again by who reads it only if its arguments are there."""
+    given = {"cams": RNG.normal(size=(3, 3)), "obs": RNG.integers(0, 3, n), "v": RNG.normal(size=n)}
+    one, other = (gl.loads(text).value_and_grad("f", backend=b) for b in ("native", "numpy"))
+    (value, slopes), (right, exact) = one(**given), other(**given)
+    assert one.backend == "native"
+    np.testing.assert_allclose(value, right, rtol=1e-12)
+    for k, slope in slopes.items():
+        np.testing.assert_allclose(slope, exact[k], rtol=1e-10, atol=1e-12)

@@ -216,11 +216,16 @@ class Unrolled:
         """Whether others rather compute an entry again than read it."""
         places, makers = self.weaver.reader.places, self.weaver.makers
         here = r.at in self.weaver.wanted or r.at in places or r.target is not None
-        there = all(i in places or i not in makers for i in r.reads)
+        there = all(i not in makers or (i in places and self.reach(i, r)) for i in r.reads)
         kept = any(r.at in user.reads for user in self.weaver.sharing.tiled) or any(
             user.whole for user in self.weaver.users.get(r.at, ())
         )
         return there and not here and not kept and 0 < r.work <= CHEAP and not r.dear
+
+    def reach(self, i: int, r: Root) -> bool:
+        """Whether those who read a root can read what it reads: a value may lie in memory of a loop or of its blocks."""
+        users = self.weaver.users.get(r.at, set())
+        return i in self.weaver.wanted or all(users <= set(g.members) for g in self.weaver.common(i, r))
 
     def value(self, r: Root) -> Value:
         counters = [c for c in self.weaver.state[r].counters if c is not None]
