@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import re
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -149,3 +152,23 @@ def wide(lines: int) -> str:
         sums += [f"s{len(sums) + k} = {' + '.join(p)}" for k, p in enumerate(pairs)]
         names = [line.split(" = ")[0] for line in sums[-len(pairs) :]]
     return f"input a, b\n{body}\n" + "\n".join(sums) + f"\ny = {names[0]}\n"
+
+
+def lines_run(rooms: str, work: Callable[[], Any]) -> int:
+    """How many lines of some rooms of gradlang run during a call; `rooms` are their names with `|` between."""
+    inside, count = re.compile(f"gradlang.({rooms})\\b"), 0
+
+    def trace(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal count
+        if not inside.search(frame.f_code.co_filename):
+            return None
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    assert count, f"nothing of {rooms} was run"
+    return count

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from large import BINARY, KINDS, SPECIAL, TABLE, UNARY, chain, needs_x86, points, program, wide
+from large import BINARY, KINDS, SPECIAL, TABLE, UNARY, chain, lines_run, needs_x86, points, program, wide
 
 import gradlang as gl
 from gradlang import pipeline
@@ -260,27 +260,6 @@ def test_merging_by_sorting_is_merging_one_by_one(seed: int) -> None:
     assert plain(form.live(merged(c))) == plain(form.live(one_by_one(c)))
 
 
-def lines_run(work: Any) -> int:
-    """How many lines of the passes run during a call."""
-    import sys
-
-    count = 0
-
-    def trace(frame: Any, event: str, arg: Any) -> Any:
-        nonlocal count
-        if "gradlang/transform" not in frame.f_code.co_filename and "gradlang/ir" not in frame.f_code.co_filename:
-            return None
-        count += event == "line"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return count
-
-
 @pytest.mark.parametrize("shape", [chain, wide])
 def test_the_work_grows_in_proportion(shape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a line of a program costs few lines of ours: the chain rule is asked once for each op."""
@@ -289,7 +268,9 @@ def test_the_work_grows_in_proportion(shape: Any, monkeypatch: pytest.MonkeyPatc
     for n in (200, 1600):
         program = gl.loads(shape(n)).program
         goal = pipeline.Goal("grad", ("y",), ("a",))
-        counts.append((lines_run(lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test")), len(program.nodes)))
+        counts.append(
+            (lines_run("transform|ir", lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test")), len(program.nodes))
+        )
     (small, few), (large, many) = counts
     assert large < 8 * small
     assert (large - small) / (many - few) < 80

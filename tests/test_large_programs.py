@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +20,7 @@ from large import (
     chain,
     interpreted,
     job_of,
+    lines_run,
     needs_x86,
     over_numpy,
     points,
@@ -228,29 +228,10 @@ def test_groups_are_filled_up(text: str) -> None:
     holds(sort(job.tape, [p.name for p in job.params], FORMS, CODES, LANES), LANES)
 
 
-def lines_run(work: Any) -> int:
-    """How many lines of gradlang/plan run during a call."""
-    count = 0
-
-    def trace(frame: Any, event: str, arg: Any) -> Any:
-        nonlocal count
-        if "gradlang" not in frame.f_code.co_filename or "plan" not in frame.f_code.co_filename:
-            return None
-        count += event == "line"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return count
-
-
 @pytest.mark.parametrize("shape", [chain, wide])
 def test_sorting_takes_time_in_proportion(shape: Any) -> None:
     small, large = (job_of(shape(n)) for n in (200, 1600))
-    a, b = (lines_run(lambda job=job: sorted_for_numpy(job.tape, job.params, TABLE)) for job in (small, large))
+    a, b = (lines_run("plan", lambda job=job: sorted_for_numpy(job.tape, job.params, TABLE)) for job in (small, large))
     assert b < 10 * a
 
 
@@ -260,7 +241,7 @@ def test_machine_code_grows_in_proportion(shape: Any) -> None:
     codes: list[x86.MachineCode] = []
 
     def write(job: Job) -> int:
-        return lines_run(lambda: codes.append(x86.machine_code(job.tape, [p.name for p in job.params])))
+        return lines_run("plan", lambda: codes.append(x86.machine_code(job.tape, [p.name for p in job.params])))
 
     a, b = write(small), write(large)
     assert b < 10 * a
