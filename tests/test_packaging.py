@@ -193,6 +193,14 @@ def test_import_imports_nothing_heavy(tmp_path: Path) -> None:
     assert not heavy(set(python("-c", code, path=ROOT, cwd=tmp_path).split()))
 
 
+def test_a_call_over_arrays_does_not_load_masked_arrays() -> None:
+    """They take NumPy 20 ms, and who gives one has loaded them."""
+    code = "import sys, gradlang as gl; gl.loads('x : [N]\\ny = sum(x*x)').value_and_grad('y')(x=[1.0, 2.0]); "
+    code += "print('numpy' in sys.modules, 'numpy.ma' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 # ------------------------------------------------------------------ compiled programs stand alone
 def test_compiled_source_stands_alone(tmp_path: Path) -> None:
     """Python without any site packages runs it: neither gradlang nor NumPy can be imported there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,8 @@ class Binder:
         """A value as an array of whatever kind of numbers it holds."""
         import numpy as np
 
-        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        masks = sys.modules.get("numpy.ma")  # which NumPy brings when somebody asks for it, as the maker of masks has
+        if masks is not None and isinstance(value, masks.MaskedArray) and masks.is_masked(value):
             help = "leave them out, or put a number in their place, for example with `.filled(0)`"
             raise fail("G504", f"entries of {self.shown(name)} are masked", self.program, self.span(name), help)
         try:
