@@ -18,6 +18,7 @@ import numpy as np
 from gradlang.ir.columns import Columns
 from gradlang.ir.tape import Tape
 from gradlang.plan.x86 import MachineCode, machine_code
+from gradlang.runtime import levels
 
 
 @cache
@@ -127,7 +128,9 @@ def address_of(memory: mmap.mmap) -> int:
 
 @cache
 def vectors() -> bool:
-    """Whether this machine has AVX2 and FMA, and the system lets programs use them."""
+    """Whether this machine has AVX2 and FMA, the system lets programs use them, and the user has named no older one."""
+    if not levels.allows("x86-64-v3"):
+        return False
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])

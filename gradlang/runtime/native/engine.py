@@ -13,6 +13,7 @@ from typing import Any
 
 from gradlang.backend.llvm_ops import Target
 from gradlang.diagnostics import Diagnostic, InputError
+from gradlang.runtime import levels
 from gradlang.runtime.native import cache
 from gradlang.runtime.native.machine import first_line, refusal
 
@@ -56,7 +57,7 @@ class Library:
 
 
 class Engine:
-    """A compiler for one kind of CPU: the one it runs on unless another one is named, which must be able to do less."""
+    """A compiler for one kind of CPU: the one of `levels` unless another one is named, which must not be able to do more."""
 
     def __init__(self, cpu: str | None = None, features: str | None = None) -> None:
         reason = refusal()
@@ -70,8 +71,13 @@ class Engine:
         self.count = itertools.count()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        self.cpu = cpu or llvm.get_host_cpu_name()
-        self.features = features if features is not None else llvm.get_host_cpu_features().flatten()
+        if cpu is None:
+            try:
+                cpu, features = levels.machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features())
+            except levels.LevelError as error:
+                raise NativeError(str(error)) from error
+        self.cpu: str = cpu
+        self.features: str = features or ""
         self.triple: str = llvm.get_process_triple()
         self.version = f"llvmlite {llvmlite.__version__} LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
         self.jit: Any = llvm.create_lljit_compiler(self.machine(2))
