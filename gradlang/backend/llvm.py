@@ -306,7 +306,7 @@ def in_vectors(unit: Unit, kernel: Kernel, functions: Callable[[str], Function])
                 unit.written[loop] = made, side
 
 
-def kernel_text(unit: Unit, kernel: Kernel, linkage: str = "") -> str:
+def kernel_text(unit: Unit, kernel: Kernel, linkage: str) -> str:
     names = {p: f"%s{k}" for k, p in enumerate(kernel.sizes)} | {p: f"%r{k}" for k, p in enumerate(kernel.numbers)}
     body = Body(unit, names)
     body.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
@@ -348,7 +348,7 @@ def unit_text(
     for kernel in every:
         in_vectors(unit, kernel, functions)
     parts = [function_text(unit, name, f) for name, f in needed(every, functions, unit.written)]
-    parts += [kernel_text(unit, kernel, "" if kernel in wanted else "internal ") for kernel in every]
+    parts += [kernel_text(unit, kernel, "dso_local " if kernel in wanted else "internal ") for kernel in every]
     parts += [wide_function_text(unit, name, form(unit, name, functions), count) for name, count in list(unit.widened)]
     parts.append(entries_text(unit, entries))
     return "\n\n".join(["\n".join(unit.declared), *unit.shared.values(), *parts, "\n".join(unit.notes)]) + "\n"

@@ -326,7 +326,7 @@ class EntryText:
         self.error("TypeError", "@wrong.count", f"i64 {self.taken}", "i64 %count")
         self.lines += ["  ret ptr null", "fail:", "  ret ptr null", *self.dropped()]
         head = [
-            f"define ptr @{entry.name}(ptr %self, ptr %args, i64 %count) {GLUE} {{",
+            f"define dso_local ptr @{entry.name}(ptr %self, ptr %args, i64 %count) {GLUE} {{",
             *("entry:", "  %whole = alloca ptr", *self.slots, f"  %counted = icmp eq i64 %count, {self.taken}"),
             *("  br i1 %counted, label %start, label %miscounted", "start:"),
         ]
@@ -338,7 +338,9 @@ class EntryText:
         return [*lines, "  call void %drops(ptr %dropped)", "  br label %nothing", "nothing:", "  ret ptr null", "}"]
 
     def globals(self) -> list[str]:
-        tables = [f"@{name} = global [{len(texts)} x ptr] zeroinitializer" for name, texts in self.entry.tables().items()]
+        tables = [
+            f"@{name} = dso_local global [{len(texts)} x ptr] zeroinitializer" for name, texts in self.entry.tables().items()
+        ]
         return [*tables, *self.constants]
 
 

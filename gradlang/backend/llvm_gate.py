@@ -121,7 +121,7 @@ no:
 }
 """
 GATE = f"""
-define ptr @{NAME}(ptr %self, ptr %args, i64 %count, ptr %names) {{
+define dso_local ptr @{NAME}(ptr %self, ptr %args, i64 %count, ptr %names) {{
 entry:
   %position = alloca i64
   %key = alloca ptr
@@ -259,7 +259,10 @@ other:
 
 def gate_text() -> str:
     """The gate, which takes CPython from the table `@python`."""
-    out = [f"@python = global [{len(TABLE)} x ptr] zeroinitializer", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"]
+    out = [
+        f"@python = dso_local global [{len(TABLE)} x ptr] zeroinitializer",
+        "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
+    ]
     for line in (PLACE + FITS + GATE).split("\n"):
         if line.startswith("FIELD("):
             target, kind, base, at = line[len("FIELD(") : -1].split(", ")

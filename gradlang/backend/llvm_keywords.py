@@ -161,13 +161,13 @@ class KeywordText(EntryText):
         return []
 
     def globals(self) -> list[str]:
-        tables = [f"@{self.own.ask_symbol()} = global ptr null"]
+        tables = [f"@{self.own.ask_symbol()} = dso_local global ptr null"]
         if self.words:
-            tables.append(f"@{self.own.dicts_symbol()} = global [{self.words} x i64] zeroinitializer")
+            tables.append(f"@{self.own.dicts_symbol()} = dso_local global [{self.words} x i64] zeroinitializer")
         if self.again is not None:
             tables.append(self.again.table())
         if self.own.elsewhere is not None:
-            tables.append(f"@{self.own.elsewhere_symbol()} = global [3 x ptr] zeroinitializer")
+            tables.append(f"@{self.own.elsewhere_symbol()} = dso_local global [3 x ptr] zeroinitializer")
         return [*super().globals(), *tables]
 
     def find(self) -> None:
@@ -316,12 +316,12 @@ differs:
             "  ret ptr %made\nmiscounted:",
         ]
         self.error("TypeError", "@wrong.count", "i64 1", "i64 %count")
-        head = f"define ptr @{self.own.name}(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {{"
+        head = f"define dso_local ptr @{self.own.name}(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {{"
         return [head, "entry:", *self.lines, "  ret ptr null\n}"]
 
     def by_vector(self) -> list[str]:
         return [
-            f"define ptr @{self.own.vector_symbol()}(ptr %callable, ptr %args, i64 %flags, ptr %names) nounwind {{",
+            f"define dso_local ptr @{self.own.vector_symbol()}(ptr %callable, ptr %args, i64 %flags, ptr %names) nounwind {{",
             f"  %ask = load ptr, ptr @{self.own.ask_symbol()}\n  %count = and i64 %flags, {~OFFSET}",
             f"  %made = tail call ptr @{self.body}(ptr %ask, ptr %args, i64 %count, ptr %names, i64 %flags)",
             "  ret ptr %made\n}",

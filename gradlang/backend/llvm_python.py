@@ -159,7 +159,7 @@ short:
 """
 # All arrays of a call: their addresses go to %outs, or 1 says that there is an exception, and nothing has to be released.
 ARRAYS = f"""
-define i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) nounwind {{
+define dso_local i32 @arrays(ptr %args, ptr %rows, ptr %needs, i64 %count, ptr %views, ptr %outs) nounwind {{
 entry:
   br label %next
 next:
@@ -188,7 +188,7 @@ all:
   ret i32 0
 }}
 
-define void @release(ptr %views, i64 %count) nounwind {{
+define dso_local void @release(ptr %views, i64 %count) nounwind {{
 entry:
   br label %next
 next:
@@ -214,7 +214,7 @@ all:
 def common() -> str:
     """The table and the messages that all entries of a text share."""
     return f"""
-@python = global [{len(TABLE)} x ptr] zeroinitializer
+@python = dso_local global [{len(TABLE)} x ptr] zeroinitializer
 {text_constant("wrong.count", "%zd arguments are needed, not %zd")}
 {text_constant("negative", "argument %s must not be negative")}
 """
@@ -224,7 +224,7 @@ def reading_text() -> str:
     """What reads the arrays of all entries: a text of its own, so that it is made once, and well."""
     wrong_type, too_short = "argument %s must be an array of %s", "argument %s has %zd entries, and at least %zd are needed"
     return f"""
-@python = global [{len(TABLE)} x ptr] zeroinitializer
+@python = dso_local global [{len(TABLE)} x ptr] zeroinitializer
 {text_constant("wrong.type", wrong_type)}
 {text_constant("too.short", too_short)}
 {FIELDS.rstrip()}

@@ -64,7 +64,7 @@ class Again:
         text.slots.append(f"  %made = alloca [{layout.words} x ptr]")
 
     def table(self) -> str:
-        return f"@{self.symbol} = global [{self.size} x i64] zeroinitializer"
+        return f"@{self.symbol} = dso_local global [{self.size} x i64] zeroinitializer"
 
     def word(self, base: str, k: int) -> str:
         return self.text.emit(f"getelementptr inbounds i64, ptr {base}, i64 {k}")

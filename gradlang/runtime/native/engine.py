@@ -32,6 +32,11 @@ def effort(text: str, level: int) -> tuple[int, bool]:
     return level if lines < LONG else 1, level >= 2 and lines < ROWS
 
 
+# The loader gives code and constants memory of their own, which in a process with large arrays may lie further apart than an
+# instruction of the smaller models reaches; LLVM then ends the process.
+ANYWHERE: dict[str, Any] = {"reloc": "static", "codemodel": "jitdefault", "jit": True}
+
+
 class NativeError(Exception):
     """Machine code could not be made. The message says why, in one line."""
 
@@ -85,7 +90,7 @@ class Engine:
 
     def machine(self, level: int) -> Any:
         target = self.llvm.Target.from_triple(self.triple)
-        return target.create_target_machine(cpu=self.cpu, features=self.features, opt=level, reloc="pic", codemodel="default")
+        return target.create_target_machine(cpu=self.cpu, features=self.features, opt=level, **ANYWHERE)
 
     def target(self) -> Target:
         """What texts for this machine may use."""
@@ -132,7 +137,7 @@ class Engine:
 
     def load(self, text: str, names: Sequence[str], level: int = 2) -> Library:
         """The functions `names` of a text, from the cache if it is there."""
-        entry = cache.key(text, self.version, self.triple, self.cpu, self.features, f"{level} {effort(text, level)}")
+        entry = cache.key(text, self.version, self.triple, self.cpu, self.features, f"{level} {effort(text, level)} {ANYWHERE}")
         code = cache.get(entry)
         if code is not None:
             try:
