@@ -844,3 +844,14 @@ def test_kernels_run_kernels(way, width, tmp_path):
     one = np.broadcast_to(np.eye(n, dtype=DTYPES[width]), a.shape)
     arrays = [a.ravel().copy(), np.zeros(n, np.int64), np.zeros(2, DTYPES[width]), one.ravel().copy()]
     check(way, inverse_kernel(), arrays, (3, n), width=width, folder=tmp_path, rtol=1e-12 if width == "f64" else 1e-3)
+
+
+def test_a_compilation_frees_its_passes(monkeypatch):
+    """llvmlite does not free them by itself: a hundred kilobytes for each text."""
+    from llvmlite.binding.newpassmanagers import NewPassManager
+
+    freed = []
+    original = NewPassManager._dispose
+    monkeypatch.setattr(NewPassManager, "_dispose", lambda passes: (freed.append(passes), original(passes)))
+    engine.engine().compile("define dso_local i64 @one() {\n  ret i64 1\n}\n", 2)
+    assert len(freed) == 1 and freed[0].closed

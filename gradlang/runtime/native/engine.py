@@ -47,6 +47,16 @@ def refused(error: NativeError) -> InputError:
     return InputError([Diagnostic("G511", text, help='use backend="numpy", or "auto", which then does without')])
 
 
+def freed(passes: Any) -> None:
+    """Frees a pass manager. llvmlite's class takes the method that should do so from a base class in which it does nothing, so
+    that each compilation would keep a hundred kilobytes."""
+    from llvmlite.binding.newpassmanagers import NewPassManager
+
+    if not passes.closed:
+        NewPassManager._dispose(passes)
+        passes.detach()
+
+
 class Library:
     """Functions in memory. They are there as long as this object is."""
 
@@ -116,9 +126,10 @@ class Engine:
             module.data_layout = str(machine.target_data)
             options = llvm.create_pipeline_tuning_options(speed_level=speed)
             options.loop_vectorization, options.slp_vectorization = level >= 2, rows
-            llvm.create_pass_builder(machine, options).getModulePassManager().run(
-                module, llvm.create_pass_builder(machine, options)
-            )
+            builder = llvm.create_pass_builder(machine, options)
+            passes = builder.getModulePassManager()
+            passes.run(module, builder)
+            freed(passes)
             return bytes(machine.emit_object(module))
 
     def link(self, code: bytes, names: Sequence[str]) -> Library:
