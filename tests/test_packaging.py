@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import gradlang
+from gradlang.cli.arguments import COMMANDS, parser, parser_of
 
 ROOT = Path(__file__).parent.parent
 SHOPPING = (ROOT / "examples" / "02_shopping.grad").read_text(encoding="utf-8")
@@ -182,6 +184,25 @@ def test_a_scalar_run_imports_no_array_library(tmp_path: Path) -> None:
 )
 def test_scalar_commands_import_no_array_library(tmp_path: Path, args: tuple[str, ...]) -> None:
     assert not heavy(loaded(tmp_path, SHOPPING, *args))
+
+
+# what a run of numbers has no use for: half as many modules again
+UNUSED = {"zipfile", "csv", "html", "gradlang.runtime.data", "gradlang.runtime.saving"}
+UNUSED |= {f"gradlang.cli.{m}" for m in ("compiling", "fitting", "tables", "pages")}
+UNUSED |= {f"gradlang.transform.{m}" for m in ("checkpoint", "regions", "contract", "jacobian", "diagonals", "jvp")}
+
+
+def test_a_scalar_run_imports_what_it_needs(tmp_path: Path) -> None:
+    assert not loaded(tmp_path, SHOPPING, "run", "-") & UNUSED
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_parser_of_one_command_is_that_of_all(name: str) -> None:
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    alone, among = parser_of(name), commands.choices[name]
+    assert alone.format_help() == among.format_help()
+    words = [] if name == "ops" else ["a.grad"]
+    assert vars(alone.parse_args([*words, "--json"])) == vars(among.parse_args([*words, "--json"]))
 
 
 def test_arrays_import_numpy_only(tmp_path: Path) -> None:

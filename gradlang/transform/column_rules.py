@@ -106,7 +106,7 @@ def rule_parts(c: Columns, rewriter: Rewriter) -> list[Part]:
     out: list[Part] = []
     taken = np.zeros(len(c), np.bool_)
     ops = c.ops()
-    for op in sorted(ops & rewriter.by_op.keys()):
+    for op in sorted(ops & rewriter.rules.keys()):
         for side, rule in rewriter.by_op[op]:
             found = matched(c, side)
             found.narrow(~taken[found.sites])
