@@ -209,6 +209,13 @@ def test_arrays_import_numpy_only(tmp_path: Path) -> None:
     assert loaded(tmp_path, "x = [1, 2]\ny = sum(x**2)\n", "run", "-") & HEAVY == {"numpy"}
 
 
+def test_machine_code_brings_the_functions_that_it_calls(tmp_path: Path) -> None:
+    text = "x = 0.5\nv0 = exp(x)\n" + "".join(f"v{k} = v{k - 1}*x + 1\n" for k in range(1, 700)) + "y = sin(v699)\n"
+    found = loaded(tmp_path, text, "run", "-", "--wrt", "x")
+    if "gradlang.plan.x86_vectors" in found:
+        assert not found & {f"gradlang.loops.{m}" for m in ("arcs", "error", "hyperbolic", "logarithm", "power", "tables")}
+
+
 def test_import_imports_nothing_heavy(tmp_path: Path) -> None:
     code = "import sys, gradlang; print(*sys.modules)"
     assert not heavy(set(python("-c", code, path=ROOT, cwd=tmp_path).split()))
