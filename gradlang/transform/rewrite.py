@@ -6,7 +6,7 @@ side is an ordinary expression, elaborated over what the left side matched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, TypeVar
 
 from gradlang.check.elaborate import Elaborator
@@ -121,6 +121,16 @@ ANYTHING = "anything"
 Hint = tuple[frozenset[str], frozenset[float]]
 
 
+def held(side: Side) -> Iterator[str | float]:
+    """The ops and constants in a pattern, which is as deep as the rules of the table."""
+    if isinstance(side, Const):
+        yield side.value
+    elif isinstance(side, Pattern):
+        yield side.op
+        for arg in side.args:
+            yield from held(arg)
+
+
 def _needed(side: Pattern) -> Hint:
     """Ops and constants of which at least one stands directly under every match of a pattern."""
     ops: set[str] = set()
@@ -181,6 +191,7 @@ class Sides:
             self.rules.setdefault(applied(rule.left)[0], []).append(rule)
         self.by_op = ByOp(self.patterns)
         self.hints = ByOp(self.hint)
+        self.holding = ByOp(lambda op: [frozenset(held(side)) for side, _ in self.by_op[op]])
         # by op: one of these ops or constants stands directly under an instruction that a rule may fit
         self.under = ByOp(self.watched)
         # by rule: its right side over inputs, which are its names in order, and which instruction is the value
@@ -220,6 +231,7 @@ class Rewriter:
         self.table = table
         sides = sides_of(rules, kinds, table)
         self.rules, self.by_op, self.hints, self.under = sides.rules, sides.by_op, sides.hints, sides.under
+        self.holding = sides.holding
         self.over_scalars = sides.over_scalars
         self.used: list[tuple[str, Span]] = []
 
