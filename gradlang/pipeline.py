@@ -26,7 +26,6 @@ from gradlang.ops.table import OpTable
 from gradlang.record import record
 from gradlang.source import Sources, Span
 from gradlang.transform.passes import passes
-from gradlang.transform.structure import band
 from gradlang.types import INT, Size, Type
 
 Hook = Callable[[str, Tape], None]
@@ -190,6 +189,8 @@ def banded(b: Builder, goal: Goal, at: dict[str, int], taken: set[str]) -> tuple
 
 def offsets_of(program: Program, goal: Goal, language: Language) -> tuple[int, ...] | None:
     """The bands that a Jacobian or Hessian by one name has, if it is made of a few."""
+    from gradlang.transform.structure import band
+
     (y,), (x,) = goal.of, goal.wrt
     b = Builder(language.table)
     nodes = [program.values[y], program.values[x]]

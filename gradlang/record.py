@@ -9,7 +9,9 @@ long to define.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
+from types import FunctionType
 from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
@@ -57,6 +59,21 @@ def _made(cls: type, eq: bool, frozen: bool) -> type:
 
 
 def _init(names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    first = next((k for k, n in enumerate(names) if n in defaults), len(names))
+    if len(names) and all(n in defaults and defaults[n].__class__ is not _Field for n in names[first:]):
+        code = _template(len(names)).replace(co_varnames=("self", *names), co_names=names)
+        return FunctionType(code, {}, "__init__", tuple([defaults[n] for n in names[first:]]))
+    return _written(names, defaults)
+
+
+@cache
+def _template(count: int) -> Any:
+    """The code of an `__init__` of so many parts. Under other names it is that of any record: to compile each takes longer
+    than all the rest of a class."""
+    return _written(tuple([f"part{k}" for k in range(count)]), {}).__code__
+
+
+def _written(names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
     made = {n: d.make for n, d in defaults.items() if d.__class__ is _Field}
     head = ", ".join(f"{n}=_none" if n in made else f"{n}=_defaults[{n!r}]" if n in defaults else n for n in names)
     values = [f"_made[{n!r}]() if {n} is _none else {n}" if n in made else n for n in names]

@@ -23,6 +23,7 @@ from gradlang.ir.verify import verify
 from gradlang.runtime.groups import primitive
 from gradlang.runtime.large import Large
 from gradlang.source import NOWHERE
+from gradlang.transform import column_rules, rewrite
 from gradlang.types import SCALAR
 
 # What rules fit, what is folded, choices whose slopes are exact zeros, constants and repeated operands.
@@ -192,6 +193,20 @@ def test_rules_that_make_a_program_longer_each_time_are_stopped(kind: str) -> No
     assert c is None or len(c) < 50_000
     if c is None:
         assert len(planned(text, least=10**9).tape) < 50_000
+
+
+def test_only_rules_whose_ops_and_constants_are_there_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[rewrite.Pattern] = []
+
+    def matched(c: Columns, side: rewrite.Pattern) -> Any:
+        tried.append(side)
+        return original(c, side)
+
+    original = column_rules.matched
+    monkeypatch.setattr(column_rules, "matched", matched)
+    gl.loads("x = 0.5\nv0 = x*x\n" + "".join(f"v{k} = v{k - 1}*x - 2\n" for k in range(1, 600))).value_and_grad("v599")
+    held = {x for side in tried for x in rewrite.held(side)}
+    assert tried and held <= {"mul", "add", "sub", 1.0, 2.0}  # the cotangent of the output is 1
 
 
 def test_small_programs_go_over_tapes() -> None:

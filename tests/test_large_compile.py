@@ -16,6 +16,7 @@ from gradlang.ir.rebuild import dce, rebuild
 from gradlang.ir.tape import Builder, Instr, Tape
 from gradlang.ir.verify import verify
 from gradlang.ops.language import standard
+from gradlang.transform import rewrite
 from gradlang.transform.rewrite import Rewriter, candidates
 from gradlang.transform.simplify import concerned, fold
 
@@ -61,6 +62,27 @@ def test_no_rule_fits_where_none_is_asked(text: str) -> None:
             fits = rewriter.fitting(b, instr, instr.args) is not None
             assert asked[i] or not fits
             assert folding[i] or not (fits or (instr.args and fold(b, instr, instr.args) is not None))
+
+
+def test_left_sides_are_read_once_and_for_the_ops_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read them all takes as long as all else that compiles a program of some lines."""
+    read: list[str] = []
+
+    def pattern(expr: Any, table: Any) -> Any:
+        found = original(expr, table)
+        read.append(getattr(found, "op", ""))
+        return found
+
+    original = rewrite.pattern
+    monkeypatch.setattr(rewrite, "pattern", pattern)
+    language = standard()
+    language.table.sides.clear()
+    model = gl.loads("y = a*b + exp(a)")
+    model.value_and_grad("y")
+    assert "mul" in read and not {"log", "where", "sum", "softmax"} & set(read)
+    read.clear()
+    model.value_and_grad("y")
+    assert not read
 
 
 def test_what_has_a_replaced_argument_is_asked_again() -> None:

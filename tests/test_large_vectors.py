@@ -143,6 +143,25 @@ def test_what_needs_too_many_registers_has_none() -> None:
         x86_vectors.add_routine(x86_vectors.Blob(), "sin_any", FAR)
 
 
+def test_a_routine_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = x86_vectors.routines.__wrapped__
+    monkeypatch.setitem(x86_vectors.PARTS, "not_one", "sin_any")
+    alone, starts = make(frozenset({"exp", "tanh"}), FAR)
+    assert make(frozenset({"exp", "not_one", "tanh"}), FAR) == (alone, starts)
+
+
+def test_routines_are_the_same_bytes_whatever_lies_in_memory() -> None:
+    """Registers are given out in an order that no addresses of objects have a part in."""
+    made = set()
+    for k in range(8):
+        line.cache_clear()
+        function.cache_clear()
+        kept = [object() for _ in range(k)]
+        made.add(x86_vectors.routines.__wrapped__(frozenset(x86.OWN), FAR)[0])
+        del kept
+    assert len(made) == 1
+
+
 # ------------------------------------------------------------------ programs
 @needs_vectors
 @settings(max_examples=60, deadline=None)

@@ -774,7 +774,7 @@ def afresh():
 def test_reasons_why_not_are_one_line(monkeypatch, afresh):
     refusals = [
         (machine.platform, "python_implementation", lambda: "PyPy", "CPython"),
-        (machine.sysconfig, "get_config_var", lambda name: int(name == "Py_GIL_DISABLED"), "free-threaded"),
+        (machine, "free_threaded", lambda: True, "free-threaded"),
         (machine.struct, "calcsize", lambda what: 4, "64-bit"),
         (machine, "posix_probe", lambda: False, "run code"),
         (machine, "posix_probe", lambda: 1 / 0, "division by zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import gradlang
+from gradlang.cli.arguments import COMMANDS, parser, parser_of
 
 ROOT = Path(__file__).parent.parent
 SHOPPING = (ROOT / "examples" / "02_shopping.grad").read_text(encoding="utf-8")
@@ -184,8 +186,34 @@ def test_scalar_commands_import_no_array_library(tmp_path: Path, args: tuple[str
     assert not heavy(loaded(tmp_path, SHOPPING, *args))
 
 
+# what a run of numbers has no use for: half as many modules again
+UNUSED = {"zipfile", "csv", "html", "gradlang.runtime.data", "gradlang.runtime.saving"}
+UNUSED |= {f"gradlang.cli.{m}" for m in ("compiling", "fitting", "tables", "pages")}
+UNUSED |= {f"gradlang.transform.{m}" for m in ("checkpoint", "regions", "contract", "jacobian", "diagonals", "jvp")}
+
+
+def test_a_scalar_run_imports_what_it_needs(tmp_path: Path) -> None:
+    assert not loaded(tmp_path, SHOPPING, "run", "-") & UNUSED
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_parser_of_one_command_is_that_of_all(name: str) -> None:
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    alone, among = parser_of(name), commands.choices[name]
+    assert alone.format_help() == among.format_help()
+    words = [] if name == "ops" else ["a.grad"]
+    assert vars(alone.parse_args([*words, "--json"])) == vars(among.parse_args([*words, "--json"]))
+
+
 def test_arrays_import_numpy_only(tmp_path: Path) -> None:
     assert loaded(tmp_path, "x = [1, 2]\ny = sum(x**2)\n", "run", "-") & HEAVY == {"numpy"}
+
+
+def test_machine_code_brings_the_functions_that_it_calls(tmp_path: Path) -> None:
+    text = "x = 0.5\nv0 = exp(x)\n" + "".join(f"v{k} = v{k - 1}*x + 1\n" for k in range(1, 700)) + "y = sin(v699)\n"
+    found = loaded(tmp_path, text, "run", "-", "--wrt", "x")
+    if "gradlang.plan.x86_vectors" in found:
+        assert not found & {f"gradlang.loops.{m}" for m in ("arcs", "error", "hyperbolic", "logarithm", "power", "tables")}
 
 
 def test_import_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Records behave like frozen dataclasses with slots, but for the guard."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -39,8 +40,11 @@ def test_parts_defaults_and_text() -> None:
     assert repr(Named(1, 2, "q")) == "Named(x=1, y=2, name='q')"
     assert Point.__doc__ == "A place."
     assert Named.__match_args__ == ("x", "y", "name")
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="'x'"):
         Point()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'z'"):
+        Point(1, z=3)  # type: ignore[call-arg]
+    assert str(inspect.signature(Named)) == "(x, y=2, name='p')"
 
 
 def test_equality_goes_by_parts_and_class() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from typing import Any
 
 from gradlang._version import __version__
 
@@ -22,28 +25,57 @@ DTYPES = ("float64", "float32")
 CHECKPOINT = "long recurrences keep about sqrt(n) of their n states and compute the others again for the gradient"
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal. To find out how wide that is, argparse imports `shutil`, which brings the compression of
+    archives, and it does so for every argument."""
+
+    def __init__(self, prog: str, **more: Any) -> None:
+        super().__init__(prog, **{"width": columns() - 2, **more})
+
+
+def columns() -> int:
+    """Of the terminal: what COLUMNS says, or the system; 80 where neither does."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else -1).columns or 80
+    except (ValueError, OSError):
+        return 80
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="gradlang",
         description="Differentiable formulas: text in, exact gradients out.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     top.suggest_on_error = True  # type: ignore[attr-defined, unused-ignore]
     top.add_argument("--version", action="version", version=f"gradlang {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for name, (help, epilog, fill) in COMMANDS.items():
-        made = commands.add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
-        made.set_defaults(said=[])  # the codes of what is said to people, for `cli/messages.py`
-        fill(made)
+    for name, (help, _, _) in COMMANDS.items():
+        filled(commands.add_parser(name, help=help, **described(name)), name)
     return top
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """What `parser` does with the words behind the name of a command, alone: to prepare for all commands takes ten times as
+    long."""
+    return filled(argparse.ArgumentParser(prog=f"gradlang {name}", **described(name)), name)
+
+
+def described(name: str) -> dict[str, Any]:
+    help, epilog, _ = COMMANDS[name]
+    text = help[0].upper() + help[1:] + "."
+    return {"description": text, "epilog": epilog, "formatter_class": Help}
+
+
+def filled(made: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
+    made.add_argument("--json", action="store_true", help="print JSON (schema 1), diagnostics too")
+    made.set_defaults(said=[])  # the codes of what is said to people, for `cli/messages.py`
+    COMMANDS[name][2](made)
+    return made
 
 
 def natural(text: str) -> int:

@@ -10,58 +10,67 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from gradlang._version import __version__
-from gradlang.cli.arguments import EXAMPLES, parser
+from gradlang.cli.arguments import COMMANDS, EXAMPLES, parser, parser_of
 from gradlang.cli.messages import more, say
 from gradlang.cli.streams import deafen, opened
 from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError
 
 
-def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    from gradlang.cli import compiling, fitting, running, tables
+def command(args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """What a command runs. Only its module is imported: some bring NumPy, and each takes its time."""
+    match args.command:
+        case "run" | "check":
+            from gradlang.cli import running
 
-    def explain(args: argparse.Namespace) -> int:
-        from gradlang.cli import pages
+            return running.run if args.command == "run" else running.check
+        case "explain":
+            return explain
+        case "graph":
+            from gradlang.cli import graphing
 
-        if pages.shown(args):
-            return 0
-        from gradlang.cli import explaining  # brings NumPy
+            return graphing.graph
+        case "diff":
+            from gradlang.cli import differentiating
 
-        return explaining.explain(args)
+            return differentiating.diff
+        case "fit":
+            from gradlang.cli import fitting
 
-    def graph(args: argparse.Namespace) -> int:
-        from gradlang.cli import graphing  # brings NumPy
+            return fitting.fit
+        case "ops":
+            from gradlang.cli import tables
 
-        return graphing.graph(args)
+            return tables.ops
+    from gradlang.cli import compiling
 
-    def diff(args: argparse.Namespace) -> int:
-        from gradlang.cli import differentiating  # brings NumPy
+    return compiling.fmt if args.command == "fmt" else compiling.compile_
 
-        return differentiating.diff(args)
 
-    return {
-        "run": running.run,
-        "check": running.check,
-        "explain": explain,
-        "graph": graph,
-        "diff": diff,
-        "fit": fitting.fit,
-        "compile": compiling.compile_,
-        "ops": tables.ops,
-        "fmt": compiling.fmt,
-    }
+def explain(args: argparse.Namespace) -> int:
+    from gradlang.cli import pages
+
+    if pages.shown(args):
+        return 0
+    from gradlang.cli import explaining  # brings NumPy
+
+    return explaining.explain(args)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line. Values may stand before, between and after the options."""
-    top = parser()
-    args, rest = top.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        args, rest = parser_of(words[0]).parse_known_args(words[1:])
+        args.command = words[0]
+    else:
+        args, rest = parser().parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "values")]
     if unknown:
-        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
         args.values = [*args.values, *rest]
     if args.command == "explain" and args.file is None and not args.list:
-        top.error("explain needs a file, the code of an error or the name of an op")
+        parser().error("explain needs a file, the code of an error or the name of an op")
     return args
 
 
@@ -76,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show
-            status = commands()[args.command](args)
+            status = command(args)(args)
         sys.stdout.flush()
         more(args)
         return status

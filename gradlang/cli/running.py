@@ -17,7 +17,6 @@ from gradlang.cli.messages import say
 from gradlang.diagnostics import Diagnostic, InputError, SourceError, did_you_mean, text_width
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
-from gradlang.runtime.data import path_of, read_all
 from gradlang.runtime.files import Folder, read_text
 from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
@@ -47,13 +46,24 @@ def open_model(args: argparse.Namespace, idle: bool = False) -> Model:
 def given(args: argparse.Namespace, model: Model) -> dict[str, Any]:
     """The inputs of a command line: parameters and data of files first, then `name=value`."""
     values = parameters(args, model)
-    values |= read_all(args.data, ranks(model))
+    values |= arrays(args.data, model)
     values.update(assignments(args.values, "an input"))
     return values
 
 
+def arrays(specs: Sequence[str], model: Model) -> dict[str, Any]:
+    """What files of data hold."""
+    if not specs:
+        return {}
+    from gradlang.runtime.data import read_all  # brings archives and tables of text
+
+    return read_all(specs, ranks(model))
+
+
 def sources(args: argparse.Namespace, model: Model, *more: Sequence[str]) -> list[str]:
     """Files that a command reads, and so never writes: the program, data, and `more` specs of data."""
+    from gradlang.runtime.data import path_of
+
     specs = [*args.data, *(spec for specs in more for spec in specs)]
     return [*(source.path for source in model.program.sources.files), *map(path_of, specs)]
 
@@ -65,7 +75,7 @@ def ranks(model: Model) -> dict[str, int]:
 
 def parameters(args: argparse.Namespace, model: Model) -> dict[str, Any]:
     """The values of the files of parameters. Raises InputError for a name that is none of the program's."""
-    values = read_all(args.params, ranks(model))
+    values = arrays(args.params, model)
     known = [leaf.name for leaf in model.program.callable_leaves() if leaf.differentiable]
     for name in values:
         if name not in known:

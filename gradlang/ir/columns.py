@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradlang.check.program import Node
 from gradlang.ir.tape import Builder, Instr, Tape, leaf_key
@@ -20,8 +19,10 @@ from gradlang.record import record
 from gradlang.source import NOWHERE
 from gradlang.types import SCALAR, Type
 
-Ids = NDArray[np.int64]
-Truths = NDArray[np.bool_]
+# (`numpy.typing`, which calls these NDArray, takes a millisecond to import.)
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+Truths = np.ndarray[Any, np.dtype[np.bool_]]
+Reals = np.ndarray[Any, np.dtype[np.float64]]
 Row = tuple[str, tuple[Any, ...], Type]
 WIDTH = 3  # arguments that an instruction may have
 GONE = 0  # the kind of what was replaced
@@ -34,7 +35,7 @@ class About:
 
     ops: Ids
     truths: Truths
-    numbers: NDArray[np.float64]
+    numbers: Reals
 
 
 class Kinds:

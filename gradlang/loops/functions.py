@@ -8,37 +8,45 @@ infinities, nan and zeros are those of NumPy's functions of the same name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
+from typing import Any
 
-from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, tables, trigonometric
 from gradlang.loops.ir import Code, Function, Statement, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
 from gradlang.record import record
 
-WRITERS: dict[str, Callable[..., Term]] = {
-    f.__name__: f
-    for f in (
-        *(exponential.exp, exponential.exp_less, exponential.expm1, exponential.exp2, exponential.sigmoid),
-        *(exponential.tanh, exponential.tanh_slope),
-        *(logarithm.log, logarithm.log1p, logarithm.log2, logarithm.log10, logarithm.softplus, logarithm.log_sigmoid),
-        *(trigonometric.sin, trigonometric.cos, trigonometric.tan, arcs.asin, arcs.acos, arcs.atan, arcs.atan2),
-        *(trigonometric.sin_any, trigonometric.cos_any, trigonometric.tan_any),
-        *(hyperbolic.sinh, hyperbolic.cosh, hyperbolic.asinh, hyperbolic.acosh, hyperbolic.atanh),
-        *(error.erf, error.erfc, error.erfcx, powers.cbrt, powers.hypot, powers.sign, powers.round),
-        *(power.pow, division.mod, division.floordiv),
-    )
+# Where a function is written. A module is imported when one of its functions is asked for.
+MODULES = {
+    "exponential": ("exp", "exp_less", "expm1", "exp2", "sigmoid", "tanh", "tanh_slope"),
+    "logarithm": ("log", "log1p", "log2", "log10", "softplus", "log_sigmoid"),
+    "trigonometric": ("sin", "cos", "tan", "sin_any", "cos_any", "tan_any"),
+    "arcs": ("asin", "acos", "atan", "atan2"),
+    "hyperbolic": ("sinh", "cosh", "asinh", "acosh", "atanh"),
+    "error": ("erf", "erfc", "erfcx"),
+    "powers": ("cbrt", "hypot", "sign", "round"),
+    "power": ("pow",),
+    "division": ("mod", "floordiv"),
 }
-NAMES = tuple(WRITERS)
+WHERE = {name: module for module, names in MODULES.items() for name in names}
+NAMES = tuple(WHERE)
 # The greatest |x| for which a function holds what it promises; functions that are not here hold it everywhere.
-LIMITS: dict[str, dict[str, float]] = dict.fromkeys(("sin", "cos", "tan"), trigonometric.LIMIT)
+REDUCED = {"f64": 1e6, "f32": 1e4}
+LIMITS = dict.fromkeys(("sin", "cos", "tan"), REDUCED)
+# Two functions of one number whose work is the same for the most part: where both are written, and as what.
+PAIRS = {"sincos": ("trigonometric", "sin_and_cos"), "tanh_and_exp": ("exponential", "tanh_and_exp")}
 
 
-# Two functions of one number whose work is the same for the most part.
-PAIRS: dict[str, Callable[[Writer, Term], tuple[Term, Term]]] = {
-    "sincos": trigonometric.sin_and_cos,
-    "tanh_and_exp": exponential.tanh_and_exp,
-}
+def written(module: str, name: str) -> Callable[..., Any]:
+    made: Callable[..., Any] = getattr(import_module(f"gradlang.loops.{module}"), name)
+    return made
+
+
+def tabled_forms() -> Mapping[str, Callable[..., Term]]:
+    from gradlang.loops.tables import WRITERS
+
+    return WRITERS
 
 
 @record(eq=False)
@@ -59,8 +67,8 @@ def line(name: str) -> Line:
         return Line(made.params[0], made.body, (made.result,), LIMITS.get(name, {}).get("f64"))
     m = Writer(Code(), FORMATS["f64"])
     param = Value("f", hint="x")
-    results = PAIRS[name](m, m.term(param))
-    limit = trigonometric.LIMIT["f64"] if name == "sincos" else None
+    results = written(*PAIRS[name])(m, m.term(param))
+    limit = LIMITS["sin"]["f64"] if name == "sincos" else None
     return Line(param, m.code.body, tuple(r.value for r in results), limit)
 
 
@@ -68,7 +76,7 @@ def line(name: str) -> Line:
 def function(name: str, width: str, tabled: bool = False) -> Function:
     """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one. Unknown names and
     widths raise KeyError."""
-    writer = tables.WRITERS[name] if tabled and name in tables.WRITERS else WRITERS[name]
+    writer = (tabled_forms().get(name) if tabled else None) or written(WHERE[name], name)
     m = Writer(Code(), FORMATS[width])
     params = tuple(Value("f", hint=p) for p in list(inspect.signature(writer).parameters)[1:])
     result = writer(m, *(m.term(p) for p in params))

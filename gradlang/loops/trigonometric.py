@@ -12,11 +12,11 @@ import math
 from typing import NamedTuple
 
 from gradlang.loops.coefficients import COS, HALF_PI, SIN
+from gradlang.loops.functions import LIMITS
 from gradlang.loops.reduction import reduce_any
 from gradlang.loops.writing import Term, Writer
 
-# The greatest |x| for which k times a part of pi/2 is exact.
-LIMIT = {"f64": 1e6, "f32": 1e4}
+LIMIT = LIMITS["sin"]  # up to here k times a part of pi/2 is exact
 
 
 class Angle(NamedTuple):

@@ -128,6 +128,7 @@ class OpTable(dict[str, Op]):
         self.base: OpTable | None = None
         self.own: dict[str, Op] = {}
         self.inferred: dict[Any, Any] = {}  # types of formulas that are entries: (op, types, settings) -> (settings, type)
+        self.sides: dict[Any, Any] = {}  # left sides of rules over these ops (`transform/rewrite.py`), and of which rules
         self._where: dict[str, tuple[Source, int, int]] = {}
         for source in sources:
             heads = list(HEAD.finditer(source.text))

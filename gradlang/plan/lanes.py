@@ -7,14 +7,14 @@ window is so short that what it computes stays in the cache, and what stands far
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
-from gradlang.ir.columns import Columns
+import numpy as np
+
+from gradlang.ir.columns import Columns, Truths
 from gradlang.record import record
 
-Truths = NDArray[np.bool_]
-Numbers = NDArray[np.int64]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 LANES = 4
 WINDOW = 8192  # instructions
 

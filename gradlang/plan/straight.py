@@ -6,8 +6,8 @@ from collections.abc import Mapping, Set
 
 import numpy as np
 
-from gradlang.ir.columns import WIDTH, Columns
-from gradlang.plan.lanes import NO_GROUPS, Groups, Numbers, Truths, groups, in_layers
+from gradlang.ir.columns import WIDTH, Columns, Truths
+from gradlang.plan.lanes import NO_GROUPS, Groups, Numbers, groups, in_layers
 from gradlang.record import record
 
 

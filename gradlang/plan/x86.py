@@ -15,9 +15,9 @@ which every such machine has. Truth values are masks: all bits set, or none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradlang.ir.columns import Columns, of_tape
 from gradlang.ir.tape import Tape
@@ -26,7 +26,7 @@ from gradlang.plan.straight import TWINS, Straight, straight
 from gradlang.plan.x86_vectors import LINE, routines
 from gradlang.record import record
 
-Words = NDArray[np.uint64]
+Words = np.ndarray[Any, np.dtype[np.uint64]]
 A, B, C, OUT, *MORE = range(4 + LANES)  # what a word ends in: the place of an operand, of the result, of a lane's argument
 
 

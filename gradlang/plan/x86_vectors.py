@@ -12,13 +12,14 @@ it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from functools import cache
+from itertools import islice
 
 from gradlang.loops.functions import line
 from gradlang.loops.ir import Let, Value
 from gradlang.plan.lanes import LANES
+from gradlang.record import field, record
 
 REGISTERS = 16
 LINE = 64  # bytes of a line of the cache: where routines begin
@@ -39,7 +40,7 @@ class TooLong(Exception):
     """A function needs more registers, or other operations, than there are."""
 
 
-@dataclass
+@record(frozen=False)
 class Blob:
     """Code of some routines; `starts` says where each begins, `places` where in the code constants are read."""
 
@@ -63,6 +64,15 @@ class Blob:
 
     def align(self, to: int) -> None:
         self.code += b"\x90" * (-len(self.code) % to)
+
+    def size(self) -> tuple[int, int, int]:
+        return len(self.code), len(self.constants), len(self.places)
+
+    def cut(self, size: tuple[int, int, int], name: str) -> None:
+        """Takes back a routine that was begun."""
+        del self.code[size[0] :], self.places[size[2] :]
+        self.constants = dict(islice(self.constants.items(), size[1]))
+        self.starts.pop(name, None)
 
     def linked(self) -> bytes:
         """The code with its constants behind it."""
@@ -142,7 +152,7 @@ class Routine:
                 if let.args[0].const is not None:
                     raise TooLong
                 continue
-            gone = {self.root(a) for a in let.args if self.dies(a)}
+            gone = dict.fromkeys(self.root(a) for a in let.args if self.dies(a))  # in their order, and so is the code
             made = self.write(let, gone)
             for value in gone:
                 if self.at[value] != made:
@@ -152,7 +162,7 @@ class Routine:
             if let.value not in self.last:
                 self.free.append(made)
 
-    def copied(self, value: Value, gone: set[Value]) -> int:
+    def copied(self, value: Value, gone: Collection[Value]) -> int:
         """A register with a value that may be written over."""
         if value.const is None and self.root(value) in gone:
             return self.reg(value)
@@ -160,7 +170,7 @@ class Routine:
         self.blob.emit(0x28, to, 0, self.rm(value))
         return to
 
-    def write(self, let: Let, gone: set[Value]) -> int:
+    def write(self, let: Let, gone: Collection[Value]) -> int:
         """Writes a step; the register of its result."""
         op, args, emit = let.op, let.args, self.blob.emit
         if op == "fma":
@@ -185,7 +195,7 @@ class Routine:
             return to
         return self.unary(op, args, gone)
 
-    def unary(self, op: str, args: Sequence[Value], gone: set[Value]) -> int:
+    def unary(self, op: str, args: Sequence[Value], gone: Collection[Value]) -> int:
         emit, x = self.blob.emit, args[0]
         if op == "copysign" and x.const is None and args[1].const is None:
             size, sign = self.take(), self.take()
@@ -209,14 +219,14 @@ class Routine:
             emit(0x09, to, 0, at, map=3, tail=bytes([ROUNDED[op]]))
         return to
 
-    def over(self, a: Value, b: Value, gone: set[Value]) -> int:
+    def over(self, a: Value, b: Value, gone: Collection[Value]) -> int:
         """Where the result of a step goes: into the register of an operand that nobody needs any more, if there is one."""
         for value in (a, b):
             if value.const is None and self.root(value) in gone:
                 return self.reg(value)
         return self.take()
 
-    def fma(self, args: Sequence[Value], gone: set[Value]) -> int:
+    def fma(self, args: Sequence[Value], gone: Collection[Value]) -> int:
         """x y + z. One operand may stand in memory, and the result takes the place of one."""
         x, y, z = args
         if x.const is not None or (y.const is None and self.root(y) in gone and self.root(x) not in gone):
@@ -261,11 +271,11 @@ def routines(names: frozenset[str], far: int) -> tuple[bytes, dict[str, int]]:
     beyond the limit of a function: 32 bytes."""
     blob = Blob()
     for name in sorted(names):
+        before = blob.size()
         try:
-            add_routine(Blob(), name, far)
+            add_routine(blob, name, far)
         except TooLong:
-            continue
-        add_routine(blob, name, far)
+            blob.cut(before, name)
     return blob.linked(), dict(blob.starts)
 
 

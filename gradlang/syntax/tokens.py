@@ -84,7 +84,7 @@ NEVER_A_SPACE = frozenset("\u200b\u200c\u200d\ufeff")
 # characters that move what follows them on a terminal, or show it in another order
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONG = 2000  # characters of a line whose shape is not worth keeping
-LARGE = 1500  # lines of a text that is read in batches, with NumPy, which a program of so many lines needs in any case
+LARGE = 500  # lines of a text that is read in batches, with NumPy, which a program of so many lines needs in any case
 SHORT = 200  # characters of a line on average; a text with longer ones is not worth splitting ahead
 NOT_FLUSH = frozenset((*" \t\f\r\n#", ""))  # what follows a line end where no statement starts in the first column
 Key = tuple[tuple[str, ...], tuple[str, ...]]  # the gaps between the words of a line, and the kinds of the words

@@ -85,19 +85,8 @@ class Matched:
 
 def matched(c: Columns, side: Pattern) -> Matched:
     found = Matched(c, c.every(side.op))
-    if set(inner_ops(side)) <= c.kinds.ops.keys():
-        found.run(side)
-    else:
-        found.sites = found.sites[:0]
+    found.run(side)
     return found
-
-
-def inner_ops(side: Any) -> Iterator[str]:
-    """The ops of a pattern, which is as deep as the rules of the table."""
-    if isinstance(side, Pattern):
-        yield side.op
-        for arg in side.args:
-            yield from inner_ops(arg)
 
 
 # ------------------------------------------------------------------ rules
@@ -105,9 +94,12 @@ def rule_parts(c: Columns, rewriter: Rewriter) -> list[Part]:
     """Every instruction that a rule fits, with what the first such rule makes of it."""
     out: list[Part] = []
     taken = np.zeros(len(c), np.bool_)
-    ops = c.ops()
-    for op in sorted(ops & rewriter.by_op.keys()):
-        for side, rule in rewriter.by_op[op]:
+    rows = c.occurring()
+    there = {op for op, _, _ in rows} | {attrs[0] for op, attrs, _ in rows if op == "const"}
+    for op in sorted(there & rewriter.rules.keys()):
+        for (side, rule), holds in zip(rewriter.by_op[op], rewriter.holding[op], strict=True):
+            if not holds <= there:
+                continue
             found = matched(c, side)
             found.narrow(~taken[found.sites])
             if len(found.sites):

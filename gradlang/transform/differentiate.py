@@ -16,8 +16,6 @@ from gradlang.ir.rebuild import copy, dce
 from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.transform.chain import Chain
-from gradlang.transform.jacobian import jacobian
-from gradlang.transform.jvp import jvp
 from gradlang.transform.keep import at_once, merged
 from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.partials import Templates
@@ -42,6 +40,8 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates, keep: bool =
         if instr.op == "jvp":
             found = tangent(chain, args, instr)
         elif instr.op == "jacobian":
+            from gradlang.transform.jacobian import jacobian
+
             found = jacobian(chain, args[0], args[1], instr)
         elif instr.op == "vjp" and b.instrs[args[1]].type.rank > b.instrs[args[0]].type.rank:
             found = cotangents(chain, args[0], args[1], args[2], instr)
@@ -79,6 +79,8 @@ def cotangents(chain: Chain, y: int, u: int, x: int, instr: Instr) -> int | None
 
 
 def tangent(chain: Chain, args: tuple[int, ...], instr: Instr) -> int | None:
+    from gradlang.transform.jvp import jvp
+
     b = chain.b
     pairs = dict(zip(args[1::2], args[2::2], strict=True))
     many = {x: t for x, t in pairs.items() if b.instrs[t].type.rank > b.instrs[x].type.rank}

@@ -10,8 +10,6 @@ from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable, Rule
 from gradlang.record import changed, record
 from gradlang.source import Span
-from gradlang.transform.checkpoint import checkpoint
-from gradlang.transform.contract import contract
 from gradlang.transform.differentiate import differentiate
 from gradlang.transform.expand import expand
 from gradlang.transform.partials import Templates
@@ -19,6 +17,7 @@ from gradlang.transform.rewrite import Rewriter, candidates
 from gradlang.transform.simplify import simplify, unmark
 
 ROUNDS = 8
+SUMS = ("sum", "sum_to", "matmul")
 GROWTH = 4  # rules that make a formula longer each time are stopped at this multiple of its length
 
 
@@ -40,7 +39,7 @@ class Passes:
 
     def rewritten(self) -> list[tuple[str, Span]]:
         """Which stable rewrites fired, and where."""
-        exact = {rule.name for found in self.stable.by_op.values() for _, rule in found if rule.kind == "exact"}
+        exact = {rule.name for found in self.stable.rules.values() for rule in found if rule.kind == "exact"}
         return [found for found in dict.fromkeys(self.stable.used) if found[0] not in exact]
 
 
@@ -78,6 +77,20 @@ def deep(run: Callable[[Tape], Tape]) -> Callable[[Tape], Tape]:
         return Instr(instr.op, instr.args, (made,), instr.type, instr.span, instr.scope, instr.name)
 
     return apply
+
+
+def segmented(tape: Tape, table: OpTable) -> Tape:
+    from gradlang.transform.checkpoint import checkpoint  # what few programs need takes its time to import
+
+    return checkpoint(tape, table)
+
+
+def contracted(tape: Tape, table: OpTable) -> Tape:
+    if not any(i.op in SUMS for i in tape.instrs):
+        return tape
+    from gradlang.transform.contract import contract
+
+    return contract(tape, table)
 
 
 def common(a: Tape, b: Tape) -> int:
@@ -119,7 +132,7 @@ def passes(
     exact = Rewriter(rules, ("exact", "fast") if fast else ("exact",), table)
     simple = Pass("simplify", "exact rewrites and constant folding", whole(simplified), settles=True)
     short = Pass(
-        "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: checkpoint(t, table)
+        "checkpoint", "recurrences run in segments, of which they keep the first states", lambda t: segmented(t, table)
     )
     return Passes(
         (
@@ -139,7 +152,7 @@ def passes(
                 "ops that the backend does not spell become their values",
                 whole(lambda t: expand(t, table, templates, spelled, own)),
             ),
-            Pass("contract", "sums of products of small arrays become matrix products", whole(lambda t: contract(t, table))),
+            Pass("contract", "sums of products of small arrays become matrix products", whole(lambda t: contracted(t, table))),
             Pass("simplify again", "exact rewrites and constant folding", simple.run, after_change=True, settles=True),
             Pass("cse", "equal instructions become one, unused ones go", whole(lambda t: merge_equal(t, table))),
         ),

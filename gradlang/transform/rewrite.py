@@ -6,8 +6,8 @@ side is an ordinary expression, elaborated over what the left side matched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import Any, TypeVar
 
 from gradlang.check.elaborate import Elaborator
 from gradlang.check.program import Ref
@@ -21,6 +21,8 @@ from gradlang.record import record
 from gradlang.source import NOWHERE, Span
 from gradlang.syntax import ast
 from gradlang.types import SCALAR, stretches
+
+T = TypeVar("T")
 
 
 @record
@@ -54,20 +56,29 @@ def pattern(expr: ast.Expr, table: OpTable) -> Side:
             return Const(value)
         case ast.Apply(op="neg", args=(ast.Number(value=value),)):
             return Const(-value)
+    op, args, settings = applied(expr)
+    if settings is None:
+        assert isinstance(expr, ast.Call)
+        given = {k.name: k.value for k in expr.keywords}
+        settings = tuple(_setting(given.get(a)) for a in table[op].attrs)
+    return Pattern(op, tuple(pattern(a, table) for a in args), settings)
+
+
+def applied(expr: ast.Expr) -> tuple[str, tuple[ast.Expr, ...], tuple[Any, ...] | None]:
+    """The op at the top of a rule's left side, what it is applied to, and its settings; None if these are keywords."""
+    match expr:
         case ast.Apply(op="pow", args=(base, ast.Number() as exponent)) if (n := whole(exponent.value)) is not None:
-            return Pattern("powi", (pattern(base, table),), (n,))
+            return "powi", (base,), (n,)
         case ast.Apply(op=op, args=args):
-            return Pattern(op, tuple(pattern(a, table) for a in args))
+            return op, args, ()
         case ast.Compare(ops=(op,), args=args):
-            return Pattern(op, tuple(pattern(a, table) for a in args))
+            return op, args, ()
         case ast.IfElse(then=then, cond=cond, other=other):
-            return Pattern("where", tuple(pattern(a, table) for a in (cond, then, other)))
+            return "where", (cond, then, other), ()
         case ast.Call(func=ast.Name(id="max" | "min" as name), args=(a, b), keywords=()):
-            return Pattern("maximum" if name == "max" else "minimum", (pattern(a, table), pattern(b, table)))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            given = {k.name: k.value for k in keywords}
-            attrs = tuple(_setting(given.get(a)) for a in table[name].attrs)
-            return Pattern(name, tuple(pattern(a, table) for a in args), attrs)
+            return "maximum" if name == "max" else "minimum", (a, b), ()
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return name, args, None
     raise ValueError(f"a rule cannot start from {type(expr).__name__}")
 
 
@@ -110,6 +121,16 @@ ANYTHING = "anything"
 Hint = tuple[frozenset[str], frozenset[float]]
 
 
+def held(side: Side) -> Iterator[str | float]:
+    """The ops and constants in a pattern, which is as deep as the rules of the table."""
+    if isinstance(side, Const):
+        yield side.value
+    elif isinstance(side, Pattern):
+        yield side.op
+        for arg in side.args:
+            yield from held(arg)
+
+
 def _needed(side: Pattern) -> Hint:
     """Ops and constants of which at least one stands directly under every match of a pattern."""
     ops: set[str] = set()
@@ -123,17 +144,16 @@ def _needed(side: Pattern) -> Hint:
     return frozenset(ops or {ANYTHING}), frozenset(constants)
 
 
-def candidates(tape: Tape, watched: Mapping[str, Set[str | float]], folded: bool = False) -> bytearray:
+def candidates(tape: Tape, watched: ByOp[Set[str | float]], folded: bool = False) -> bytearray:
     """A truth value for each instruction: whether one of its arguments is an op, or a constant, that is watched under its op;
     if `folded`, also whether its value may be known because all arguments are constants, or the condition of a choice is."""
     kinds: list[str | float] = [i.attrs[0] if i.op == "const" else i.op for i in tape.instrs]
-    nothing: Set[str | float] = frozenset()
     found = bytearray(len(kinds))
     for i, instr in enumerate(tape.instrs):
         args = instr.args
         if not args:
             continue
-        under = watched.get(instr.op, nothing)
+        under = watched[instr.op]
         number = True
         for a in args:
             kind = kinds[a]
@@ -148,30 +168,76 @@ def candidates(tape: Tape, watched: Mapping[str, Set[str | float]], folded: bool
     return found
 
 
-class Rewriter:
-    """The rules of some classes, found by the op at the top of their left side."""
+class ByOp(dict[str, T]):
+    """What belongs to an op, made when it is first asked for."""
 
-    def __init__(self, rules: Iterable[Rule], kinds: tuple[str, ...], table: OpTable) -> None:
+    def __init__(self, make: Callable[[str], T]) -> None:
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, op: str) -> T:
+        made = self[op] = self.make(op)
+        return made
+
+
+class Sides:
+    """The left sides of rules, by the op at the top. A program pays for those of its own ops, and once for all
+    compilations."""
+
+    def __init__(self, rules: Iterable[Rule], table: OpTable) -> None:
         self.table = table
-        self.by_op: dict[str, list[tuple[Pattern, Rule]]] = {}
-        self.hints: dict[str, Hint] = {}
+        self.rules: dict[str, list[Rule]] = {}
         for rule in rules:
-            if rule.kind in kinds:
-                side = pattern(rule.left, table)
-                assert isinstance(side, Pattern)
-                self.by_op.setdefault(side.op, []).append((side, rule))
-        for op, found in self.by_op.items():
-            needed = [_needed(side) for side, _ in found]
-            self.hints[op] = (frozenset().union(*(ops for ops, _ in needed)), frozenset().union(*(c for _, c in needed)))
+            self.rules.setdefault(applied(rule.left)[0], []).append(rule)
+        self.by_op = ByOp(self.patterns)
+        self.hints = ByOp(self.hint)
+        self.holding = ByOp(lambda op: [frozenset(held(side)) for side, _ in self.by_op[op]])
         # by op: one of these ops or constants stands directly under an instruction that a rule may fit
-        self.under: dict[str, Set[str | float]] = {op: ops | constants for op, (ops, constants) in self.hints.items()}
-        self.used: list[tuple[str, Span]] = []
+        self.under = ByOp(self.watched)
         # by rule: its right side over inputs, which are its names in order, and which instruction is the value
         self.over_scalars: dict[str, tuple[list[Instr], int | None]] = {}
 
+    def patterns(self, op: str) -> list[tuple[Pattern, Rule]]:
+        found = []
+        for rule in self.rules.get(op, ()):
+            side = pattern(rule.left, self.table)
+            assert isinstance(side, Pattern)
+            found.append((side, rule))
+        return found
+
+    def hint(self, op: str) -> Hint | None:
+        needed = [_needed(side) for side, _ in self.by_op[op]]
+        none: Hint = frozenset(), frozenset()
+        return (none[0].union(*(o for o, _ in needed)), none[1].union(*(c for _, c in needed))) if needed else None
+
+    def watched(self, op: str) -> Set[str | float]:
+        ops, constants = self.hints[op] or (frozenset(), frozenset())
+        return ops | constants
+
+
+def sides_of(rules: tuple[Rule, ...], kinds: tuple[str, ...], table: OpTable) -> Sides:
+    """The sides of the rules of some classes. A table keeps those that it was last used with."""
+    kept = table.sides.get(kinds)
+    if kept is None or kept[0] is not rules:
+        kept = table.sides[kinds] = rules, Sides([r for r in rules if r.kind in kinds], table)
+    made: Sides = kept[1]
+    return made
+
+
+class Rewriter:
+    """The rules of some classes, found by the op at the top of their left side."""
+
+    def __init__(self, rules: tuple[Rule, ...], kinds: tuple[str, ...], table: OpTable) -> None:
+        self.table = table
+        sides = sides_of(rules, kinds, table)
+        self.rules, self.by_op, self.hints, self.under = sides.rules, sides.by_op, sides.hints, sides.under
+        self.holding = sides.holding
+        self.over_scalars = sides.over_scalars
+        self.used: list[tuple[str, Span]] = []
+
     def may_apply(self, instrs: Sequence[Instr], op: str, args: tuple[int, ...]) -> bool:
         """Whether the arguments of an op are such that some rule might fit: a quick look, made for every instruction."""
-        hint = self.hints.get(op)
+        hint = self.hints[op]
         if hint is None:
             return False
         ops, constants = hint

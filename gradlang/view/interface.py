@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +114,8 @@ class Shown:
         if self.svg:
             bundle["image/svg+xml"] = self.svg
         else:
+            from html import escape
+
             bundle["text/html"] = f"<pre>{escape(self.text)}</pre>"
         return bundle
 

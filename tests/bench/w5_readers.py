@@ -156,6 +156,7 @@ def main(name: str, path: str, which: str = "") -> None:
     global clock
     clock = time.process_time if which == "cpu" else time.perf_counter
     reader = READERS[name]
+    begin = clock()
     try:
         reader.package()
     except ImportError:
@@ -168,8 +169,8 @@ def main(name: str, path: str, which: str = "") -> None:
     if isinstance(made[1], dict):
         made, parts = made
     value, slopes = made
-    line = {"seconds": seconds, "parts": parts, "value": float(value), "slopes": [float(s) for s in slopes], "peak": peak()}
-    print(json.dumps(line))
+    line = {"seconds": seconds, "loaded": start - begin, "parts": parts, "value": float(value)}
+    print(json.dumps({**line, "slopes": [float(s) for s in slopes], "peak": peak()}))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 import itertools
 import sys
@@ -167,7 +166,11 @@ def outside() -> dict[str, int]:
     if sys.platform == "win32":
         libraries = [ctypes.CDLL("ucrtbase"), ctypes.CDLL("vcruntime140")]
     else:
-        name = ctypes.util.find_library("m") if sys.platform == "darwin" else "libm.so.6"
+        name: str | None = "libm.so.6"
+        if sys.platform == "darwin":
+            from ctypes.util import find_library  # brings subprocesses
+
+            name = find_library("m")
         libraries = [ctypes.CDLL(None)]
         try:
             libraries.append(ctypes.CDLL(name))

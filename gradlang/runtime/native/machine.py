@@ -9,7 +9,6 @@ import os
 import platform
 import struct
 import sys
-import sysconfig
 
 OLDEST = (0, 45)  # llvmlite; earlier ones do not read the text
 
@@ -32,13 +31,22 @@ def python_refuses() -> str | None:
     """Why functions of this Python cannot be made by hand: their objects have another layout."""
     if platform.python_implementation() != "CPython":
         return f"native code needs CPython, and this is {platform.python_implementation()}"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if free_threaded():
         return "native code does not work with the free-threaded build of Python yet"
-    if sysconfig.get_config_var("Py_TRACE_REFS"):
+    if hasattr(sys, "getobjects"):
         return "native code does not work with a Python that traces references"
     if struct.calcsize("P") != 8 or sys.byteorder != "little":
         return "native code needs a 64-bit little-endian machine"
     return None
+
+
+def free_threaded() -> bool:
+    """Whether this is such a build, of which there are some from Python 3.13 on."""
+    if sys.version_info < (3, 13):
+        return False
+    import sysconfig  # to ask it loads all that is known of how Python was built, which takes milliseconds
+
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def llvmlite_refuses() -> str | None:
