@@ -8,12 +8,13 @@ import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from gradlang._version import __version__
-from gradlang.cli.arguments import EXAMPLES, parser
+from gradlang.cli.arguments import COMMANDS, EXAMPLES, parser
 from gradlang.cli.messages import more, say
 from gradlang.cli.streams import deafen, opened
-from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError
+from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError, did_you_mean
 
 
 def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -54,15 +55,29 @@ def commands() -> dict[str, Callable[[argparse.Namespace], int]]:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line. Values may stand before, between and after the options."""
     top = parser()
-    args, rest = top.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = did_you_mean(words[0], COMMANDS)
+        if not near and (words[0].endswith(".grad") or Path(words[0]).is_file()):
+            near = f"a program is run by `gradlang run {words[0]}`"
+        top.error(f"there is no command `{words[0]}`: {near or ', '.join(COMMANDS)}")
+    args, rest = top.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "values")]
     if unknown:
-        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+        known = {"-h", "--help"} | {o for o in options(top, args.command) if o.startswith("--")}
+        near = did_you_mean(unknown[0].split("=")[0], known)
+        top.error(f"unrecognized arguments: {' '.join(unknown)}" + (f": {near}" if near else ""))
     if rest:
         args.values = [*args.values, *rest]
     if args.command == "explain" and args.file is None and not args.list:
         top.error("explain needs a file, the code of an error or the name of an op")
     return args
+
+
+def options(top: argparse.ArgumentParser, command: str | None) -> list[str]:
+    """The options of a command."""
+    made = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+    return list(made.choices[command]._option_string_actions) if command in made.choices else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
