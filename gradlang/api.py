@@ -143,16 +143,12 @@ class Model(Fitting, Viewing):
 
     def _one(self, of: str | None) -> str:
         if of is None:
+            if len(self.program.outputs) != 1 and self.objective is not None:
+                return self.objective.name
             if len(self.program.outputs) != 1:
-                raise InputError(
-                    [
-                        Diagnostic(
-                            "G510",
-                            "this program has several outputs: name the one that is meant",
-                            help="outputs are " + ", ".join(self.program.outputs),
-                        )
-                    ]
-                )
+                text = "this program has several outputs: name the one that is meant"
+                help = f"outputs are {', '.join(self.program.outputs)}; for a command `--of {self.program.outputs[0]}`"
+                raise InputError([Diagnostic("G510", text, help=help)])
             return self.program.outputs[0]
         return self._names(of, "definition", self.program.values)[0]
 

@@ -543,3 +543,10 @@ def test_twenty_thousand_signs_and_calls() -> None:
     n = 20_000
     assert gl.loads(f"x = 3\ny = {'-' * n}x*2\n").value_and_grad("y")() == (6.0, {"x": 2.0})
     assert gl.loads(f"x = 3\ny = {'abs(' * n}x{')' * n}\n").value_and_grad("y")() == (3.0, {"x": 1.0})
+
+
+def test_the_objective_is_meant_where_a_program_has_several_outputs() -> None:
+    model = gl.loads("param a = 3\nloss = a**2\nsize = abs(a)\nminimize loss\noutput size")
+    assert model.value_and_grad()() == (9.0, {"a": 6.0})
+    assert model.hessian(wrt="a")() == 2.0
+    assert model() == {"loss": 9.0, "size": 3.0}

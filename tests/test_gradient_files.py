@@ -142,3 +142,13 @@ def test_recurrences_that_gather(name: str, tmp_path: Path, capsys: pytest.Captu
 def test_an_output_keeps_its_name() -> None:
     text = "def f(x):\n    y[0] = x\n    y[t] = sin(y[t-1]) for t in range(1, 4)\n    return y[3]\ninput a\ny = f(a)"
     assert gl.loads(gradient_file(gl.loads(text), "y", ("a",))).program.outputs == ("y", "d_y_d_a")
+
+
+def test_a_sequence_of_numbers_is_no_constant() -> None:
+    text = "y : [T]\ninput a = 0.5\nl[0] = 0\nl[t] = l[t-1] - a*y[t-1]**2 for t in range(1, T+1)\nf = -l[T]"
+    model = gl.loads(text)
+    given = {"y": [1.0, 2.0, 3.0]}
+    made = gl.loads(gradient_file(model, "f", ("a", "y")))
+    value, slope = model.value_and_grad("f", wrt=["a", "y"])(given)
+    found = made.function(["f", "d_f_d_a", "d_f_d_y"])(given)
+    assert (found["f"], found["d_f_d_a"], found["d_f_d_y"].tolist()) == (value, slope["a"], slope["y"].tolist())

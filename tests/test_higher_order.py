@@ -98,3 +98,39 @@ def test_a_second_derivative_of_a_recurrence_is_differentiated_again(operator: s
     made = gl.loads(f"{head}y = {operator}\nz = grad(grad(f, a), a)")
     assert made.value_and_grad("y")()[0] == pytest.approx(made.value_and_grad("z")()[0], rel=1e-14)
     assert made.value_and_grad("y")()[1]["a"] == pytest.approx(made.value_and_grad("z")()[1]["a"], rel=1e-13)
+
+
+FILTER = """
+y : [T]
+x : [3]
+s = exp(2*x)
+const F = [[1, 1], [0, 1]]
+const H = [1, 0]
+m[0] = zeros(2)
+P[0] = 10*eye(2)
+ll[0] = 0
+for t in range(1, T+1):
+    mp = F @ m[t-1]
+    Pp = F @ P[t-1] @ F.T + [[s[0], 0], [0, s[1]]]
+    S  = H @ Pp @ H + s[2]
+    K  = Pp @ H/S
+    v  = y[t-1] - H @ mp
+    m[t] = mp + K*v
+    P[t] = Pp - K[:, None]*K[None, :]*S
+    ll[t] = ll[t-1] + log(S) + v**2/S
+f = ll[T]
+"""
+
+
+def test_the_hessian_of_a_kalman_filter() -> None:
+    model = gl.loads(FILTER)
+    given = {"x": [-0.3, -1, 0.1], "y": np.random.default_rng(1).normal(size=6)}
+    columns = model.hvp("f", wrt="x")
+    wanted = [columns(v, given)[1] for v in np.eye(3)]
+    for backend in ("numpy", "native"):
+        found = model.hessian("f", wrt="x", backend=backend)(given)
+        np.testing.assert_allclose(found, wanted, rtol=1e-11)
+        np.testing.assert_array_equal(found.shape, (3, 3))
+    step, slope = 1e-5, model.value_and_grad("f", wrt="x")
+    moved = [[slope({**given, "x": np.add(given["x"], side * step * v)})[1]["x"] for side in (1, -1)] for v in np.eye(3)]
+    np.testing.assert_allclose(found, [(a - b) / (2 * step) for a, b in moved], rtol=1e-6)

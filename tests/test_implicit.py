@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -264,3 +265,21 @@ def test_no_solution(name: str) -> None:
             with pytest.raises(gl.InputError, match="no solution is found for x") as caught:
                 f(given)
             assert [d.code for d in caught.value.diagnostics] == ["G518"]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_nothing_is_solved_in_a_branch_that_is_not_taken(backend: str) -> None:
+    roots = gl.loads(V + "y = sum(solve(u**2 - v for u from log(v)) if v > 0 else v**3 for v in a)")
+    given = {"a": [math.e**2, -1.0]}
+    value, slope = roots.value_and_grad("y", backend=backend)(given)
+    assert abs(value - (math.e - 1)) < 1e-15
+    assert np.allclose(slope["a"], [0.5 / math.e, 3], rtol=1e-15)
+    assert np.allclose(roots.hessian("y", wrt="a", backend=backend)(given), [[-0.25 / math.e**3, 0], [0, -6]], rtol=1e-15)
+    pair = "z = solve([2*z[0] + z[1]**3 - b[0], z[0] - b[1]*z[1]] for z from sqrt(a)) if a > 0 else b**2"
+    model = gl.loads(f"a : [2]\nb : [2]\n{pair}\ny = sum(z)").value_and_grad("y", backend=backend)
+    value, slope = model(a=[-1, -1], b=[3, 2])
+    assert (value, slope["a"].tolist(), slope["b"].tolist()) == (13, [0, 0], [6, 4])
+    both = model(a=[1, 1], b=[3, 2])[0]  # a system is solved as a whole where any of it counts
+    assert model(a=[1, 1 + 1e-9], b=[3, 2])[0] == pytest.approx(both, rel=1e-14)
+    with np.errstate(all="ignore"), pytest.raises(gl.InputError, match="no solution"):
+        model(a=[1, -1], b=[3, 2])

@@ -62,7 +62,8 @@ class GradPrinter(TapePrinter):
             self.results, self.output_names = set(), {}
         self.constant: list[bool] = []
         for i in tape.instrs:
-            self.constant.append(i.op in ("const", "array") or (bool(i.args) and all(self.constant[a] for a in i.args)))
+            known = bool(i.args) and i.op not in (*SEQUENCES, "root") and all(self.constant[a] for a in i.args)
+            self.constant.append(known or i.op in ("const", "array"))
         if inline:
             self.skip_broadcasts()
         self.run()

@@ -290,13 +290,13 @@ class Elaborator:
     def array(self, items: tuple[Value, ...], span: Span) -> Ref | Poison:
         if not items:
             return self.sink.leaf("array", ((),), Type((0,)), span)
+        if statics.deep(items):
+            raise Problem(errors.bad_constant(f"an array has at most {statics.MOST_AXES} axes", span))
         flat = statics.nested(items)
         if flat is not None:
             shape, dtype = flat
             if statics.ragged(items):
                 raise Problem(errors.ragged(span))
-            if len(shape) > statics.MOST_AXES:
-                raise Problem(errors.bad_constant(f"an array has at most {statics.MOST_AXES} axes", span))
             return self.sink.leaf("array", (items,), Type(shape, dtype), span)
         refs = [self.ref(i, span) for i in items]
         shapes = {r.type.shape for r in refs if isinstance(r, Ref)}

@@ -58,9 +58,12 @@ def python_word(name: str, span: Span) -> Diagnostic:
 def unknown_function(name: str, span: Span, known: Iterable[str], is_value: bool) -> Diagnostic:
     if is_value:
         return Diagnostic("G202", f"`{name}` is a value, not a function", span, help=f"to multiply, write `{name}*(...)`")
-    return Diagnostic(
-        "G202", f"no function is named `{name}`", span, help=did_you_mean(name, known) or "`gradlang ops` lists the functions"
-    )
+    known = list(known)
+    hint = did_you_mean(name, known) or "`gradlang ops` lists the functions"
+    kind = name[name.rfind("_") :]
+    if kind in ("_lpdf", "_lpmf"):
+        hint = "there are " + ", ".join(sorted(k for k in known if k.endswith(kind)))
+    return Diagnostic("G202", f"no function is named `{name}`", span, help=hint)
 
 
 def duplicate(name: str, span: Span, first: Span) -> Diagnostic:

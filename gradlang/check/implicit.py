@@ -19,7 +19,7 @@ from gradlang.check.scope import Env
 from gradlang.ops.op import ROOT
 from gradlang.source import Span
 from gradlang.syntax import ast
-from gradlang.types import Type, product, show_shape
+from gradlang.types import SCALAR, Type, product, show_shape
 
 if TYPE_CHECKING:
     from gradlang.check.elaborate import Elaborator
@@ -50,6 +50,24 @@ def _solved(node: ast.Call, given: ast.Implicit, env: Env, e: Elaborator) -> Non
 class Unknown:
     def __init__(self, e: Elaborator, env: Env, given: ast.Implicit, start: Ref, span: Span) -> None:
         self.e, self.env, self.given, self.start, self.span = e, env, given, start, span
+        self.taken = self.where_taken()
+        if self.taken is not None:
+            self.start = self.chosen(start, e.sink.leaf("const", (0.0,), SCALAR, span))
+
+    def where_taken(self) -> Ref | None:
+        """Whether the conditions around have the solution count; None if it always does."""
+        here = self.e.taken_here(self.span) if self.e.guards else None
+        if isinstance(here, Ref) and here.type.shape:
+            here = self.e.apply("any", (here,), (None, False), self.span)
+        return here if isinstance(here, Ref) else None
+
+    def chosen(self, value: Ref, other: Ref) -> Ref:
+        """A value where the solution counts; elsewhere another, so that there 0 solves the equation."""
+        if self.taken is None:
+            return value
+        made = self.e.apply("where", (self.taken, value, other), (), self.span)
+        assert isinstance(made, Ref)
+        return made
 
     def root(self) -> Value:
         """The node of the solution. What loops the unknown runs along is found by trying."""
@@ -68,6 +86,7 @@ class Unknown:
             self.compare(residual)
             if loop not in residual.steps:
                 raise Problem(errors.no_unknown(self.given.name.id, self.given.residual.span))
+            residual = self.chosen(residual, x)
             slope = Derivative(e, self.span, "").of("jacobian", residual, x, [])
             found = together(axes, residual.axes, slope.axes)
             if found == axes:

@@ -58,10 +58,11 @@ class Lift:
         lead = next((k for k, m in enumerate(missing) if not m), len(missing))
         return self.reshape(plain(r), (*shape[lead:], *r.type.shape))
 
-    def full(self, r: Ref) -> Ref:
-        """A value for every count of all loops."""
-        shape = self.loops + r.type.shape
-        thin = self.thin(r, r.type.rank)
+    def full(self, r: Ref, rank: int = 0) -> Ref:
+        """A value for every count of all loops, aligned with others of `rank` axes."""
+        rank = max(rank, r.type.rank)
+        shape = (*self.loops, *(1,) * (rank - r.type.rank), *r.type.shape)
+        thin = self.thin(r, rank)
         return thin if thin.type.shape == shape else self.make("broadcast_to", (thin,), (shape,))
 
 
@@ -151,13 +152,17 @@ def _variadic(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> 
     return on.make(op, [on.full(r) for r in refs], (attrs[0] + len(on.axes),))
 
 
-def _einsum(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+def _einsum(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type, name: str = "einsum") -> Ref:
     left, _, right = attrs[0].partition("->")
     spare = iter(c for c in LETTERS if c not in attrs[0])
     names = {loop: next(spare) for loop in on.axes}
     parts = ["".join(names[a] for a in r.axes) + p for r, p in zip(refs, left.split(","), strict=True)]
     spec = ",".join(parts) + "->" + "".join(names.values()) + right
-    return on.make("einsum", [plain(r) for r in refs], (spec,))
+    return on.make(name, [plain(r) for r in refs], (spec,))
+
+
+def _zeinsum(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    return _einsum(on, refs, attrs, type, "zeinsum")
 
 
 def _matmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
@@ -186,7 +191,9 @@ def _zmatmul(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> R
         if len(on.loops) == 1:  # the columns of all counts are rows of one matrix
             made = on.make("zmatmul", (rows, on.transpose(a, (1, 0))), (1 - attrs[0],))
             return on.reshape(made, on.loops + type.shape)
-    return on.make("zmatmul", [on.full(r) for r in refs], attrs)
+    rank = max(a.type.rank, b.type.rank)
+    made = on.make("zmatmul", (on.thin(a, rank), on.thin(b, rank)), attrs)
+    return on.reshape(made, on.loops + type.shape)
 
 
 def _by_columns(on: Lift, a: Ref, b: Ref) -> Ref:
@@ -214,10 +221,17 @@ def _solve(name: str) -> Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]
     def rule(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
         a, b = refs
         column = _stretched(on, b, -1) if b.type.rank == 1 else b
-        made = on.make(name, (on.full(a), on.full(column)), attrs)
+        rank = max(a.type.rank, column.type.rank)
+        made = on.make(name, (on.full(a, rank), on.full(column, rank)), attrs)
         return on.reshape(made, on.loops + type.shape)
 
     return rule
+
+
+def _sign_and_log(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
+    made = on.make("slogdet_packed", (on.full(refs[0]),))  # the two values are the first axis
+    n = len(on.axes)
+    return on.transpose(made, (*range(1, n + 1), 0, *range(n + 1, made.type.rank)))
 
 
 def _take_axis(on: Lift, refs: list[Ref], attrs: tuple[Any, ...], type: Type) -> Ref:
@@ -306,10 +320,12 @@ RULES: dict[str, Callable[[Lift, list[Ref], tuple[Any, ...], Type], Ref]] = {
     "concat": _variadic,
     "stack": _variadic,
     "einsum": _einsum,
+    "zeinsum": _zeinsum,
     "matmul": _matmul,
     "zmatmul": _zmatmul,
     "solve": _solve("solve"),
     "triangular_solve": _solve("triangular_solve"),
+    "slogdet_packed": _sign_and_log,
     "take_axis": _take_axis,
     "scatter_add": _scatter_add,
     "patches": _patches,

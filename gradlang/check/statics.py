@@ -142,6 +142,16 @@ def of_kind(value: Value, dtype: str) -> bool:
 MOST_AXES = 32  # NumPy takes 64; a reshape or a stack may add some
 
 
+def deep(items: Value) -> bool:
+    """Whether lists are nested in more levels than an array has axes."""
+    level = [items]
+    for _ in range(MOST_AXES):
+        level = [x for i in level if isinstance(i, tuple) for x in i if isinstance(x, tuple)]
+        if not level:
+            return False
+    return True
+
+
 def ragged(items: Value) -> bool:
     """Whether nested lists of numbers have rows of different lengths."""
     level = [items]

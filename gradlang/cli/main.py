@@ -8,12 +8,13 @@ import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from gradlang._version import __version__
 from gradlang.cli.arguments import COMMANDS, EXAMPLES, parser, parser_of
 from gradlang.cli.messages import more, say
 from gradlang.cli.streams import deafen, opened
-from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError
+from gradlang.diagnostics import Diagnostic, GradlangError, InputError, InternalError, did_you_mean
 
 
 def command(args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
@@ -59,14 +60,21 @@ def explain(args: argparse.Namespace) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line. Values may stand before, between and after the options."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in COMMANDS:
-        args, rest = parser_of(words[0]).parse_known_args(words[1:])
-        args.command = words[0]
-    else:
-        args, rest = parser().parse_known_args(words)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = did_you_mean(words[0], COMMANDS)
+        if not near and (words[0].endswith(".grad") or Path(words[0]).is_file()):
+            near = f"a program is run by `gradlang run {words[0]}`"
+        parser().error(f"there is no command `{words[0]}`: {near or ', '.join(COMMANDS)}")
+    name = words.pop(0) if words and words[0] in COMMANDS else None
+    made = parser_of(name) if name else parser()
+    args, rest = made.parse_known_args(words)
+    if name:
+        args.command = name
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "values")]
     if unknown:
-        parser().error(f"unrecognized arguments: {' '.join(unknown)}")
+        known = {option for option in made._option_string_actions if option.startswith(("--", "-h"))}
+        near = did_you_mean(unknown[0].split("=")[0], known)
+        parser().error(f"unrecognized arguments: {' '.join(unknown)}" + (f": {near}" if near else ""))
     if rest:
         args.values = [*args.values, *rest]
     if args.command == "explain" and args.file is None and not args.list:

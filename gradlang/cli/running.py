@@ -90,7 +90,13 @@ def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
         name, equal, text = word.partition("=")
         if not equal or not name.strip():
             raise InputError(
-                [Diagnostic("G514", f"`{word}` is not {what}", help="write `name=value`, for example `x=2` or `x=[1,2]`")]
+                [
+                    Diagnostic(
+                        "G514",
+                        f"`{word}` is not {what}",
+                        help="write `name=value` without blanks, for example `x=2` or `x=[1,2]`",
+                    )
+                ]
             )
         if name.strip() in out:
             text = f"`{name.strip()}` is given twice, the second time as `{word}`"

@@ -155,6 +155,12 @@ class Binder:
             help = f"the largest is {float(np.finfo(self.dtype).max):.2g}; use float64"
             raise fail("G504", text, self.program, self.span(name), help) from None
 
+    def how_to_give(self, missing: list[str]) -> str:
+        if missing[0] not in self.by_name:
+            return "give it in the dict of vectors"
+        files = "; the commands read files with `--data`" if any(self.types[n].shape for n in missing) else ""
+        return f"give {'it' if len(missing) == 1 else 'them'}: " + ", ".join(f"`{n}=...`" for n in missing) + files
+
     def bind(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, int]]:
         """The arguments in the order of the generated function, and the sizes."""
         import numpy as np
@@ -172,7 +178,7 @@ class Binder:
                 f"{'a value is' if len(missing) == 1 else 'values are'} missing for {names}",
                 self.program,
                 self.span(missing[0]),
-                f"give it: `{missing[0]}=...`" if missing[0] in self.by_name else "give it in the dict of vectors",
+                self.how_to_give(missing),
             )
         sizes: dict[str, int] = {}
         thin = [n for n, t in self.extra if t.shape and arrays[n].ndim == 0]

@@ -24,7 +24,8 @@ def read_text(path: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise _fail("G520", f"cannot read {path}: {error.strerror or error}") from None
+        help = f"did you mean `{path}.grad`?" if Path(path + ".grad").is_file() else ""
+        raise _fail("G520", f"cannot read {path}: {error.strerror or error}", help) from None
     except ValueError:
         raise _fail("G520", f"cannot read {path!r}: this is no file name") from None
     return decoded(data, path)

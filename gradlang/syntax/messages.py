@@ -11,6 +11,7 @@ from collections.abc import Callable
 from gradlang.diagnostics import Diagnostic
 from gradlang.record import record
 from gradlang.source import Span
+from gradlang.syntax import hints
 
 KEYWORDS = frozenset(
     "input param const def return op rule import from as for in if else and or not true false grad jacobian hessian "
@@ -57,7 +58,9 @@ def stray(char: str, span: Span, text: str) -> Diagnostic:
     if char in SUPERSCRIPTS:
         return Diagnostic("G101", f"a power is written `**`, not `{char}`", span, f"write `**{SUPERSCRIPTS[char]}`")
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
-    return Diagnostic("G102", f"`{shown}` has no meaning in a formula", span, help=known.get(char, "delete it"))
+    return Diagnostic(
+        "G102", f"`{shown}` has no meaning in a formula", span, help=known.get(char) or hints.quotation(char) or "delete it"
+    )
 
 
 def control(char: str, span: Span, label: bool) -> Diagnostic:
@@ -231,21 +234,11 @@ def _single_equal(s: Stop) -> Diagnostic:
 
 
 def _bare_expression(s: Stop) -> Diagnostic:
-    return Diagnostic(
-        "G120",
-        "this line defines nothing",
-        s.before_span,
-        help="give the value a name: `name = formula`; `output name` shows it",
-    )
+    return Diagnostic("G120", "this line defines nothing", s.before_span, help=hints.defining(s.before_text, s.text))
 
 
 def _bad_left_side(s: Stop) -> Diagnostic:
-    return Diagnostic(
-        "G121",
-        f"a statement cannot start with {s.got}",
-        s.span,
-        help="a line is `name = formula`, or starts with input, param, const, def, check, ...",
-    )
+    return Diagnostic("G121", f"a statement cannot start with {s.got}", s.span, help=hints.statement(s.text))
 
 
 def _expected_name(s: Stop) -> Diagnostic:
@@ -267,6 +260,8 @@ def _empty_argument(s: Stop) -> Diagnostic:
 
 
 def _other(s: Stop) -> Diagnostic:
+    if s.before_text in ("import", "from") and s.kind == "NAME":
+        return Diagnostic("G199", f"`{s.text}` is no file", s.span, help=hints.imported(s.text))
     quoted = sorted(f"`{_LITERAL[k]}`" for k in s.accepts if k in _LITERAL)
     words = [WORDS[k] for k in ("_NL", "NAME", "NUMBER", "STRING") if k in s.accepts]
     wanted = (words + quoted)[:4]

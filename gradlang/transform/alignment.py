@@ -16,7 +16,7 @@ from gradlang.types import Dim, Shape, product
 
 Axes = tuple[int | None, ...]  # of each argument: the axis that goes along, None where the whole argument is needed
 INDICES = ("within", "nearest")
-BATCHED = ("inv", "det", "cofactor", "slogdet_packed", "logdet", "cholesky", "eigh_packed")  # matrices in the last two axes
+BATCHED = ("inv", "det", "cofactor", "logdet", "cholesky", "eigh_packed")  # matrices in the last two axes
 
 
 def rowwise(instr: Instr, shapes: Sequence[Shape], axis: int, table: OpTable) -> Axes | None:
@@ -111,6 +111,10 @@ def letter_places(parts: Sequence[str], letter: str) -> Axes | None:
     return tuple(part.index(letter) if letter in part else None for part in parts)
 
 
+def _sign_and_log(instr: Instr, shapes: Sequence[Shape], axis: int) -> Axes | None:
+    return (axis - 1,) if axis else None  # the two values are the first axis
+
+
 RULES: dict[str, Callable[[Instr, Sequence[Shape], int], Axes | None]] = {
     "broadcast_to": _broadcast_to,
     "reshape": _reshape,
@@ -122,6 +126,7 @@ RULES: dict[str, Callable[[Instr, Sequence[Shape], int], Axes | None]] = {
     "take_along": _take_along,
     "matmul": _matmul,
     "einsum": _einsum,
+    "slogdet_packed": _sign_and_log,
 }
 
 

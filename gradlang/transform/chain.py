@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradlang.check import errors_ops
+from gradlang.check.infer import infer
 from gradlang.check.rules import evaluate
 from gradlang.diagnostics import InternalError, SourceError
 from gradlang.ir.tape import Builder, Instr
@@ -20,6 +21,7 @@ from gradlang.transform.partials import Templates
 from gradlang.types import SCALAR, Dim, Type, add, mul, stretches, sub
 
 # adjoints with exact zeros where nothing was read
+CHOICES = ("where", "zmul", "zmatmul", "zeinsum")
 HOLES = ("unslice", "scatter_add", "scatter_along", "tril", "triu", "diag_matrix")
 
 
@@ -27,6 +29,11 @@ def covered(dim: Dim, window: Dim, stride: Dim, places: Dim) -> bool:
     """Whether windows leave no entry of an axis out."""
     closed = stride == 1 or (isinstance(window, int) and isinstance(stride, int) and window >= stride)
     return closed and add(mul(sub(places, 1), stride), window) == dim
+
+
+def keeps_zeros(instr: Instr, k: int) -> bool:
+    """Whether what argument `k` gets, or adds to a tangent, has the exact zeros of the other factor of a product."""
+    return instr.op == "zmatmul" and k != instr.attrs[0]
 
 
 class Chain:
@@ -68,7 +75,22 @@ class Chain:
                 raise SourceError([errors_ops.adjoint_unfit(op.name, param, text, instr.span)])
         if self.leaves_holes(out) or (out.op == "where" and (b.is_const(out.args[1], 0) or b.is_const(out.args[2], 0))):
             self.masked.add(made)
-        if isinstance(sink, MaskedSink) and made in sink.masked:
+        if (isinstance(sink, MaskedSink) and made in sink.masked) or keeps_zeros(instr, op.params.index(param)):
+            self.masked.add(made)
+        return made
+
+    def linear(self, op: Op, instr: Instr, k: int, t: int) -> int:
+        """A linear op over a tangent in place of argument `k`."""
+        b, args = self.b, [*instr.args[:k], t, *instr.args[k + 1 :]]
+        if t not in self.masked:
+            made = b.apply(op.name, args, instr.attrs, instr.span, instr.scope)
+        else:
+            sink, refs = MaskedSink(b, {t}), [b.ref(a) for a in args]
+            attrs, type = infer(op, [r.type for r in refs], instr.attrs, b.table)
+            made = sink.emit(op, refs, attrs, type, instr.span, instr.scope).id
+            if made in sink.masked:
+                self.masked.add(made)
+        if self.leaves_holes(b.instrs[made]) or keeps_zeros(instr, k):
             self.masked.add(made)
         return made
 
@@ -130,9 +152,27 @@ class Chain:
         return made
 
     def mask(self, source: int, made: int) -> int:
-        if source in self.masked:
+        return self.mark(made, source in self.masked)
+
+    def mark(self, made: int, exact: bool) -> int:
+        if exact:
             self.masked.add(made)
         return made
+
+    def chosen(self, i: int) -> bool:
+        """Whether the exact zeros of a value come from a choice, and not only from entries that nothing was put into. (Steps
+        of a recurrence that start from the latter are rarely infinite, and where they are not, `zmul` only costs time.)"""
+        stack, seen = [i], set()
+        while stack:
+            i = stack.pop()
+            if i not in self.masked or i in seen:
+                continue
+            seen.add(i)
+            at = self.b.instrs[i]
+            if at.op in CHOICES:
+                return True
+            stack.extend(at.args)
+        return False
 
     def make(self, op: str, args: tuple[int, ...], like: int, span: Span, scope: tuple[str, ...]) -> int:
         """A pointwise op over arguments of which some have the full shape."""

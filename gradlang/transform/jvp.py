@@ -36,7 +36,9 @@ def jvp(chain: Chain, ys: Sequence[int], tangents: dict[int, int]) -> list[int |
             found[i] = root_tangent(chain, i, given, jvp)
         elif instr.op == "item":
             bundle = found.get(instr.args[0])
-            found[i] = None if bundle is None else b.add("item", (bundle,), instr.attrs, instr.type, instr.span, instr.scope)
+            if bundle is not None:
+                made = b.add("item", (bundle,), instr.attrs, instr.type, instr.span, instr.scope)
+                found[i] = chain.mask(bundle, made)
         else:
             found[i] = _tangent(chain, b.table[instr.op], instr, i, found)
     return [found.get(y) for y in ys]
@@ -69,13 +71,7 @@ def _linear(chain: Chain, op: Op, instr: Instr, found: dict[int, int | None]) ->
     for k, (a, param) in enumerate(zip(instr.args, op.params, strict=True)):
         t = found.get(a)
         if t is not None and param in op.adjoints:
-            args = [*instr.args[:k], t, *instr.args[k + 1 :]]
-            made = chain.b.apply(op.name, args, instr.attrs, instr.span, instr.scope)
-            if chain.leaves_holes(chain.b.instrs[made]):
-                chain.masked.add(made)
-            elif "moves" in op.flags:
-                chain.mask(t, made)
-            total = chain.plus(total, made, instr.span)
+            total = chain.plus(total, chain.linear(op, instr, k, t), instr.span)
     return total
 
 

@@ -344,11 +344,15 @@ def scan_tangents(chain: Chain, at: int, tangents: dict[int, int], jvp: Callable
             leaf = step.leaf(("d" + kind, j, None), step.inner.b.instrs[i].type)
             forced[i] = leaf
             t = tangents[position + j]
+            step.inner.masked.update({leaf} if t in chain.masked else ())
             primal[leaf] = step.over_steps(t) if kind == "row" else b.ref(t)
-    inside = jvp(step.inner, step.outs, through)
     forcing = jvp(step.inner, step.outs, forced)
-    force = replay(b, step.inner.b.instrs, primal, [f for f in forcing if f is not None])
     first = [tangents.get(k) for k in many]
+    exact = all(f is None or f in step.inner.masked for f in forcing) and all(t is None or chain.chosen(t) for t in first)
+    if exact:
+        step.inner.masked.update(through.values())
+    inside = jvp(step.inner, step.outs, through)
+    force = replay(b, step.inner.b.instrs, primal, [f for f in forcing if f is not None])
     starts = [zeros(b, b.instrs[step.first[k]].type) if t is None else t for k, t in enumerate(first)]
     wanted = [v for v in inside if v is not None]
     at_ = iter(range(len(wanted)))
@@ -365,7 +369,8 @@ def scan_tangents(chain: Chain, at: int, tangents: dict[int, int], jvp: Callable
                 out.append((scan.names[k], body.broadcast(made, scan.types[k].shape, step.instr.span)))
             return out
 
-        return step.scan_of("pull", starts, step.linear(leaves, wanted, primal, False, finish))
+        pull = step.scan_of("pull", starts, step.linear(leaves, wanted, primal, False, finish))
+        return chain.mark(pull, exact)
     for p, f in enumerate(forcing):
         if f is not None:
             k, lag = scan.ports[p]
@@ -378,7 +383,7 @@ def scan_tangents(chain: Chain, at: int, tangents: dict[int, int], jvp: Callable
         False,
         lambda body, values, take: [(scan.names[k], v) for (k, _), v in zip(ports, values, strict=True)],
     )
-    return step.scan_of("push", starts, made, ports)
+    return chain.mark(step.scan_of("push", starts, made, ports), exact)
 
 
 def pushed(step: Step, ref: Ref, k: int, lag: int | None) -> int:

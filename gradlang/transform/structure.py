@@ -45,8 +45,8 @@ def band(instrs: Sequence[Instr], y: int, x: int, table: OpTable) -> tuple[int, 
             if i <= x:
                 continue
             tracks = [found.get(a) for a in instr.args]
-            if any(t is not None for t in tracks) and instr.type.dtype == "real":
-                found[i] = follow(instr, tracks, instrs, table)
+            if any(t is not None for t in tracks) and instr.type.dtype not in ("int", "bool"):
+                found[i] = follow(instr, tracks, instrs, table)  # the sequences of a recurrence are lost here too
     except Lost:
         return None
     track = found.get(y)

@@ -45,7 +45,10 @@ def _joined_tangent(chain: Chain, instr: Instr, tangents: list[int | None]) -> i
         b.broadcast(b.const(0.0), b.instrs[a].type.shape, instr.span) if t is None else t
         for a, t in zip(instr.args, tangents, strict=True)
     ]
-    return b.apply(instr.op, parts, instr.attrs, instr.span, instr.scope)
+    made = b.apply(instr.op, parts, instr.attrs, instr.span, instr.scope)
+    if all(t is None or t in chain.masked for t in tangents):
+        chain.masked.add(made)
+    return made
 
 
 def _einsum_adjoints(chain: Chain, instr: Instr, g: int, active: bytearray) -> Iterable[tuple[int, int | None]]:
@@ -78,6 +81,8 @@ def _einsum_adjoints(chain: Chain, instr: Instr, g: int, active: bytearray) -> I
             part = b.broadcast(part, tuple(sizes[c] for c in letters), instr.span, instr.scope)
         if letters != parts[k]:
             part = _on_diagonal(chain, part, letters, parts[k], instr)
+        if name == "zeinsum":
+            chain.masked.add(part)
         yield k, part
 
 
@@ -101,11 +106,22 @@ def _on_diagonal(chain: Chain, part: int, letters: str, wanted: str, instr: Inst
 
 
 def _einsum_tangent(chain: Chain, instr: Instr, tangents: list[int | None]) -> int | None:
+    b, (spec,) = chain.b, instr.attrs
+    left, _, right = spec.partition("->")
+    parts = left.split(",")
     total: int | None = None
     for k, t in enumerate(tangents):
-        if t is not None:
+        if t is None:
+            continue
+        if t in chain.masked and not (instr.op == "zeinsum" and k):  # exact zeros stand in front
+            args, letters = [t, *instr.args[:k], *instr.args[k + 1 :]], [parts[k], *parts[:k], *parts[k + 1 :]]
+            made = b.apply("zeinsum", args, (",".join(letters) + "->" + right,), instr.span, instr.scope)
+        else:
             args = [*instr.args[:k], t, *instr.args[k + 1 :]]
-            total = chain.plus(total, chain.b.apply(instr.op, args, instr.attrs, instr.span, instr.scope), instr.span)
+            made = b.apply(instr.op, args, instr.attrs, instr.span, instr.scope)
+        if b.instrs[made].op == "zeinsum":
+            chain.masked.add(made)
+        total = chain.plus(total, made, instr.span)
     return total
 
 
