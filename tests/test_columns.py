@@ -53,6 +53,16 @@ def test_rows_are_turned_in_registers(width, target):
             assert (into[:, count:] == 5).all()
 
 
+def test_rows_are_written_one_after_another():
+    """A row lies in as few stores as possible, one behind the other: those that leave a row and come back take longer."""
+    lines = unit_text([to_rows(8, ROOM)], "f64", Target(vector=256), lambda name: function(name, "f64")).splitlines()
+    stored = [line.split(", ptr ")[1].split(",")[0] for line in lines if "store <4 x double>" in line]
+    made = {line.split(" = ")[0].strip(): line for line in lines if " = getelementptr" in line}
+    bases = [made[to].split(", ptr ")[1] for to in stored]  # where its row begins, and the column
+    assert [b.split(", i64 ")[1] for b in bases] == ["0", "4"] * 4
+    assert [b.split(",")[0] for b in bases[::2]] == [b.split(",")[0] for b in bases[1::2]]
+
+
 @pytest.mark.parametrize("columns", [1, 3, 8])
 def test_the_loops_of_these_kernels_say_what_they_do(columns):
     machine, rng = Machine("f64", lambda name: function(name, "f64")), np.random.default_rng(2)

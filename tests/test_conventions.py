@@ -522,6 +522,17 @@ def test_stable_against_cancellation(x: float) -> None:
     assert value == pytest.approx(0.5 - x * x / 24, rel=1e-14)
 
 
+def test_the_slope_of_a_versine_is_a_sine() -> None:
+    """That of the stable form would be a product of two more functions, of the half angle."""
+    f = gl.loads("input x : [N]\ny = sum(1 - cos(x))").value_and_grad("y", backend="numpy")
+    x = np.array([1e-9, -0.5, 3.0, 100.0])
+    value, grads = f(x=x)
+    assert value == np.sum(2 * np.sin(x / 2) ** 2)
+    np.testing.assert_array_equal(grads["x"], np.sin(x))
+    assert f.source.count("np.sin(") == 2 and "np.cos(" not in f.source
+    assert gl.loads("x = 1e-9\ny = versine(x)")() == pytest.approx(5e-19, rel=1e-15)
+
+
 def test_std_of_a_constant() -> None:
     for c in (0.1, 2.0, -1e10):
         value, grads = gl.loads("input x : [N]\ny = std(x)").value_and_grad("y")(x=[c] * 3)

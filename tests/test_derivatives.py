@@ -297,6 +297,26 @@ def test_mixed_partials_are_symmetric(f: str) -> None:
 
 
 # ------------------------------------------------------------------ exact zeros, shapes
+def test_one_division_serves_both_arguments_of_a_quotient() -> None:
+    model = gl.loads(V + "v : [N]\ny = sum(sin(v/x))")
+    f, v = model.value_and_grad("y", backend="numpy"), np.array([0.3, -1.0, 2.0])
+    slopes = f(x=X, v=v)[1]
+    assert f.source.count(" / ") == 2  # the quotient, and the cotangent by the same number
+    np.testing.assert_allclose(slopes["v"], np.cos(v / X) / X, rtol=1e-15)
+    np.testing.assert_allclose(slopes["x"], -np.cos(v / X) * v / X**2, rtol=1e-15)
+
+
+def test_a_quotient_that_is_not_chosen_leaves_higher_derivatives_alone() -> None:
+    """Where x is 0 nothing depends on v/x, which is infinite, nor on its derivatives."""
+    model = gl.loads(V + "v : [N]\ny = sum([v[i]/x[i] if x[i] > 0 else v[i]*x[i] for i in range(N)]**2)")
+    x, v = np.array([2.0, 0.0]), np.array([3.0, 5.0])
+    found = model.hessian("y", ["x", "v"])(x=x, v=v)
+    np.testing.assert_allclose(found["x"]["x"], np.diag([6 * v[0] ** 2 / x[0] ** 4, 2 * v[1] ** 2]), rtol=1e-15)
+    np.testing.assert_allclose(found["x"]["v"], np.diag([-4 * v[0] / x[0] ** 3, 0]), rtol=1e-15)
+    third = gl.loads(V + "v : [N]\nd = grad(grad(sum(where(x > 0, v/x, v*x)), x)@x, x)")(x=x, v=v)
+    np.testing.assert_allclose(third, [2 * v[0] / x[0] ** 2 - v[0] / x[0] ** 2, v[1]], rtol=1e-15)
+
+
 def test_no_dependence_is_an_exact_zero_of_the_right_shape() -> None:
     text = (
         V + "A : [M, 2]\ninput b\nu = b**2\ng = grad(u, x)\nJ = jacobian([b, u], A)\nH = hessian(u, A)\nj = jvp(A*b, x, x)\n"

@@ -12,6 +12,7 @@ from gradlang.backend.llvm_ops import Unit
 from gradlang.loops.ir import Buffer, Kernel, Turn, Value
 
 WIDEST = 256  # bits: blocks of wider vectors are no faster, since memory is what they wait for
+HELD = 16  # vectors that are written together, row by row: what lies in memory one after another is written so
 
 
 class _Lines:
@@ -42,6 +43,19 @@ class _Lines:
         yield from range(0, columns - side + 1, side)
         if columns % side:
             yield columns - side
+
+    def together(self) -> Iterator[list[int]]:
+        """Blocks of which rows are written as a whole, in groups of about one size."""
+        starts = list(self.starts())
+        groups = len(starts) if self.turn.gathers else -(-len(starts) * self.side // HELD)
+        size = -(-len(starts) // groups)
+        yield from (starts[k : k + size] for k in range(0, len(starts), size))
+
+    def block(self, base: Sequence[str], tile: str, first: int) -> list[tuple[str, str]]:
+        """A block that begins with a column: its vectors, and where they go."""
+        ends = [self.entry(b, first) for b in base], [self.entry(tile, (first + k) * self.turn.room) for k in range(self.side)]
+        sources, targets = ends if self.turn.gathers else ends[::-1]
+        return list(zip(self.transposed([self.read(source) for source in sources]), targets, strict=True))
 
     def transposed(self, block: Sequence[str]) -> list[str]:
         side, found, bit = self.side, list(block), 1
@@ -75,11 +89,9 @@ class _Lines:
         done = self.emit(f"and i64 {count}, {-side}")
         for at in self.loop("rows", "0", side, count, "entry"):
             base, here = [self.row(rows, places, at, k) for k in range(side)], self.entry(tile, at)
-            for first in self.starts():
-                ends = [self.entry(b, first) for b in base], [self.entry(here, (first + k) * room) for k in range(side)]
-                sources, targets = ends if self.turn.gathers else ends[::-1]
-                block = [self.read(source) for source in sources]
-                for value, to in zip(self.transposed(block), targets, strict=True):
+            for starts in self.together():
+                made = [self.block(base, here, first) for first in starts]
+                for value, to in (pair for row in zip(*made, strict=True) for pair in row):
                     self.lines.append(f"  store {self.vector} {value}, ptr {to}, align {self.bytes}")
         for at in self.loop("rest", done, 1, count, "rows.done"):
             row, here = self.row(rows, places, at, 0), self.entry(tile, at)

@@ -83,6 +83,9 @@ def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: b
     if "variadic" in op.flags:
         yield from VARIADIC[op.name].adjoints(chain, instr, g, active)
         return
+    if op.name == "div" and op.name not in chain.b.table.own and all(active[a] for a in instr.args):
+        yield from quotient(chain, op, instr, at, g)
+        return
     for position, param in enumerate(op.params):
         a = instr.args[position]
         if not active[a]:
@@ -91,3 +94,11 @@ def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: b
             yield position, chain.contribution(op, instr, at, param, g)
         elif param in op.adjoints:
             yield position, chain.adjoint(op, instr, at, param, g)
+
+
+def quotient(chain: Chain, op: Op, instr: Instr, at: int, g: int) -> Iterable[tuple[int, int | None]]:
+    """What both arguments of y = a / b get: g / b and -(g / b) y, so that one division serves both."""
+    share = chain.contribution(op, instr, at, op.params[0], g)
+    yield 0, share
+    part = None if share is None else chain.scale(share, at, instr.span, instr.scope)
+    yield 1, None if part is None else chain.mask(part, chain.make("neg", (part,), part, instr.span, instr.scope))
