@@ -13,11 +13,13 @@ from functools import cache
 
 from gradlang.backend.llvm_avx512 import form, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
+from gradlang.backend.llvm_flat import line_of
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_product import product_lines
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
 from gradlang.backend.llvm_steps import row_of, straight, wide_text
+from gradlang.backend.llvm_stepwise import written
 from gradlang.backend.llvm_widths import SHORT, extent, holds_vectors, preferred, whole
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
@@ -112,6 +114,10 @@ class Body:
             if isinstance(s, If):
                 return self.branch(s)
             if self.lanes is None and not self.slow:
+                line = line_of(self, s) if not s.apart and self.most > 1 else None
+                if line is not None:
+                    written(self, s, line)
+                    return None
                 row = row_of(self, s) if self.stepping and self.most > 1 else None
                 if row is not None:
                     return abreast(self, s, *row)
@@ -341,6 +347,7 @@ def unit_text(
     Raises ValueError if functions call each other in a circle.
     """
     unit = Unit(width, target)
+    unit.form = lambda name, waited: form(unit, name, functions, waited)
     unit.is_wide = cache(lambda name: straight(form(unit, name, functions)))
     wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
     every = with_routines(wanted)

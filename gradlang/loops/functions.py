@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 
 from gradlang.loops import arcs, division, error, exponential, hyperbolic, logarithm, power, powers, tables, trigonometric
+from gradlang.loops import waited as waits
 from gradlang.loops.ir import Code, Function, Statement, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
 from gradlang.record import record
@@ -65,10 +66,10 @@ def line(name: str) -> Line:
 
 
 @cache
-def function(name: str, width: str, tabled: bool = False) -> Function:
-    """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one. Unknown names and
-    widths raise KeyError."""
-    writer = tables.WRITERS[name] if tabled and name in tables.WRITERS else WRITERS[name]
+def function(name: str, width: str, tabled: bool = False, waited: bool = False) -> Function:
+    """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one, with `waited` rather in
+    that of `waited.py`. Unknown names and widths raise KeyError."""
+    writer = (tabled and ((waited and waits.WRITERS.get(name)) or tables.WRITERS.get(name))) or WRITERS[name]
     m = Writer(Code(), FORMATS[width])
     params = tuple(Value("f", hint=p) for p in list(inspect.signature(writer).parameters)[1:])
     result = writer(m, *(m.term(p) for p in params))
