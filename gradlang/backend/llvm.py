@@ -26,6 +26,7 @@ from gradlang.loops.ir import (
     Buffer,
     Cell,
     Declare,
+    Fetch,
     For,
     Function,
     If,
@@ -172,6 +173,10 @@ class Body:
 
     def load(self, s: Load) -> str:
         kind = s.buffer.kind
+        if isinstance(s, Fetch):
+            self.unit.declared["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"] = None
+            self.lines.append(f"  call void @llvm.prefetch.p0(ptr {self.pointer(s.buffer, s.index)}, i32 0, i32 3, i32 1)")
+            return ""
         read = self.emit(f"load {self.unit.stored[kind]}, ptr {self.pointer(s.buffer, s.index)}, align {self.unit.bytes[kind]}")
         if kind == "s":
             return self.emit(f"sext i32 {read} to i64")

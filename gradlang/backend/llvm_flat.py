@@ -10,7 +10,7 @@ from gradlang.backend.llvm_avx512 import LANES
 from gradlang.backend.llvm_line import Line, chained
 from gradlang.backend.llvm_side import spelled
 from gradlang.backend.llvm_steps import row_of
-from gradlang.loops.ir import Buffer, Cell, Declare, For, Let, Load, Read, Statement, Store, Update, Value
+from gradlang.loops.ir import Buffer, Cell, Declare, Fetch, For, Let, Load, Read, Statement, Store, Update, Value
 from gradlang.plan.affine import Positions, Sum
 from gradlang.record import record
 
@@ -67,6 +67,8 @@ class Flat:
                 raise Unfit
             if isinstance(s, Let):
                 names[s.value] = self.let(s, [self.at(a, names) for a in s.args])
+            elif isinstance(s, Fetch):
+                self.line.body.append(Fetch(Value("f"), s.buffer, self.at(s.index, names)))
             elif isinstance(s, Load):
                 names[s.value] = self.load(s.buffer, self.at(s.index, names))
             elif isinstance(s, Store):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from gradlang.backend.llvm_avx512 import cycles_of, unit_of
-from gradlang.loops.ir import Buffer, Let, Load, Statement, Store, Value
+from gradlang.loops.ir import Buffer, Fetch, Let, Load, Statement, Store, Value
 from gradlang.record import field, record
 
 CHAINS = 4  # of a sum
@@ -127,7 +127,7 @@ def rename(line: Line, instead: Mapping[Value, Value]) -> None:
     wanted = set(line.left.values())
     alive: list[Statement] = []
     for s in reversed(list(new.values())):
-        if isinstance(s, Store) or (isinstance(s, Let | Load) and s.value in wanted):
+        if isinstance(s, Store | Fetch) or (isinstance(s, Let | Load) and s.value in wanted):
             wanted.update(used(s))
             alive.append(s)
     line.body = alive[::-1]
@@ -188,7 +188,7 @@ def halved(line: Line, counter: Value) -> Halves:
         if isinstance(s, Let):
             moved[s] = Let(s.value, s.op, tuple(carried.get(a, a) for a in s.args), s.function)
         elif isinstance(s, Load):
-            moved[s] = Load(s.value, s.buffer, carried.get(s.index, s.index))
+            moved[s] = type(s)(s.value, s.buffer, carried.get(s.index, s.index))
         elif isinstance(s, Store):
             moved[s] = Store(s.buffer, carried.get(s.index, s.index), carried.get(s.value, s.value))
     for v, (a, k) in list(line.lanes.items()):
