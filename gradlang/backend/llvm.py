@@ -13,17 +13,20 @@ from functools import cache
 
 from gradlang.backend.llvm_avx512 import form, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
+from gradlang.backend.llvm_flat import line_of
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_product import product_lines
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
 from gradlang.backend.llvm_steps import row_of, straight, wide_text
+from gradlang.backend.llvm_stepwise import written
 from gradlang.backend.llvm_widths import SHORT, extent, holds_vectors, preferred, whole
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
     Buffer,
     Cell,
     Declare,
+    Fetch,
     For,
     Function,
     If,
@@ -112,6 +115,10 @@ class Body:
             if isinstance(s, If):
                 return self.branch(s)
             if self.lanes is None and not self.slow:
+                line = line_of(self, s) if not s.apart and self.most > 1 else None
+                if line is not None:
+                    written(self, s, line)
+                    return None
                 row = row_of(self, s) if self.stepping and self.most > 1 else None
                 if row is not None:
                     return abreast(self, s, *row)
@@ -166,6 +173,10 @@ class Body:
 
     def load(self, s: Load) -> str:
         kind = s.buffer.kind
+        if isinstance(s, Fetch):
+            self.unit.declared["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"] = None
+            self.lines.append(f"  call void @llvm.prefetch.p0(ptr {self.pointer(s.buffer, s.index)}, i32 0, i32 3, i32 1)")
+            return ""
         read = self.emit(f"load {self.unit.stored[kind]}, ptr {self.pointer(s.buffer, s.index)}, align {self.unit.bytes[kind]}")
         if kind == "s":
             return self.emit(f"sext i32 {read} to i64")
@@ -341,6 +352,7 @@ def unit_text(
     Raises ValueError if functions call each other in a circle.
     """
     unit = Unit(width, target)
+    unit.form = lambda name, waited: form(unit, name, functions, waited)
     unit.is_wide = cache(lambda name: straight(form(unit, name, functions)))
     wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
     every = with_routines(wanted)

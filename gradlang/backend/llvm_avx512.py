@@ -96,10 +96,11 @@ def table(unit: Unit, name: str, start: int, stop: int) -> str:
 
 
 # ------------------------------------------------------------------ loops
-def form(unit: Unit, name: str, functions: Callable[[str], Function]) -> Function:
-    """A function for vectors: with tables, where vectors are whole ones and it has such a form."""
+def form(unit: Unit, name: str, functions: Callable[[str], Function], waited: bool = False) -> Function:
+    """A function for vectors: with tables, where vectors are whole ones and it has such a form. `waited` tells that its result
+    is waited for."""
     own = unit.tabled and name in WRITERS and functions(name) is function(name, unit.width)
-    return function(name, unit.width, tabled=True) if own else functions(name)
+    return function(name, unit.width, tabled=True, waited=waited) if own else functions(name)
 
 
 def written_out(loop: For, width: str, functions: Callable[[str], Function]) -> For | None:
@@ -165,17 +166,16 @@ def touched_twice(body: Sequence[Statement]) -> bool:
     return len(set(stored)) < len(stored) or bool(loaded & set(stored))
 
 
-def in_turn(body: Sequence[Statement]) -> list[Statement]:
+def in_turn(body: Sequence[Statement], needs: Sequence[set[int]] = ()) -> list[Statement]:
     """The order in which a simple machine would begin statements: those that the others wait for longest first, as soon as
     their operands are there and a unit for them is free (list scheduling, R. L. Graham, Bell System Tech. J. 45 (1966))."""
     made = {s.value: k for k, s in enumerate(body) if isinstance(s, Let | Load)}
-    needs = [{made[a] for a in operands(s) if a in made} for s in body]
+    needs = needs or [{made[a] for a in operands(s) if a in made} for s in body]
     users: list[list[int]] = [[] for _ in body]
     cycles = [0] * len(body)  # from the start of a statement to the end of the last one that needs it
     for k in range(len(body) - 1, -1, -1):
         s = body[k]
-        own = CYCLES.get(s.op, 1) if isinstance(s, Let) else CYCLES["load"] if isinstance(s, Load) else 1
-        cycles[k] += own
+        cycles[k] += cycles_of(s)
         for n in needs[k]:
             users[n].append(k)
             cycles[n] = max(cycles[n], cycles[k])
@@ -201,6 +201,10 @@ def in_turn(body: Sequence[Statement]) -> list[Statement]:
                         heappush(soon, (ready[u], u))
         now += 1
     return order
+
+
+def cycles_of(s: Statement) -> int:
+    return CYCLES.get(s.op, 1) if isinstance(s, Let) else CYCLES["load"] if isinstance(s, Load) else 1
 
 
 def unit_of(s: Statement) -> str:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from gradlang.loops.ir import For, Value
+from gradlang.loops.ir import For, Function, Value
 from gradlang.record import record
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Unit:
         self.notes: list[str] = []  # on loops
         self.written: dict[For, tuple[For, Side]] = {}  # loops that are written as whole vectors, and what differs in these
         self.tabled = False  # whether functions for vectors may have the instructions of whole ones
+        self.form: Callable[
+            [str, bool], Function
+        ]  # a function in the form that vectors take, or in that for one that is waited for
         self.is_wide: Callable[[str], bool] = lambda name: False  # whether a function can be written for vectors
         self.widened: dict[tuple[str, int], None] = {}  # functions that are called for vectors, with their lengths
         self.wishes: dict[str, str] = {}  # what notes are about

@@ -8,7 +8,7 @@ infinities, nan and zeros are those of NumPy's functions of the same name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -43,10 +43,11 @@ def written(module: str, name: str) -> Callable[..., Any]:
     return made
 
 
-def tabled_forms() -> Mapping[str, Callable[..., Term]]:
-    from gradlang.loops.tables import WRITERS
+def tabled_form(name: str, waited: bool) -> Callable[..., Term] | None:
+    from gradlang.loops import tables
+    from gradlang.loops import waited as waits
 
-    return WRITERS
+    return (waits.WRITERS.get(name) if waited else None) or tables.WRITERS.get(name)
 
 
 @record(eq=False)
@@ -73,10 +74,10 @@ def line(name: str) -> Line:
 
 
 @cache
-def function(name: str, width: str, tabled: bool = False) -> Function:
-    """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one. Unknown names and
-    widths raise KeyError."""
-    writer = (tabled_forms().get(name) if tabled else None) or written(WHERE[name], name)
+def function(name: str, width: str, tabled: bool = False, waited: bool = False) -> Function:
+    """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one, with `waited` rather in
+    that of `waited.py`. Unknown names and widths raise KeyError."""
+    writer = (tabled_form(name, waited) if tabled else None) or written(WHERE[name], name)
     m = Writer(Code(), FORMATS[width])
     params = tuple(Value("f", hint=p) for p in list(inspect.signature(writer).parameters)[1:])
     result = writer(m, *(m.term(p) for p in params))

@@ -87,6 +87,10 @@ class Load:
     index: Value
 
 
+class Fetch(Load):
+    """An entry that is read soon: a printer may ask for it ahead. Nobody has its value."""
+
+
 @record(eq=False, frozen=False)
 class Store:
     buffer: Buffer

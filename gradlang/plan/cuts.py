@@ -181,7 +181,7 @@ class _Copy:
             self.let(s, out)
         elif isinstance(s, Load):
             index = at(s.index)
-            out.append(Load(self.fresh(s.value), s.buffer, index))
+            out.append(type(s)(self.fresh(s.value), s.buffer, index))
         elif isinstance(s, Read):
             out.append(Read(self.fresh(s.value), self.cells.get(s.cell, s.cell)))
         elif isinstance(s, Store):

@@ -21,6 +21,7 @@ from gradlang.plan.columns import turned
 from gradlang.plan.cost import pays
 from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
+from gradlang.plan.joined import joined
 from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
 from gradlang.plan.tables import in_tables
@@ -115,7 +116,7 @@ class Version:
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width, cores=cores)
         if threads > 1:
             self.plan = in_parts(self.plan, sizes)
-        whole = ahead(cut(self.plan))
+        whole = ahead(cut(joined(self.plan)))
         tables = in_tables(whole, sizes)
         norms = norms_of(whole) if tables is not whole else frozenset[Value]()
         self.plan = turned(tables, width)
