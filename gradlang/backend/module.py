@@ -189,17 +189,16 @@ def _array_module(job: Job, table: OpTable, names: Names, entry: str, params: tu
     out.put("")
     out.put("")
     head, missing = _signature(entry, params)
+    if any(i.op not in SILENT for i in job.tape.instrs):
+        out.put('@np.errstate(all="ignore")')
     out.put(head)
     for line in missing:
         out.put(line, 1)
     for line in size_lines:
         out.put(line, 1)
-    noisy = any(i.op not in SILENT for i in job.tape.instrs)
-    if noisy:
-        out.put('with np.errstate(all="ignore"):', 1)
-    out.body(printer.lines, 1 + noisy)
+    out.body(printer.lines, 1)
     results = dict(_array_results(job.tape, printer))
-    out.put(f"return {scalar_backend.structure(job.returns, results)}", 1 + noisy)
+    out.put(f"return {scalar_backend.structure(job.returns, results)}", 1)
     return Artifact("numpy", entry, "\n".join(out.out) + "\n", params, tuple(sizes), out.spans)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gradlang.backend import numpy_linalg, numpy_scan, numpy_segments, numpy_windows
+from gradlang.backend import numpy_linalg, numpy_pieces, numpy_scan, numpy_segments, numpy_windows
 from gradlang.backend.names import ARRAY_KINDS, Names
-from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
+from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
@@ -52,6 +52,8 @@ class NumpyPrinter(TapePrinter):
         for i in wanted:
             self.uses[i] += 1
         self.skip_broadcasts()
+        found = numpy_pieces.Finder(self)
+        self.pieces, self.absorbed = found.made, found.inside
         self.run()
 
     def inside(
@@ -74,7 +76,8 @@ class NumpyPrinter(TapePrinter):
         return self.text[i][0]
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "segments", "item", "root") or super().inlined(i, instr, text)
+        written = instr.op in ("scan", "segments", "item", "root") or i in self.pieces or i in self.absorbed
+        return written or super().inlined(i, instr, text)
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -98,6 +101,10 @@ class NumpyPrinter(TapePrinter):
 
     # -------------------------------------------------------------- instructions
     def expression(self, i: int, instr: Instr) -> Text:
+        if i in self.absorbed:
+            return "", ATOM
+        if i in self.pieces:
+            return numpy_pieces.write(self, i, instr)
         if instr.op == "scan":
             return numpy_scan.write(self, i, instr)
         if instr.op == "segments":
@@ -126,6 +133,19 @@ class NumpyPrinter(TapePrinter):
         if instr.op == "where" and all(self.tape.instrs[a].op == "const" for a in args[1:]):
             texts[1:] = [self.typed(a) for a in args[1:]]
         return self.call(op.spelling.get("numpy", f"np.{instr.op}"), texts)
+
+    def infix(self, op: str, a: int, b: int) -> Text:
+        """y - 2.0 * x for y + -2.0 * x, which is the same number."""
+        if op == "add" and self.taken(a) and not self.taken(b):
+            a, b = b, a
+        if op in ("add", "sub") and self.taken(b):
+            return f"{self.at(a, SUM)} {'-' if op == 'add' else '+'} {self.at(b, PRODUCT)[1:]}", SUM
+        return super().infix(op, a, b)
+
+    def taken(self, i: int) -> bool:
+        """Whether a value is written as a product that begins with a negative number."""
+        instr, (text, mine) = self.tape.instrs[i], self.text[i]
+        return instr.op == "mul" and mine == PRODUCT and self.tape.instrs[instr.args[0]].op == "const" and text[0] == "-"
 
     def typed(self, i: int) -> str:
         """An operand that brings its number type with it: a bare constant would be a float64."""
@@ -210,7 +230,7 @@ def _picked(p: NumpyPrinter, cut: Instr, shape: Shape) -> Text | None:
     single = [n == 1 and d != 1 for n, d in zip(lengths, dims, strict=True)]
     if tuple(n for n, one in zip(lengths, single, strict=True) if not one) != shape:
         return None
-    parts = _ranges(p, starts, lengths, steps, dims, single)
+    parts = ranges(p, starts, lengths, steps, dims, single)
     return f"{p.at(cut.args[0], ATOM)}[{parts}]", ATOM
 
 
@@ -226,7 +246,7 @@ def natural(dim: Dim) -> bool:
     return dim >= 0 if isinstance(dim, int) else all(c >= 0 for _, c in dim.terms)
 
 
-def _ranges(
+def ranges(
     p: NumpyPrinter,
     starts: tuple[Dim, ...],
     lengths: tuple[Dim, ...],
@@ -265,13 +285,13 @@ def _ranges(
 def _slice(p: NumpyPrinter, instr: Instr) -> Text:
     shape = p.tape.instrs[instr.args[0]].type.shape
     starts, lengths, steps = instr.attrs
-    return f"{p.at(instr.args[0], ATOM)}[{_ranges(p, starts, lengths, steps, shape)}]", ATOM
+    return f"{p.at(instr.args[0], ATOM)}[{ranges(p, starts, lengths, steps, shape)}]", ATOM
 
 
 def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
     shape, starts, steps = instr.attrs
     lengths = p.tape.instrs[instr.args[0]].type.shape
-    where = _ranges(p, starts, lengths, steps, shape)
+    where = ranges(p, starts, lengths, steps, shape)
     (a,) = instr.args
     if p.tape.instrs[a].op == "broadcast_to" and not p.tape.instrs[p.tape.instrs[a].args[0]].type.shape:
         (a,) = p.tape.instrs[a].args  # to stretch a number takes NumPy longer than to put it into places
