@@ -157,3 +157,37 @@ def test_names_of_users_stay() -> None:
     source = gl.loads(text).function("both", backend="numpy").source
     assert all(f"    {name} = " in source for name in ("left", "right"))
     assert "both" in source
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "2*x - 0.1",
+        "-3*x + sin(x)",
+        "(x - (-1.5))/3 + 1/x",
+        "max(x, 0.1) + min(-2.5, x)",
+        "1e300*x + (x if x < inf else nan)",
+        "x*x*0.3 + x**2.5",
+        "(x*N + 0.5)*(x > 0.25)",
+    ],
+)
+def test_numbers_are_loaded_as_arrays(formula: str, dtype: str) -> None:
+    f = gl.loads(f"x : [N]\ny = {formula}\n", dtype=dtype).function("y", backend="numpy")
+    x = np.array([0.0, -0.0, 1.5, -2.25, np.inf, np.nan, 1e-40], dtype)
+    artifact = f.artifact
+    namespace: dict[str, Any] = {}
+    exec(f.source, namespace)
+    wanted = namespace["y"](x)
+    got = f(x=x)
+    assert got.dtype == wanted.dtype == dtype
+    assert bits(got)[0].tolist() == bits(wanted)[0].tolist()
+    assert artifact.running is not None and artifact.numbers
+    assert len(artifact.running.splitlines()) == len(f.source.splitlines())
+    assert all(name in artifact.running and name not in f.source for name, _ in artifact.numbers)
+    assert f.source.isascii()
+
+
+def test_a_number_beside_a_number_stays_one() -> None:
+    f = gl.loads("x : [N]\na = 2\ny = (sum(x)*0.5 + a*3)*x\n").function("y", backend="numpy")
+    assert f.artifact.numbers == () and "* 0.5" in f.source

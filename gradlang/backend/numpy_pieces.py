@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradlang.backend.names import ARRAY_KINDS
+from gradlang.backend.numpy_slices import ranges
 from gradlang.backend.text import ATOM, Text
 from gradlang.ir.tape import Instr
 from gradlang.plan.signs import never_negative_zero
@@ -166,13 +167,11 @@ def moved(part: Part, axis: int, place: Dim, thin: bool) -> Part:
 
 def write(p: NumpyPrinter, i: int, instr: Instr) -> Text:
     """Writes the lines that put an array together, and gives its name."""
-    from gradlang.backend.numpy import ranges
-
     pieces, name = p.pieces[i], p.name_of(i)
     maker = "zeros" if pieces.holes else "empty"
     p.lines.append((f"{name} = np.{maker}({p.shape(instr.type.shape)}, {ARRAY_KINDS[instr.type.dtype]})", instr.span))
     for part in pieces.parts:
-        where = ranges(p, part.starts, part.lengths, part.steps, instr.type.shape, part.single)
+        where = ranges(part.starts, part.lengths, part.steps, instr.type.shape, p.sizes, part.single)
         span = p.tape.instrs[part.value].span
         p.lines.append((f"{name}[{where}] {part.sign}= {p.at(part.value)}", span))
     p.depth[i] = 0
