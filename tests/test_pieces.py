@@ -191,3 +191,10 @@ def test_numbers_are_loaded_as_arrays(formula: str, dtype: str) -> None:
 def test_a_number_beside_a_number_stays_one() -> None:
     f = gl.loads("x : [N]\na = 2\ny = (sum(x)*0.5 + a*3)*x\n").function("y", backend="numpy")
     assert f.artifact.numbers == () and "* 0.5" in f.source
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("", "float32"), ("", "float64"), ("int", "int64"), ("bool", "bool")])
+def test_a_padded_array_keeps_its_kind(kind: str, dtype: str) -> None:
+    model = gl.loads(f"x : {kind}[N]\ny = pad(x, 1)\n", dtype=dtype if dtype == "float32" else "float64")
+    made = model.function("y", backend="numpy")(x=np.ones(2, dtype))
+    assert made.dtype == dtype and made.tolist() == [0, 1, 1, 0]

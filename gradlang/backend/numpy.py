@@ -263,7 +263,8 @@ def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
     (a,) = instr.args
     if p.tape.instrs[a].op == "broadcast_to" and not p.tape.instrs[p.tape.instrs[a].args[0]].type.shape:
         (a,) = p.tape.instrs[a].args  # to stretch a number takes NumPy longer than to put it into places
-    return p.helper("place", p.typed(a), p.shape(shape), f"np.s_[{where or '...'}]")
+    kind = () if instr.type.dtype == "real" else (ARRAY_KINDS[instr.type.dtype],)
+    return p.helper("place", p.at(a), p.shape(shape), f"np.s_[{where or '...'}]", *kind)
 
 
 def _take(p: NumpyPrinter, instr: Instr) -> Text:
