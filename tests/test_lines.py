@@ -101,6 +101,7 @@ def test_random_faults(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         "x : int = 1\ny = 2\n" + "".join(f"v{k} = {'xy'[k % 2]}*y\n" for k in range(9)),
         "x = 1\n" + "".join(f"v{k} = x\n" for k in range(9)) + "".join(f"e{k} = e*pi + x\n" for k in range(9)),
         "x = 1\n" + "".join(f"output x\ncheck x > {k}\n" for k in range(9)),
+        "b = 1\n" + "check b == 1 tol 1e-7 given b = 1\n" * 5 + "check b == 1 tol 1e-7 igven b = 1\nc = b\n" * 2,
     ],
 )
 def test_lines_that_need_care(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

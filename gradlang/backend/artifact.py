@@ -34,7 +34,8 @@ class Returns:
 
 @record
 class Artifact:
-    """`lines` maps a line of the source (from 1) to the span of the user's formula that it computes."""
+    """`lines` maps a line of the source (from 1) to the span of the user's formula that it computes. `running` is the source as
+    it is loaded, line by line the same but with names for `numbers`, which NumPy takes faster as arrays without axes."""
 
     language: str
     entry: str
@@ -42,6 +43,8 @@ class Artifact:
     params: tuple[Param, ...]
     sizes: tuple[str, ...]
     lines: dict[int, Span]
+    running: str | None = None
+    numbers: tuple[tuple[str, float], ...] = ()
 
 
 @record

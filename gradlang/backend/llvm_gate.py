@@ -1,8 +1,9 @@
 """The way of a call to generated code that has seen its like: one function for all programs, as LLVM text.
 
-It has the C signature of METH_FASTCALL | METH_KEYWORDS and belongs to a tuple, which says what it lets through: names, and for
-each the type and the shape of an array, or that it is a number. Arguments that fit go to the code in their order; everything
-else, and every call in which the code fails or cannot go on, goes to the function that checks.
+It has the C signature of METH_VARARGS | METH_KEYWORDS: Python has made a dict of the keywords when it calls an object. It
+belongs to a tuple, which says what it lets through: names, and for each the type and the shape of an array, or that it is a
+number. Arguments that fit go to the code in their order; everything else, and every call in which the code fails or cannot go
+on, goes to the function that checks.
 
 The tuple holds a `bytes` object with the numbers below, the code, the function that checks, the object by which the code says
 that it cannot go on, the names, and for each name its default value, or that object once more where there is none.
@@ -121,7 +122,7 @@ no:
 }
 """
 GATE = f"""
-define dso_local ptr @{NAME}(ptr %self, ptr %args, i64 %count, ptr %names) {{
+define dso_local ptr @{NAME}(ptr %self, ptr %args, ptr %keywords) {{
 entry:
   %position = alloca i64
   %key = alloca ptr
@@ -140,19 +141,27 @@ entry:
   %given = alloca ptr, i64 %many
   %bytes = mul i64 %many, 8
   call void @llvm.memset.p0.i64(ptr %given, i8 0, i64 %bytes, i1 false)
-  %unnamed = icmp eq ptr %names, null
+  store i64 0, ptr %position
+  %unnamed = icmp eq ptr %keywords, null
+FIELD(%count, i64, %args, 16)
+  %none = icmp eq i64 %count, 0
+  br i1 %none, label %named, label %mapping
+named:
+  br i1 %unnamed, label %check, label %entries
+mapping:
   %alone = icmp eq i64 %count, 1
   %one = and i1 %unnamed, %alone
-  br i1 %one, label %mapping, label %keywords
-mapping:
-  %dict = load ptr, ptr %args
-FIELD(%class, ptr, %dict, 8)
+  br i1 %one, label %given.dict, label %other
+given.dict:
+  %first.at = getelementptr inbounds i8, ptr %args, i64 %offset
+  %first = load ptr, ptr %first.at
+FIELD(%class, ptr, %first, 8)
   %wanted = load ptr, ptr SLOT(dict)
   %is.dict = icmp eq ptr %class, %wanted
-  store i64 0, ptr %position
   br i1 %is.dict, label %entries, label %other
 entries:
-  %guess = phi i64 [ 0, %mapping ], [ %after, %put ]
+  %dict = phi ptr [ %keywords, %named ], [ %first, %given.dict ], [ %dict, %put ]
+  %guess = phi i64 [ 0, %named ], [ 0, %given.dict ], [ %after, %put ]
   %next = load ptr, ptr SLOT(PyDict_Next)
   %there = call i32 %next(ptr %dict, ptr %position, ptr %key, ptr %held)
   %ended = icmp eq i32 %there, 0
@@ -173,34 +182,6 @@ put:
   store ptr %value, ptr %put.at
   %after = add i64 %at, 1
   br label %entries
-keywords:
-  %none = icmp eq i64 %count, 0
-  br i1 %none, label %named, label %other
-named:
-  br i1 %unnamed, label %check, label %walk
-walk:
-FIELD(%length, i64, %names, 16)
-  %texts = getelementptr inbounds i8, ptr %names, i64 %offset
-  br label %word
-word:
-  %k = phi i64 [ 0, %walk ], [ %k.next, %set ]
-  %hint = phi i64 [ 0, %walk ], [ %following, %set ]
-  %more = icmp slt i64 %k, %length
-  br i1 %more, label %find, label %check
-find:
-  %text.at = getelementptr inbounds ptr, ptr %texts, i64 %k
-  %text = load ptr, ptr %text.at
-  %found = call i64 @place(ptr %known, i64 %many, ptr %text, i64 %hint)
-  %unknown = icmp slt i64 %found, 0
-  br i1 %unknown, label %other, label %set
-set:
-  %arg.at = getelementptr inbounds ptr, ptr %args, i64 %k
-  %arg = load ptr, ptr %arg.at
-  %set.at = getelementptr inbounds ptr, ptr %given, i64 %found
-  store ptr %arg, ptr %set.at
-  %following = add i64 %found, 1
-  %k.next = add i64 %k, 1
-  br label %word
 check:
   %rows = getelementptr inbounds i64, ptr %words, i64 1
   br label %each
@@ -250,8 +231,8 @@ drop:
 give:
   ret ptr %made
 other:
-  %asks = load ptr, ptr SLOT(PyObject_Vectorcall)
-  %asked = call ptr %asks(ptr %ask, ptr %args, i64 %count, ptr %names)
+  %asks = load ptr, ptr SLOT(PyObject_Call)
+  %asked = call ptr %asks(ptr %ask, ptr %args, ptr %keywords)
   ret ptr %asked
 }}
 """

@@ -11,7 +11,7 @@ TABLE = (  # functions of the C API, objects, and numbers
     *("PyObject_IsTrue", "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyDict_New", "PyDict_SetItem"),
     *("PyObject_GetBuffer", "PyBuffer_Release", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef"),
     *("PyObject_Vectorcall", "PyDict_Copy", "PyList_SetItem", "PyUnicode_Compare"),
-    *("PyDict_Next", "PyErr_Clear", "PyErr_ExceptionMatches"),
+    *("PyDict_Next", "PyErr_Clear", "PyErr_ExceptionMatches", "PyObject_Call"),
     *("None", "TypeError", "ValueError", "OverflowError", "ndarray", "float64", "float32", "int64", "int32", "bool", "float"),
     *("Exception", "dict", "str"),
     *("arrays", "release"),  # functions of the text below

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from gradlang._version import __version__
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
 from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names, printable
-from gradlang.backend.numpy import NumpyPrinter, array_text
+from gradlang.backend.numpy import MARKS, NumpyPrinter, array_text, unmarked
 from gradlang.backend.numpy import spelled as array_ops
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.python import PythonPrinter
@@ -177,7 +178,8 @@ def _size_lines(params: tuple[Param, ...], names: Names) -> tuple[dict[str, str]
 
 def _array_module(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Param, ...]) -> Artifact:
     sizes, size_lines = _size_lines(params, names)
-    printer = NumpyPrinter(job.tape, Names(names.taken), table, {p.name: p.identifier for p in params}, sizes)
+    local = Names(names.taken)
+    printer = NumpyPrinter(job.tape, local, table, {p.name: p.identifier for p in params}, sizes, marked=True)
     out = Lines(_header(job))
     out.put("")
     out.put("import numpy as np")
@@ -189,18 +191,31 @@ def _array_module(job: Job, table: OpTable, names: Names, entry: str, params: tu
     out.put("")
     out.put("")
     head, missing = _signature(entry, params)
+    if any(i.op not in SILENT for i in job.tape.instrs):
+        out.put('@np.errstate(all="ignore")')
     out.put(head)
     for line in missing:
         out.put(line, 1)
     for line in size_lines:
         out.put(line, 1)
-    noisy = any(i.op not in SILENT for i in job.tape.instrs)
-    if noisy:
-        out.put('with np.errstate(all="ignore"):', 1)
-    out.body(printer.lines, 1 + noisy)
+    out.body(printer.lines, 1)
     results = dict(_array_results(job.tape, printer))
-    out.put(f"return {scalar_backend.structure(job.returns, results)}", 1 + noisy)
-    return Artifact("numpy", entry, "\n".join(out.out) + "\n", params, tuple(sizes), out.spans)
+    out.put(f"return {scalar_backend.structure(job.returns, results)}", 1)
+    text = "\n".join(out.out) + "\n"
+    running, numbers = numbered(text, local)
+    return Artifact("numpy", entry, unmarked(text), params, tuple(sizes), out.spans, running, numbers)
+
+
+def numbered(text: str, names: Names) -> tuple[str | None, tuple[tuple[str, float], ...]]:
+    """A text with names in place of its marked numbers, and what these are."""
+    found: dict[str, str] = {}
+    parts = re.split(f"{MARKS[0]}(.*?){MARKS[1]}", text)
+    for k in range(1, len(parts), 2):
+        number = parts[k].strip("()")
+        if number not in found:
+            found[number] = names.fresh("number")
+        parts[k] = found[number]
+    return "".join(parts) if found else None, tuple((name, float(number.replace("np.", ""))) for number, name in found.items())
 
 
 def _array_results(tape: Tape, printer: NumpyPrinter) -> Iterable[tuple[str, str]]:

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gradlang.backend import numpy_linalg, numpy_scan, numpy_segments, numpy_windows
+from gradlang.backend import numpy_linalg, numpy_pieces, numpy_scan, numpy_segments, numpy_windows
 from gradlang.backend.names import ARRAY_KINDS, Names
-from gradlang.backend.text import ATOM, INFIX, SUM, UNARY, TapePrinter, Text, number
+from gradlang.backend.numpy_slices import dim_text, ranges
+from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, TERNARY, UNARY, TapePrinter, Text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
-from gradlang.types import Dim, Shape, add, at_least, mul
+from gradlang.types import Dim, Shape
+
+MARKS = "\ue000\ue001"  # no text of a user has them
+
+
+def unmarked(text: str) -> str:
+    return text.replace(MARKS[0], "").replace(MARKS[1], "") if MARKS[0] in text else text
 
 
 def spelled(op: Op) -> bool:
     """Whether this backend writes an op itself; otherwise its value is written."""
     return "numpy" in op.spelling or op.value is None
-
-
-def dim_text(dim: Dim, sizes: dict[str, str]) -> str:
-    """A size as a Python expression over the identifiers of the named sizes."""
-    if isinstance(dim, int):
-        return str(dim)
-    text = ""
-    for names, factor in sorted(dim.terms, key=lambda t: (-len(t[0]), t[0])):
-        body = "*".join(sizes[n] for n in names)
-        size = abs(factor)
-        part = str(size) if not names else body if size == 1 else f"{size}*{body}"
-        text += (" - " if factor < 0 else " + ") + part if text else ("-" if factor < 0 else "") + part
-    return text
 
 
 class NumpyPrinter(TapePrinter):
@@ -42,9 +36,12 @@ class NumpyPrinter(TapePrinter):
         sizes: dict[str, str],
         helpers: set[str] | None = None,
         wanted: Iterable[int] = (),
+        marked: bool = False,
     ) -> None:
-        """`wanted` are instructions whose texts are asked for, besides the outputs of the tape."""
+        """`wanted` are instructions whose texts are asked for, besides the outputs of the tape. With `marked` numbers beside
+        arrays stand between MARKS."""
         super().__init__(tape, names)
+        self.marked = marked
         self.table, self.params, self.sizes = table, params, sizes
         self.helpers: set[str] = set() if helpers is None else helpers
         self.sequences: dict[int, list[str]] = {}
@@ -52,6 +49,8 @@ class NumpyPrinter(TapePrinter):
         for i in wanted:
             self.uses[i] += 1
         self.skip_broadcasts()
+        found = numpy_pieces.Finder(self)
+        self.pieces, self.absorbed = found.made, found.inside
         self.run()
 
     def inside(
@@ -59,7 +58,7 @@ class NumpyPrinter(TapePrinter):
     ) -> NumpyPrinter:
         """A printer of the body of a loop, which may have sizes of its own."""
         known = {**self.sizes, **sizes} if sizes else self.sizes
-        return NumpyPrinter(tape, self.names, self.table, params, known, self.helpers, wanted)
+        return NumpyPrinter(tape, self.names, self.table, params, known, self.helpers, wanted, self.marked)
 
     def dim(self, dim: Dim) -> str:
         return dim_text(dim, self.sizes)
@@ -74,7 +73,8 @@ class NumpyPrinter(TapePrinter):
         return self.text[i][0]
 
     def inlined(self, i: int, instr: Instr, text: str) -> bool:
-        return instr.op in ("scan", "segments", "item", "root") or super().inlined(i, instr, text)
+        written = instr.op in ("scan", "segments", "item", "root") or i in self.pieces or i in self.absorbed
+        return written or super().inlined(i, instr, unmarked(text))
 
     def leaf(self, i: int, instr: Instr) -> Text:
         if instr.op == "input":
@@ -98,6 +98,10 @@ class NumpyPrinter(TapePrinter):
 
     # -------------------------------------------------------------- instructions
     def expression(self, i: int, instr: Instr) -> Text:
+        if i in self.absorbed:
+            return "", ATOM
+        if i in self.pieces:
+            return numpy_pieces.write(self, i, instr)
         if instr.op == "scan":
             return numpy_scan.write(self, i, instr)
         if instr.op == "segments":
@@ -122,10 +126,35 @@ class NumpyPrinter(TapePrinter):
             return self.negated(args[0])
         if instr.op == "mark":
             return self.text[args[0]]
-        texts = [self.at(a) for a in args]
+        if instr.op in ("maximum", "minimum"):
+            texts = [self.beside(a, b) for a, b in zip(args, reversed(args), strict=True)]
+        else:
+            texts = [self.at(a) for a in args]
         if instr.op == "where" and all(self.tape.instrs[a].op == "const" for a in args[1:]):
             texts[1:] = [self.typed(a) for a in args[1:]]
         return self.call(op.spelling.get("numpy", f"np.{instr.op}"), texts)
+
+    def infix(self, op: str, a: int, b: int) -> Text:
+        """y - 2.0 * x for y + -2.0 * x, which is the same number."""
+        if op == "add" and self.taken(a) and not self.taken(b):
+            a, b = b, a
+        sign, mine, left, right = INFIX[op]
+        if op in ("add", "sub") and self.taken(b):
+            return f"{self.beside(a, b, SUM)} {'-' if op == 'add' else '+'} {self.at(b, PRODUCT).replace('-', '', 1)}", SUM
+        return f"{self.beside(a, b, left)} {sign} {self.beside(b, a, right)}", mine
+
+    def taken(self, i: int) -> bool:
+        """Whether a value is written as a product that begins with a negative number."""
+        instr, (text, mine) = self.tape.instrs[i], self.text[i]
+        if instr.op != "mul" or mine != PRODUCT or self.tape.instrs[instr.args[0]].op != "const":
+            return False
+        return text.lstrip(MARKS[0]).startswith("-")
+
+    def beside(self, i: int, other: int, precedence: int = TERNARY) -> str:
+        """An operand; a number beside an array is marked, so that it may become an array without axes."""
+        instrs, text = self.tape.instrs, self.at(i, precedence)
+        number = instrs[i].op == "const" and instrs[i].type.dtype == "real" and instrs[other].type.dtype == "real"
+        return f"{MARKS[0]}{text}{MARKS[1]}" if number and self.marked and instrs[other].type.shape else text
 
     def typed(self, i: int) -> str:
         """An operand that brings its number type with it: a bare constant would be a float64."""
@@ -210,7 +239,7 @@ def _picked(p: NumpyPrinter, cut: Instr, shape: Shape) -> Text | None:
     single = [n == 1 and d != 1 for n, d in zip(lengths, dims, strict=True)]
     if tuple(n for n, one in zip(lengths, single, strict=True) if not one) != shape:
         return None
-    parts = _ranges(p, starts, lengths, steps, dims, single)
+    parts = ranges(starts, lengths, steps, dims, p.sizes, single)
     return f"{p.at(cut.args[0], ATOM)}[{parts}]", ATOM
 
 
@@ -221,61 +250,21 @@ def _transpose(p: NumpyPrinter, instr: Instr) -> Text:
     return p.call("np.transpose", [p.at(instr.args[0]), str(axes)])
 
 
-def natural(dim: Dim) -> bool:
-    """Whether a dimension is known to be 0 or more for all sizes, of arrays without entries too."""
-    return dim >= 0 if isinstance(dim, int) else all(c >= 0 for _, c in dim.terms)
-
-
-def _ranges(
-    p: NumpyPrinter,
-    starts: tuple[Dim, ...],
-    lengths: tuple[Dim, ...],
-    steps: tuple[int, ...],
-    shape: tuple[Dim, ...],
-    single: Sequence[bool] = (),
-) -> str:
-    """What stands in the brackets of a slice. Axes marked as `single` are indexed and go."""
-    parts = []
-    for axis, (start, length, step, dim) in enumerate(zip(starts, lengths, steps, shape, strict=True)):
-        if single and single[axis]:
-            parts.append(dim_text(start, p.sizes))
-            continue
-        if start == 0 and length == dim and step == 1:
-            parts.append(":")
-            continue
-        last = add(start, mul(length, step))
-        if step < 0:
-            whole = isinstance(last, int) and last < 0
-            stop = "" if whole else dim_text(last, p.sizes)
-            if not whole and not at_least(last, 0):  # -1 would be the last entry
-                stop = f"({stop} if {stop} >= 0 else None)"
-            begin = dim_text(start, p.sizes)
-            if not natural(start) and add(start, 1) != dim:  # it is -1 where the slice has no entries: not the last one
-                begin = f"({begin} if {begin} >= 0 else {dim_text(mul(add(dim, 1), -1), p.sizes)})"
-            parts.append("::-1" if whole and step == -1 and length == dim else f"{begin}:{stop}:{step}")
-            continue
-        stop = dim_text(add(last, 1 - step) if step > 1 else last, p.sizes)
-        begin = "" if start == 0 else dim_text(start, p.sizes)
-        parts.append(f"{begin}:{'' if last == dim and step == 1 else stop}" + (f":{step}" if step != 1 else ""))
-    while len(parts) > 1 and parts[-1] == ":":
-        parts.pop()
-    return ", ".join(parts)
-
-
 def _slice(p: NumpyPrinter, instr: Instr) -> Text:
     shape = p.tape.instrs[instr.args[0]].type.shape
     starts, lengths, steps = instr.attrs
-    return f"{p.at(instr.args[0], ATOM)}[{_ranges(p, starts, lengths, steps, shape)}]", ATOM
+    return f"{p.at(instr.args[0], ATOM)}[{ranges(starts, lengths, steps, shape, p.sizes)}]", ATOM
 
 
 def _unslice(p: NumpyPrinter, instr: Instr) -> Text:
     shape, starts, steps = instr.attrs
     lengths = p.tape.instrs[instr.args[0]].type.shape
-    where = _ranges(p, starts, lengths, steps, shape)
+    where = ranges(starts, lengths, steps, shape, p.sizes)
     (a,) = instr.args
     if p.tape.instrs[a].op == "broadcast_to" and not p.tape.instrs[p.tape.instrs[a].args[0]].type.shape:
         (a,) = p.tape.instrs[a].args  # to stretch a number takes NumPy longer than to put it into places
-    return p.helper("place", p.typed(a), p.shape(shape), f"np.s_[{where or '...'}]")
+    kind = () if instr.type.dtype == "real" else (ARRAY_KINDS[instr.type.dtype],)
+    return p.helper("place", p.at(a), p.shape(shape), f"np.s_[{where or '...'}]", *kind)
 
 
 def _take(p: NumpyPrinter, instr: Instr) -> Text:

@@ -64,9 +64,9 @@ HELPERS: dict[str, str] = {
     index = np.asarray(index)
     return np.clip(np.where(index < 0, index + n, index), 0, max(n - 1, 0))
 ''',
-    "place": '''def place(x, shape, where):
+    "place": '''def place(x, shape, where, kind=F):
     """Zeros of a shape with x at some places."""
-    out = np.zeros(shape, np.asarray(x).dtype)
+    out = np.zeros(shape, kind)
     out[where] = x
     return out
 ''',

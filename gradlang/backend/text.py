@@ -122,11 +122,15 @@ class TapePrinter(ABC):
             if self.inlined(i, instr, made[0]):
                 self.text[i] = made
                 continue
-            shown = self.output_names.get(i)
-            name = self.names.output(shown) if shown else self.names.user(instr.name) if instr.name else self.names.fresh()
+            name = self.name_of(i)
             self.lines.append((self.assign(name, made[0], instr), instr.span))
             self.text[i] = (name, ATOM)
             self.depth[i] = 0
+
+    def name_of(self, i: int) -> str:
+        """A name for a value that gets a line of its own."""
+        shown, own = self.output_names.get(i), self.tape.instrs[i].name
+        return self.names.output(shown) if shown else self.names.user(own) if own else self.names.fresh()
 
     # -------------------------------------------------------------- pieces of expressions
     def at(self, i: int, precedence: int = TERNARY) -> str:

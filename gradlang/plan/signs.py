@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import copysign
+
 from gradlang.ir.tape import UNIFORM, Instr, Tape
 
 DEEP = 16  # instructions that are followed
+SELECTED = frozenset({*UNIFORM, "slice", "mark"})  # ops whose entries are entries of their first argument
 POSITIVE = frozenset({"abs", "exp", "square", "sigmoid", "sqrt", "softplus", "tanh_slope"})
 
 
@@ -34,6 +37,30 @@ def signed(tape: Tape, i: int, sign: int) -> bool:
         elif instr.op not in UNIFORM:
             return False
         i = instr.args[0]
+    return False
+
+
+def never_negative_zero(tape: Tape, i: int) -> bool:
+    """Whether no entry of a value is -0.0, whatever the arguments are. A sum is that only if all its terms are, and a
+    difference only if it begins with it and takes 0.0 away."""
+    open_, seen = [i], 0
+    while open_ and seen < DEEP:
+        instr = tape.instrs[open_.pop()]
+        seen += 1
+        if instr.op == "const":
+            if copysign(1.0, instr.attrs[0]) > 0.0 or instr.attrs[0] != 0:
+                return True
+        elif instr.op in ("size", "abs", "exp", "square") or (instr.op == "mul" and instr.args[0] == instr.args[1]):
+            return True
+        elif instr.op == "add":
+            open_ += instr.args
+        elif instr.op == "sub":
+            last = tape.instrs[instr.args[1]]
+            if last.op == "const" and last.attrs[0] != 0:
+                return True
+            open_.append(instr.args[0])
+        elif instr.op in SELECTED:
+            open_.append(instr.args[0])
     return False
 
 

@@ -16,10 +16,14 @@ def load(artifact: Artifact) -> Callable[..., Any]:
     collecting = gc.isenabled()
     gc.disable()  # a large module makes many objects that all live on
     try:
-        exec(compile(artifact.source, f"<gradlang {artifact.entry}>", "exec"), namespace)
+        exec(compile(artifact.running or artifact.source, f"<gradlang {artifact.entry}>", "exec"), namespace)
     finally:
         if collecting:
             gc.enable()
+    if artifact.numbers:
+        np, kind = namespace["np"], namespace["F"]
+        with np.errstate(all="ignore"):
+            namespace.update((name, np.array(number, kind)) for name, number in artifact.numbers)
     function = namespace[artifact.entry]
     assert callable(function)
     return function  # type: ignore[no-any-return]

@@ -112,8 +112,10 @@ class Parser:
                 self.statements.append(line)
                 continue
             shape, words, at = line
-            whole = shape.definition
-            self.statements.append(Written(shape, words, at + base) if whole else shape.build(run_of(shape, words, at + base)))
+            if shape.definition:
+                self.statements.append(Written(shape, words, at + base))
+            else:
+                self.take(run_of(shape, words, at), recovering=False)
 
     def take(self, run: Run, recovering: bool) -> None:
         base = self.source.base

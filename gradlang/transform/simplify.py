@@ -13,6 +13,7 @@ from gradlang.ir.rebuild import rebuild
 from gradlang.ir.tape import BEYOND, Builder, Instr, Tape
 from gradlang.ops.table import OpTable
 from gradlang.transform.rewrite import Rewriter, candidates
+from gradlang.transform.scaled import scaled
 from gradlang.types import BOOL, SCALAR
 
 FOLD: dict[str, Callable[..., Any]] = {
@@ -67,6 +68,16 @@ def fold(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
     if instr.type.dtype != "real" or not math.isfinite(value):
         return None
     return b.add("const", (), (float(value),), SCALAR, instr.span)
+
+
+def folded(b: Builder, i: int) -> int:
+    """The array of one number of an array that an operation on numbers fills."""
+    at = b.instrs[i]
+    if at.op != "broadcast_to" or not b.instrs[at.args[0]].args:
+        return i
+    one = b.instrs[at.args[0]]
+    number = fold(b, one, one.args)
+    return i if number is None else b.broadcast(number, at.type.shape, at.span, at.scope)
 
 
 def reduce_uniform(b: Builder, instr: Instr, args: tuple[int, ...]) -> int | None:
@@ -126,7 +137,12 @@ def simplify(tape: Tape, table: OpTable, rewriter: Rewriter, start: int = 0, own
             op = table[instr.op]
             if "moves" in op.flags or instr.op in MOVED or op.pointwise:
                 made = b.emit(op, [b.ref(a) for a in args], instr.attrs, instr.type, instr.span, instr.scope).id
-        return made
+        if not instr.type.shape:
+            return made
+        if made is None:
+            return scaled(b, instr, args)
+        again = scaled(b, b.instrs[made], b.instrs[made].args)
+        return folded(b, made if again is None else again)
 
     asked = concerned(tape, rewriter)
     first = touched(tape, table, rewriter, asked, start)

@@ -21,6 +21,7 @@ from gradlang.runtime.native.engine import Library, load, target
 
 METH_FASTCALL = 0x80
 METH_KEYWORDS = 0x02
+METH_VARARGS = 0x01
 
 
 class Definition(ctypes.Structure):

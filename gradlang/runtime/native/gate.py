@@ -13,8 +13,8 @@ import numpy as np
 
 from gradlang.backend.llvm_gate import NAME, WORDS, gate_text
 from gradlang.runtime.native.calls import (
-    METH_FASTCALL,
     METH_KEYWORDS,
+    METH_VARARGS,
     Definition,
     numpy_is_as_expected,
     python_is_as_expected,
@@ -37,7 +37,7 @@ def library() -> tuple[Library, Definition] | None:
         return None
     places, _ = table()
     ctypes.memmove(made["python"], places, ctypes.sizeof(places))
-    return made, Definition(b"gate", made[NAME], METH_FASTCALL | METH_KEYWORDS, None)
+    return made, Definition(b"gate", made[NAME], METH_VARARGS | METH_KEYWORDS, None)
 
 
 def gate(names: list[str], seen: Seen, run: Callable[..., Any], ask: Callable[..., Any]) -> Callable[..., Any] | None:

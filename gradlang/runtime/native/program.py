@@ -32,6 +32,7 @@ from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.machine import library_threads
 from gradlang.runtime.native.parts import run_parts
+from gradlang.runtime.planned import PlannedProgram
 from gradlang.runtime.seen import AGAIN
 from gradlang.runtime.sizes import Versions, rooms
 
@@ -77,7 +78,9 @@ class NativeProgram:
         """What runs calls with the shapes of these arguments; it may raise, or give `AGAIN`, where a call of this object does
         not."""
         version = self.versions.of(args)
-        return self if version is None else version.run
+        if version is not None:
+            return version.run
+        return self.otherwise.step(args) if isinstance(self.otherwise, PlannedProgram) else self
 
     def version(self, sizes: Mapping[str, int]) -> Version | None:
         if self.job is None:

@@ -12,6 +12,22 @@ void tridiagonal(int64_t n, const double *restrict x, double *restrict diagonal,
     diagonal[n - 1] = 200;
 }
 
+/* The same with the band above, and zeros where a band ends: rows of n entries, that below the diagonal first. */
+void three_bands(int64_t n, const double *restrict x, double *restrict bands) {
+    double *restrict below = bands, *restrict diagonal = bands + n, *restrict above = bands + 2 * n;
+    below[0] = 0;
+    diagonal[0] = 1200 * x[0] * x[0] - 400 * x[1] + 2;
+    above[0] = -400 * x[0];
+    for (int64_t i = 1; i < n - 1; i++) {
+        below[i] = -400 * x[i - 1];
+        diagonal[i] = 1200 * x[i] * x[i] - 400 * x[i + 1] + 202;
+        above[i] = -400 * x[i];
+    }
+    below[n - 1] = -400 * x[n - 2];
+    diagonal[n - 1] = 200;
+    above[n - 1] = 0;
+}
+
 /* d up to 64. H = A' diag(p) A - (A'p)(A'p)' + diag(12 x^2), in tiles of 5 rows and a strip of 16 columns. */
 void dense(int64_t m, int64_t d, const double *restrict A, const double *restrict x, double *restrict H) {
     double p[m], mean[64], top = -INFINITY, sum = 0, B[m * 64];
