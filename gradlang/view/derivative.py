@@ -119,7 +119,10 @@ def derivatives(
     printer = Formula(tape, Names(GRAD_RESERVED | set(params.values())), program.language.table, True, dict(params))
     lines = dict(line.partition(" = ")[::2] for line, _ in printer.lines)
     at = dict(tape.outputs)
-    parts = {entry[0]: i for i, entry in enumerate(printer.text) if entry and entry[0] in lines}
+    parts: dict[str, int] = {}
+    for i, entry in enumerate(printer.text):
+        if entry and entry[0] in lines:
+            parts.setdefault(entry[0], i)  # what is only repeated afterwards has the same text
     values = values_by_name(model, of, made, given, parts) if given is not None else {}
     shown = {d: f"∂{made.title}/∂{x}" for d, x in outputs.items()}
     called = {d: f"({text})" for d, text in shown.items()}
