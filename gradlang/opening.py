@@ -51,6 +51,9 @@ def loads(
 
     if not isinstance(text, str):
         raise InputError([Diagnostic("G508", f"a program is a text, not {type(text).__name__}")])
+    if text.strip().endswith(".grad") and len(text.split()) == 1:
+        help = f"`gl.load({text.strip()!r})` reads a file"
+        raise InputError([Diagnostic("G508", "this is the name of a file, and not its text", help=help)])
     finder = Folder(None, base, allow)
     return Model(_proven(pipeline.load(text, path, pipeline.standard(), finder)), dtype, seed)
 

@@ -550,3 +550,9 @@ def test_the_objective_is_meant_where_a_program_has_several_outputs() -> None:
     assert model.value_and_grad()() == (9.0, {"a": 6.0})
     assert model.hessian(wrt="a")() == 2.0
     assert model() == {"loss": 9.0, "size": 3.0}
+
+
+def test_the_name_of_a_file_is_no_program() -> None:
+    with pytest.raises(gl.InputError, match=r"the name of a file") as caught:
+        gl.loads("models/shop.grad")
+    assert "gl.load('models/shop.grad')" in str(caught.value)

@@ -135,3 +135,17 @@ def test_names_of_a_file_are_no_code() -> None:
 )
 def test_a_sum_says_along_which_axes(given: Shape, left: Shape, wanted: tuple[object, bool] | None) -> None:
     assert summed_axes(given, left) == wanted
+
+
+def test_common_parts_have_numbers_too() -> None:
+    model = gl.loads("x = 3\ny = 2\nz = (x + 1)*(y - 1)*x")
+    found = model.diff(given={}).text()
+    assert "∂z/∂y = x * t1 = 3 * 4 = 12" in found
+    assert "t1 = x + 1 = 3 + 1 = 4" in found
+
+
+def test_the_numbers_of_a_part_are_its_own_before_it_is_repeated() -> None:
+    model = gl.loads("X = [[1, 2], [3, 6]]\nc = mean(X, axis=0)\ny = sum((X - c)**3)")
+    assert "  c = mean(X, axis=0) = [2.0, 4.0]" in model.diff(given={}).text().replace(
+        "sum(X, axis=[0]) / 2", "mean(X, axis=0)"
+    )

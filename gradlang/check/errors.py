@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gradlang.check import synonyms
 from gradlang.check.errors_modules import no_file
 from gradlang.diagnostics import Diagnostic, did_you_mean
 from gradlang.source import Span
@@ -59,11 +60,10 @@ def unknown_function(name: str, span: Span, known: Iterable[str], is_value: bool
     if is_value:
         return Diagnostic("G202", f"`{name}` is a value, not a function", span, help=f"to multiply, write `{name}*(...)`")
     known = list(known)
-    hint = did_you_mean(name, known) or "`gradlang ops` lists the functions"
-    kind = name[name.rfind("_") :]
-    if kind in ("_lpdf", "_lpmf"):
+    hint, kind = synonyms.hint(name, known) or did_you_mean(name, known), name[name.rfind("_") :]
+    if not hint and kind in ("_lpdf", "_lpmf"):
         hint = "there are " + ", ".join(sorted(k for k in known if k.endswith(kind)))
-    return Diagnostic("G202", f"no function is named `{name}`", span, help=hint)
+    return Diagnostic("G202", f"no function is named `{name}`", span, help=hint or "`gradlang ops` lists the functions")
 
 
 def duplicate(name: str, span: Span, first: Span) -> Diagnostic:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradlang.source import Span
+
 STATEMENTS = {
     "if": "a choice is a formula: `y = a if condition else b`",
     "else": "a choice is a formula: `y = a if condition else b`",
@@ -30,6 +32,13 @@ def defining(name: str, operator: str) -> str:
     if operator in ("+", "-", "*", "/", "**", "@", "//", "%"):
         return f"a definition is `{name} = formula`: a name alone stands on the left, and what it names never changes"
     return "give the value a name: `name = formula`; `output name` shows it"
+
+
+def between(kind: str, before: str, after: str, unclosed: tuple[str, Span] | None) -> str:
+    """What else two values in a row may mean: items of a list, or a call."""
+    if unclosed is not None and unclosed[0] == "[":
+        return "; items of a list have a `,` between them"
+    return f"; to call a function, `{before}({after})`" if kind == "NAME" and after.isidentifier() else ""
 
 
 def quotation(char: str) -> str | None:

@@ -187,7 +187,7 @@ def _two_values(s: Stop) -> Diagnostic:
         f"to multiply, write `{s.before_text}*{s.text}`"
         if s.kind in ("NAME", "NUMBER") and s.before_text not in ")]"
         else "to multiply, write `*` between them"
-    )
+    ) + hints.between(s.before_kind, s.before_text, s.text, s.unclosed)
     return Diagnostic("G113", f"an operator is missing between `{s.before_text}` and `{s.text}`", s.span, help=hint)
 
 

@@ -117,7 +117,13 @@ def derivatives(
     if made.upstream in params:
         params[made.upstream] = made.letter
     printer = Formula(tape, Names(GRAD_RESERVED | set(params.values())), program.language.table, True, dict(params))
-    values = values_by_name(model, of, made, given) if given is not None else {}
+    lines = dict(line.partition(" = ")[::2] for line, _ in printer.lines)
+    at = dict(tape.outputs)
+    parts: dict[str, int] = {}
+    for i, entry in enumerate(printer.text):
+        if entry and entry[0] in lines:
+            parts.setdefault(entry[0], i)  # what is only repeated afterwards has the same text
+    values = values_by_name(model, of, made, given, parts) if given is not None else {}
     shown = {d: f"∂{made.title}/∂{x}" for d, x in outputs.items()}
     called = {d: f"({text})" for d, text in shown.items()}
     numbers = {n: signed(number_text(v, digits)) for n, v in values.items() if number_text(v, digits)}
@@ -127,8 +133,6 @@ def derivatives(
         substituted = renamed(formula, numbers) if values and words and words <= set(numbers) else ""
         return Equation(title, by, renamed(formula, called), substituted, values.get(name))
 
-    lines = dict(line.partition(" = ")[::2] for line, _ in printer.lines)
-    at = dict(tape.outputs)
     shared = [equation(name, formula, name, "") for name, formula in lines.items() if name not in outputs]
     if made.upstream in [i.attrs[0] for i in tape.instrs if i.op == "input"]:
         shared.insert(0, Equation(made.letter, "", f"∂{made.title}/∂{of}", "", values.get(made.upstream)))
@@ -137,8 +141,8 @@ def derivatives(
     return Derivatives(of, tuple(slopes), tuple(shared))
 
 
-def values_by_name(model: Model, of: str, made: Goals, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of inputs, of named instructions and of outputs for a call."""
+def values_by_name(model: Model, of: str, made: Goals, given: Mapping[str, Any], parts: Mapping[str, int]) -> dict[str, Any]:
+    """The values of inputs, of named instructions, of outputs and of common `parts` for a call."""
     import numpy as np
 
     program, tape = model.program, made.tape
@@ -154,7 +158,7 @@ def values_by_name(model: Model, of: str, made: Goals, given: Mapping[str, Any])
         name = instr.attrs[0] if instr.op == "input" else instr.name
         if name is not None:
             out[name] = found[i]
-    return out | {n: found[i] for n, i in tape.outputs}
+    return out | {n: found[i] for n, i in (*parts.items(), *tape.outputs)}
 
 
 def latex(program: Program, of: str, wrt: Sequence[str]) -> str:
