@@ -14,6 +14,7 @@ from gradlang.loops.functions import function
 from gradlang.loops.ir import Buffer, Code, Fetch, For, Kernel, Load, Store
 from gradlang.plan.joined import CACHED, beside, joined
 from gradlang.plan.plan import Loops
+from gradlang.record import changed
 
 WRT = ["W", "U", "h0"]
 
@@ -136,3 +137,13 @@ def test_gradients_as_numpy_for_any_number_of_steps(kind: str, n: int):
         np.testing.assert_allclose(few(**data)[1]["W"], exact["W"], rtol=0, atol=1e-10 * np.abs(exact["W"]).max())
         again = one(**data)
         assert again[0] == value and all((again[1][k] == slopes[k]).all() for k in slopes)
+
+
+def test_what_another_kernel_reads_is_kept():
+    """Threads cut a kernel into several ones, which share their buffers."""
+    plan = planned(RECURRENT, "loss", WRT, True, T=1000)
+    (step,) = plan.steps
+    assert isinstance(step, Loops)
+    both = changed(plan, steps=(step, changed(step, parts=2)))
+    other = joined(both).steps[0]
+    assert isinstance(other, Loops) and touched(step, Store) <= touched(other, Store)

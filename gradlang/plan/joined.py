@@ -8,6 +8,7 @@ kept. This is a rewriting of loops as they stand, after planning, for machine co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import takewhile
 
@@ -27,9 +28,11 @@ LINE = 8  # entries of a line of a cache
 def joined(plan: Plan) -> Plan:
     """A plan whose kernels make what they make of the rows of recurrences beside the steps. Its sizes must be fixed."""
     steps = []
+    shared = Counter(s.key for step in plan.steps if isinstance(step, Loops) for s in step.sources if s.kind == "temp")
     for step in plan.steps:
         if isinstance(step, Loops) and not step.parts:
-            temps = {b for b, s in zip(step.kernel.buffers, step.sources, strict=False) if s.kind == "temp"}
+            pairs = zip(step.kernel.buffers, step.sources, strict=False)
+            temps = {b for b, s in pairs if s.kind == "temp" and shared[s.key] == 1}  # others are read by other kernels
             step = changed(step, kernel=beside(step.kernel, temps))
         steps.append(step)
     return changed(plan, steps=tuple(steps))
