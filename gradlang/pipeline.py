@@ -191,9 +191,8 @@ def offsets_of(program: Program, goal: Goal, language: Language) -> tuple[int, .
     """The bands that a Jacobian or Hessian by one name has, if it is made of a few."""
     from gradlang.transform.structure import band
 
-    (y,), (x,) = goal.of, goal.wrt
     b = Builder(language.table)
-    nodes = [program.values[y], program.values[x]]
+    nodes = [program.values[name] for name in (*goal.of, *goal.wrt)]
     made = write(program, nodes, b, frozenset(nodes[1:]))
     top = made[nodes[0]]
     if goal.kind == "hessian":
