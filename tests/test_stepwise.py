@@ -182,6 +182,10 @@ STEPS = {
     "h[t] = (1 - c[t])*h[t-1] + c[t]*tanh(W.T @ (c[t]*h[t-1]) + x[t-2]) for t in range(2, T)",
     "roots": "h[t] = sqrt(1 + (W @ h[t-1])**2)/(2 + x[t-1]**2) for t in range(2, T)\n"
     "c[t] = where(h[t-1] > 0.5, c[t-1], -c[t-1]*h[t-2]) for t in range(2, T)",
+    "summed": "h[t] = tanh(W @ h[t-1])*(1 + sum(h[t-1]*c[t-1])) for t in range(2, T)\n"
+    "c[t] = c[t-1]/(1 + sum(c[t-1]**2)) + x[t-2] for t in range(2, T)",
+    "chosen": "h[t] = softmax(W @ h[t-1])*tanh(c[t-1]) for t in range(2, T)\n"
+    "c[t] = sigmoid(W @ h[t-1] + x[t-1])*c[t-1] + tanh(W.T @ h[t-1]) for t in range(2, T)",
 }
 
 
@@ -213,6 +217,18 @@ f = sum(h**2) + sum(c[T-1]*h[T-1])
             np.testing.assert_allclose(slopes[k], exact[k], rtol=0, atol=tol * max(np.abs(exact[k]).max(), 1e-30))
         again = one(**data)
         assert again[0] == value and all((again[1][k] == slopes[k]).all() for k in slopes)
+
+
+@has_avx512
+@pytest.mark.parametrize("kind", STEPS)
+def test_second_derivatives_of_states_as_numpy(kind: str):
+    n = 16
+    text = f"W : [{n}, {n}]\nx : [T, {n}]\nb : [{n}]\nc[0] = b\nc[1] = 2*b\nh[0] = b\nh[1] = b\n{STEPS[kind]}\nf = sum(h[T-1]**2)\n"
+    r = np.random.default_rng(7)
+    data = {"W": r.normal(0, 1 / np.sqrt(n), (n, n)), "b": r.normal(size=n), "x": r.normal(size=(9, n))}
+    model, vector = gl.loads(text), np.full((n, n), 0.5)
+    native, numpy = (model.hvp("f", wrt="W", backend=b)(vector, **data)[1] for b in ("native", "numpy"))
+    np.testing.assert_allclose(native, numpy, rtol=0, atol=1e-12 * np.abs(numpy).max())
 
 
 @has_avx512

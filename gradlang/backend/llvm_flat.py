@@ -51,6 +51,7 @@ class Flat:
         self.moving: set[Buffer] = set()  # buffers of which a step touches entries that go by the step
         self.still: set[tuple[Buffer, int]] = set()  # whole vectors that lie at the same place in every step
         self.rows = 0
+        self.outer: set[Cell] | None = None  # what lives longer than the loop over a row that is being written out
         self.counter = loop.counter
         self.run(loop.body, {})
         for buffer, of in self.memory.items():
@@ -75,6 +76,8 @@ class Flat:
                 self.store(s.buffer, self.at(s.index, names), self.at(s.value, names))
             elif isinstance(s, Declare):
                 self.cells[s.cell] = self.at(s.start, names)
+                if self.outer is not None:
+                    self.outer.discard(s.cell)
             elif isinstance(s, Read):
                 names[s.value] = self.cell(s.cell)
             elif isinstance(s, Update):
@@ -88,8 +91,9 @@ class Flat:
         if s.start.const is None or s.stop.const is None:
             raise Unfit
         start, stop, step = int(s.start.const), int(s.stop.const), 1
-        if row_of(self.of, s) is not None:
-            step, self.rows = self.width, self.rows + 1
+        row = row_of(self.of, s) is not None
+        if row:
+            step, self.rows, self.outer = self.width, self.rows + 1, set(self.cells)
         elif stop - start > FEW and not any(isinstance(x, For) for x in s.body):
             raise Unfit
         for k in range(start, stop, step):
@@ -99,6 +103,8 @@ class Flat:
                 self.line.varying.add(at)
                 self.line.strides[at] = 1
             self.run(s.body, inside)
+        if row:
+            self.outer = None
 
     def at(self, value: Value, names: dict[Value, Value]) -> Value:
         if value.const is not None:
@@ -112,8 +118,8 @@ class Flat:
 
     def update(self, s: Update, value: Value) -> None:
         old = self.cell(s.cell)
-        if s.op not in ("", "add"):
-            raise Unfit
+        if s.op not in ("", "add") or (self.outer is not None and s.cell in self.outer):
+            raise Unfit  # sums over the entries of a vector are not written
         if s.op:
             value = self.let(Let(s.value, "add", ()), [old, value])
             self.line.sums.add(value)
@@ -221,7 +227,7 @@ class Flat:
 
     def store(self, buffer: Buffer, index: Value, value: Value) -> None:
         base, start, count = self.place(buffer, index)
-        if count == 1 and value in self.line.varying:
+        if count == 1 and (value in self.line.varying or self.outer is not None):
             raise Unfit
         of = self.memory.setdefault(buffer, [])
         over = [k for k in of if k.base == base and k.start < start + count and start < k.start + k.count]
