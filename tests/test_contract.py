@@ -316,10 +316,6 @@ MASKED: dict[str, Masked] = {
 }
 
 
-def marked(cases: dict[str, Any], known: dict[str, str]) -> list[Any]:
-    return [pytest.param(n, marks=pytest.mark.xfail(strict=True, reason=known[n])) if n in known else n for n in cases]
-
-
 @pytest.mark.parametrize("name", MASKED)
 def test_a_branch_that_is_not_taken_adds_nothing(name: str) -> None:
     text, given, wanted = MASKED[name]
@@ -335,14 +331,7 @@ def test_a_branch_that_is_not_taken_adds_nothing(name: str) -> None:
             ), n
 
 
-OPEN_TWICE = {
-    "softmax": "the second derivative of softmax multiplies exact zeros by nan",
-    "recurrence": "the tangent of the adjoint loop multiplies exact zeros by infinity",
-    "all of a recurrence": "the tangent of the adjoint loop multiplies exact zeros by infinity",
-}
-
-
-@pytest.mark.parametrize("name", marked(MASKED, OPEN_TWICE))
+@pytest.mark.parametrize("name", MASKED)
 def test_second_derivatives_are_finite_too(name: str) -> None:
     text, given, wanted = MASKED[name]
     model = gl.loads(text)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradlang as gl
+from gradlang.ir.signs import never_positive
 from gradlang.ops.language import standard
 from gradlang.pipeline import Goal, plan_c
-from gradlang.plan.signs import never_positive
 from gradlang.runtime.native import available
 
 NEVER = ["-abs(x)", "-x*x", "x*-x", "-(x*x)", "-2*abs(x)", "-(0.5*x**2)", "abs(x)*-3", "-exp(x)", "-sqrt(x)", "-0.5*(x*x)*2"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from gradlang.backend.names import ARRAY_KINDS
 from gradlang.backend.numpy_slices import ranges
 from gradlang.backend.text import ATOM, Text
+from gradlang.ir.signs import never_negative_zero
 from gradlang.ir.tape import Instr
-from gradlang.plan.signs import never_negative_zero
 from gradlang.record import changed, record
 from gradlang.types import Dim, add
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from gradlang.diagnostics import internal
+from gradlang.ir.signs import never_positive
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Cell, Code, Value
 from gradlang.plan import picks
 from gradlang.plan.axes import groups
 from gradlang.plan.picks import nothing
 from gradlang.plan.pointwise import KINDS, PLAIN, SPECIAL, beyond, pointwise, real
-from gradlang.plan.signs import never_positive
 from gradlang.record import field, record
 from gradlang.types import Dim, Shape
 

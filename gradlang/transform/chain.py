@@ -82,8 +82,10 @@ class Chain:
     def linear(self, op: Op, instr: Instr, k: int, t: int) -> int:
         """A linear op over a tangent in place of argument `k`."""
         b, args = self.b, [*instr.args[:k], t, *instr.args[k + 1 :]]
-        if t not in self.masked:
+        if not self.chosen(t) or self.empty_too(instr.args[k], t):
             made = b.apply(op.name, args, instr.attrs, instr.span, instr.scope)
+            if "moves" in op.flags:
+                self.mask(t, made)
         else:
             sink, refs = MaskedSink(b, {t}), [b.ref(a) for a in args]
             attrs, type = infer(op, [r.type for r in refs], instr.attrs, b.table)
@@ -160,8 +162,8 @@ class Chain:
         return made
 
     def chosen(self, i: int) -> bool:
-        """Whether the exact zeros of a value come from a choice, and not only from entries that nothing was put into. (Steps
-        of a recurrence that start from the latter are rarely infinite, and where they are not, `zmul` only costs time.)"""
+        """Whether the exact zeros of a value come from a choice, and not only from entries that nothing was put into, as those
+        above a triangle. (The latter meet infinities rarely, and where they do not, `zmul` only costs time.)"""
         stack, seen = [i], set()
         while stack:
             i = stack.pop()
@@ -173,6 +175,26 @@ class Chain:
                 return True
             stack.extend(at.args)
         return False
+
+    def empty_too(self, value: int, tangent: int) -> bool:
+        """Whether a value is 0 wherever the choices of its tangent are: a matrix with entries that no branch fills. An infinity
+        that meets these has spoilt the value already."""
+        b, stack = self.b, [(value, tangent)]
+        while stack:
+            value, tangent = stack.pop()
+            v, d = b.instrs[value], b.instrs[tangent]
+            if b.is_const(tangent, 0):
+                if not b.is_const(value, 0):
+                    return False
+            elif tangent in self.masked:
+                same = (v.op, v.attrs, v.args[1:]) == (d.op, d.attrs, d.args[1:])
+                if same and v.op in b.table and "moves" in b.table[v.op].flags:
+                    stack.append((v.args[0], d.args[0]))
+                elif v.op == d.op == "where" and v.args[0] == d.args[0]:
+                    stack += zip(v.args[1:], d.args[1:], strict=True)
+                else:
+                    return False
+        return True
 
     def make(self, op: str, args: tuple[int, ...], like: int, span: Span, scope: tuple[str, ...]) -> int:
         """A pointwise op over arguments of which some have the full shape."""

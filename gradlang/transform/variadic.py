@@ -113,7 +113,7 @@ def _einsum_tangent(chain: Chain, instr: Instr, tangents: list[int | None]) -> i
     for k, t in enumerate(tangents):
         if t is None:
             continue
-        if t in chain.masked and not (instr.op == "zeinsum" and k):  # exact zeros stand in front
+        if chain.chosen(t) and not (instr.op == "zeinsum" and k):  # exact zeros stand in front
             args, letters = [t, *instr.args[:k], *instr.args[k + 1 :]], [parts[k], *parts[:k], *parts[k + 1 :]]
             made = b.apply("zeinsum", args, (",".join(letters) + "->" + right,), instr.span, instr.scope)
         else:
