@@ -7,7 +7,7 @@ that waits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from gradlang.backend.llvm_avx512 import LANES, in_turn, shuffle
@@ -25,7 +25,7 @@ class Text:
     def __init__(self, body: Body, loop: For, line: Line) -> None:
         self.body, self.loop, self.line = body, loop, line
         self.halves = halved(line, loop.counter)
-        spread(line, [*self.halves.soon, *self.halves.late])
+        spread(line, [*self.halves.soon, *self.halves.late], self.halves.carried)
         count = LANES[body.unit.width]
         self.vector = f"<{count} x {body.unit.real}>"
         self.lanes = Lanes(body, Side(frozenset(line.varying), line.strides, frozenset(), {}), count, {})
@@ -144,9 +144,10 @@ class Text:
         return body.emit(f"call {self.vector} @{name}({self.vector} {body.at(vector)}, <8 x i64> {self.places[k]})")
 
 
-def spread(line: Line, body: Sequence[Statement]) -> None:
-    """Numbers of a vector that only vectors are multiplied by are made in all lanes at once."""
-    single = {v for s in body if not isinstance(s, Let) or s.value not in line.varying for v in used(s)}
+def spread(line: Line, body: Sequence[Statement], carried: Collection[Value]) -> None:
+    """Numbers of a vector that only vectors are multiplied by are made in all lanes at once; not those that are `carried` into
+    the next step, where they are numbers."""
+    single = set(carried) | {v for s in body if not isinstance(s, Let) or s.value not in line.varying for v in used(s)}
     line.varying.update(v for v in line.lanes if v not in single and v not in line.left.values())
 
 
