@@ -9,8 +9,10 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from large import lines_run
 
 import gradlang as gl
+from gradlang import pipeline
 
 mp = mpmath.mp.clone()
 mp.dps = 60
@@ -134,3 +136,15 @@ def test_the_hessian_of_a_kalman_filter() -> None:
     step, slope = 1e-5, model.value_and_grad("f", wrt="x")
     moved = [[slope({**given, "x": np.add(given["x"], side * step * v)})[1]["x"] for side in (1, -1)] for v in np.eye(3)]
     np.testing.assert_allclose(found, [(a - b) / (2 * step) for a, b in moved], rtol=1e-6)
+
+
+@pytest.mark.parametrize("body", ["tril(transpose({0}))", "tril({0} + transpose(A))", "transpose(tril({0})*2)"])
+def test_the_work_of_a_hessian_product_grows_in_proportion(body: str) -> None:
+    """Whether zeros of a tangent come from a choice is asked at every step, of all steps before it."""
+    counts = []
+    for n in (40, 160):
+        steps = "".join(f"C{k + 1} = {body.format(f'C{k}')}\n" for k in range(n))
+        program = gl.loads(f"A : [N, N]\nC0 = tril(A)\n{steps}y = sum(exp(C{n}))\n").program
+        goal = pipeline.Goal("hvp", ("y",), ("A",))
+        counts.append(lines_run("transform", lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test")))
+    assert counts[1] < 4.5 * counts[0]

@@ -7,6 +7,7 @@ take contributes an exact zero. A cotangent that holds such zeros is `masked`: f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gradlang.check import errors_ops
@@ -42,6 +43,8 @@ class Chain:
         self.b, self.templates, self.keeps = builder, templates, keeps
         self.longer: dict[int, int] = {}
         self.masked: set[int] = set()
+        self.from_choices: dict[int, bool] = {}
+        self.emptied: dict[tuple[int, int], bool] = {}
 
     def partial(self, op: Op, instr: Instr, at: int, param: str) -> int:
         expr = op.partials[param]
@@ -164,37 +167,51 @@ class Chain:
     def chosen(self, i: int) -> bool:
         """Whether the exact zeros of a value come from a choice, and not only from entries that nothing was put into, as those
         above a triangle. (The latter meet infinities rarely, and where they do not, `zmul` only costs time.)"""
-        stack, seen = [i], set()
+        if i not in self.masked:
+            return False
+        known, stack = self.from_choices, [i]
         while stack:
-            i = stack.pop()
-            if i not in self.masked or i in seen:
-                continue
-            seen.add(i)
-            at = self.b.instrs[i]
-            if at.op in CHOICES:
-                return True
-            stack.extend(at.args)
-        return False
+            at = self.b.instrs[stack[-1]]
+            choice = at.op in CHOICES
+            unknown = [] if choice else [a for a in at.args if a in self.masked and a not in known]
+            if unknown:
+                stack += unknown
+            else:
+                known[stack.pop()] = choice or any(known.get(a, False) for a in at.args)
+        return known[i]
 
     def empty_too(self, value: int, tangent: int) -> bool:
         """Whether a value is 0 wherever the choices of its tangent are: a matrix with entries that no branch fills. An infinity
         that meets these has spoilt the value already."""
-        b, stack = self.b, [(value, tangent)]
+        stack = [pair := (value, tangent)]
+        seen: dict[tuple[int, int], bool] = {}
         while stack:
-            value, tangent = stack.pop()
-            v, d = b.instrs[value], b.instrs[tangent]
-            if b.is_const(tangent, 0):
-                if not b.is_const(value, 0):
-                    return False
-            elif tangent in self.masked:
-                same = (v.op, v.attrs, v.args[1:]) == (d.op, d.attrs, d.args[1:])
-                if same and v.op in b.table and "moves" in b.table[v.op].flags:
-                    stack.append((v.args[0], d.args[0]))
-                elif v.op == d.op == "where" and v.args[0] == d.args[0]:
-                    stack += zip(v.args[1:], d.args[1:], strict=True)
-                else:
-                    return False
+            at = stack.pop()
+            if at in seen:
+                continue
+            seen[at] = True
+            below = () if self.emptied.get(at) else self.halves(*at)
+            if below is None or self.emptied.get(at) is False:
+                self.emptied[pair] = False
+                return False
+            stack += below
+        self.emptied.update(seen)
         return True
+
+    def halves(self, value: int, tangent: int) -> Sequence[tuple[int, int]] | None:
+        """Of which values and their tangents `empty_too` must hold for it to hold of these; None if it does not."""
+        b = self.b
+        if b.is_const(tangent, 0):
+            return () if b.is_const(value, 0) else None
+        if tangent not in self.masked:
+            return ()
+        v, d = b.instrs[value], b.instrs[tangent]
+        same = (v.op, v.attrs, v.args[1:]) == (d.op, d.attrs, d.args[1:])
+        if same and v.op in b.table and "moves" in b.table[v.op].flags:
+            return ((v.args[0], d.args[0]),)
+        if v.op == d.op == "where" and v.args[0] == d.args[0]:
+            return tuple(zip(v.args[1:], d.args[1:], strict=True))
+        return None
 
     def make(self, op: str, args: tuple[int, ...], like: int, span: Span, scope: tuple[str, ...]) -> int:
         """A pointwise op over arguments of which some have the full shape."""
