@@ -15,6 +15,7 @@ from gradlang.backend.llvm_avx512 import form, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_flat import line_of
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
+from gradlang.backend.llvm_parts import in_parts
 from gradlang.backend.llvm_product import product_lines
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
@@ -305,9 +306,14 @@ def wide_function_text(unit: Unit, name: str, function: Function, count: int) ->
     return wide_text(Body(unit, {p: f"%p{k}" for k, p in enumerate(function.params)}), unit, name, function, count)
 
 
+def width_of(unit: Unit, kernel: Kernel) -> int:
+    """The width of a kernel's vectors; pieces of one have that of the whole."""
+    return unit.widths[kernel] if kernel in unit.widths else preferred(kernel, unit.target)
+
+
 def in_vectors(unit: Unit, kernel: Kernel, functions: Callable[[str], Function]) -> None:
     """Notes which loops are written as whole vectors, with their functions in them."""
-    if preferred(kernel, unit.target) < 512 or not unit.target.fma:
+    if width_of(unit, kernel) < 512 or not unit.target.fma:
         return
     for loop in statements(kernel.body):
         if isinstance(loop, For) and (extent(loop) >= SHORT or whole(loop)):
@@ -327,7 +333,7 @@ def kernel_text(unit: Unit, kernel: Kernel, linkage: str) -> str:
     given = {b: f"%given{k}" if b in own else body.buffers[b] for k, b in enumerate(kernel.buffers)}
     for b, count in own.items():
         body.slots.append(f"  {body.buffers[b]} = alloca [{count} x {unit.stored[b.kind]}], align 64")
-    width = preferred(kernel, unit.target)
+    width = width_of(unit, kernel)
     body.most = width // (8 * unit.bytes["f"])
     turned = turn_lines(unit, kernel, body.buffers, names) or product_lines(unit, kernel, body.buffers, names)
     if turned is None:
@@ -354,9 +360,13 @@ def unit_text(
     unit = Unit(width, target)
     unit.form = lambda name, waited: form(unit, name, functions, waited)
     unit.is_wide = cache(lambda name: straight(form(unit, name, functions)))
-    wanted = list(dict.fromkeys([*kernels, *(e.kernel for e in entries)]))
+    wanted = list(kernels)
+    for long in dict.fromkeys(e.kernel for e in entries if e.kernel not in kernels):
+        kernel, pieces = in_parts(long)
+        unit.widths |= dict.fromkeys([kernel, *pieces], preferred(long, target))
+        wanted.append(kernel)
     every = with_routines(wanted)
-    unit.tabled = target.fma and all(preferred(kernel, target) >= 512 for kernel in every)
+    unit.tabled = target.fma and all(width_of(unit, kernel) >= 512 for kernel in every)
     for kernel in every:
         in_vectors(unit, kernel, functions)
     parts = [function_text(unit, name, f) for name, f in needed(every, functions, unit.written)]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from gradlang.loops.ir import For, Function, Value
+from gradlang.loops.ir import For, Function, Kernel, Value
 from gradlang.record import record
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Unit:
         self.declared: dict[str, None] = {}
         self.notes: list[str] = []  # on loops
         self.written: dict[For, tuple[For, Side]] = {}  # loops that are written as whole vectors, and what differs in these
+        self.widths: dict[Kernel, int] = {}  # of vectors, where that is not what a kernel shows by itself
         self.tabled = False  # whether functions for vectors may have the instructions of whole ones
         self.form: Callable[
             [str, bool], Function

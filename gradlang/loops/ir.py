@@ -209,6 +209,7 @@ class Code:
         self.blocks = [self.body]
         self.known: list[dict[object, Value]] = [{}]
         self.constants: dict[tuple[str, str], Value] = {}
+        self.lets: dict[Value, Let] = {}  # what makes a value
         self.guard = 0  # the innermost block that runs under a condition: nothing is read before it
 
     # -------------------------------------------------------------- values
@@ -257,7 +258,8 @@ class Code:
         if found is None:
             level = max((a.level for a in args), default=0)
             found = Value(type, hint=hint, level=level)
-            self.put(Let(found, op, args, function), level)
+            made = self.lets[found] = Let(found, op, args, function)
+            self.put(made, level)
             self.known[level][key] = found
         return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from itertools import takewhile
 
 from gradlang.loops.ir import Buffer, Declare, Fetch, For, Kernel, Let, Load, Read, Run, Statement, Store, Update, Value
@@ -40,16 +41,18 @@ def joined(plan: Plan) -> Plan:
 
 def beside(kernel: Kernel, temps: Collection[Buffer]) -> Kernel:
     body = list(kernel.body)
+    read: dict[Statement, set[Buffer]] = {}
     at = 0
     while at < len(body):
         s = body[at]
         if isinstance(s, For) and not s.apart and s.start.const == 0 and s.stop.const is not None:
-            body = _Join(body, at, temps).made() or body
+            before = body
+            body = _Join(body, at, temps, read).made() or body
             loop = next(x for k in body[at:] for x in inside(k) if isinstance(x, For) and x.counter is s.counter)
             body = shortened(body, loop, temps, int(s.stop.const))
-            at = max(
-                at, next(k for k, x in enumerate(body) if any(y.counter is s.counter for y in inside(x) if isinstance(y, For)))
-            )
+            if body is not before:
+                holds = (k for k, x in enumerate(body) if any(y.counter is s.counter for y in inside(x) if isinstance(y, For)))
+                at = max(at, next(holds))
         at += 1
     return kernel if body == kernel.body else changed(kernel, body=body)
 
@@ -86,14 +89,18 @@ def blocks_of(loop: For) -> Blocks | None:
 class _Join:
     """One recurrence, and the loop over blocks behind it that reads its rows."""
 
-    def __init__(self, body: list[Statement], at: int, temps: Collection[Buffer]) -> None:
-        self.body, self.at, self.temps = body, at, temps
+    def __init__(self, body: list[Statement], at: int, temps: Collection[Buffer], read: dict[Statement, set[Buffer]]) -> None:
+        """`read` remembers which buffers the statements of the kernel read."""
+        self.body, self.at, self.temps, self.read = body, at, temps, read
         loop = body[at]
         assert isinstance(loop, For)
         self.loop = loop
         self.own = list(statements(loop.body))
-        self.positions: Positions = positions_of(body)
         self.before = True  # a block reads what steps have made before the step that goes with it
+
+    @cached_property
+    def positions(self) -> Positions:
+        return positions_of(self.body)
 
     def made(self) -> list[Statement] | None:
         """The statements of the kernel with the two loops as one, or None."""
@@ -102,7 +109,11 @@ class _Join:
             return None
         for k in range(self.at + 1, len(self.body)):
             s = self.body[k]
-            if isinstance(s, For) and reads(inside(s)) & rows:
+            if not isinstance(s, For):
+                continue
+            if s not in self.read:
+                self.read[s] = reads(inside(s))
+            if self.read[s] & rows:
                 blocks = blocks_of(s) if s.apart else None
                 if blocks is not None and blocks.length == int(loop.stop.const):
                     return self.with_blocks(k, s, blocks)

@@ -6,6 +6,7 @@ This is a rewriting of loops as they stand, after planning, for machine code.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 
 from gradlang.loops.ir import Buffer, For, Let, Load, Run, Statement, Store, Value
 from gradlang.loops.walk import statements
@@ -50,13 +51,18 @@ class _Latest:
 
     def __init__(self, body: list[Statement], loop: For, copy: For, temps: Collection[Buffer], length: int) -> None:
         self.body, self.loop, self.copy, self.temps, self.length = body, loop, copy, temps, length
-        self.positions = Positions()  # in which the step is a term by itself, wherever the loop starts
-        for s in statements(body):
-            if isinstance(s, Let) and s.value.type == "i":
-                self.positions.sums[s.value] = self.positions.let(s)
-            elif isinstance(s, For) and s.counter is not loop.counter:
-                self.positions.counter(s)
         self.instead: dict[Statement, Statement] = {}
+
+    @cached_property
+    def positions(self) -> Positions:
+        """In which the step is a term by itself, wherever the loop starts."""
+        found = Positions()
+        for s in statements(self.body):
+            if isinstance(s, Let) and s.value.type == "i":
+                found.sums[s.value] = found.let(s)
+            elif isinstance(s, For) and s.counter is not self.loop.counter:
+                found.counter(s)
+        return found
 
     def made(self) -> tuple[list[Statement], For] | None:
         copy = self.copy

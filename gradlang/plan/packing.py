@@ -14,9 +14,12 @@ AGAIN = 4  # how often a row must be read for a copy to pay
 
 def packed(tape: Tape, roots: Sequence[Root], sizes: Mapping[str, int]) -> list[Root]:
     """Roots that copy inputs. `roots` have been surveyed."""
-    keys = {key for r in roots for key in r.inputs}
-    found = {instr.attrs[0]: i for i, instr in enumerate(tape.instrs) if instr.op == "input" and instr.attrs[0] in keys}
-    return [copy(tape, i) for key, i in found.items() if any(pays(tape, i, r, key, sizes) for r in roots)]
+    users: dict[object, list[Root]] = {}
+    for r in roots:
+        for key in r.inputs:
+            users.setdefault(key, []).append(r)
+    found = {instr.attrs[0]: i for i, instr in enumerate(tape.instrs) if instr.op == "input" and instr.attrs[0] in users}
+    return [copy(tape, i) for key, i in found.items() if any(pays(tape, i, r, key, sizes) for r in users[key])]
 
 
 def copy(tape: Tape, i: int) -> Root:

@@ -100,11 +100,15 @@ class Sharing:
         self, r: Root, groups: Sequence[Group], home: Mapping[Root, Group], deps: Sequence[Root]
     ) -> tuple[Group | None, int | None]:
         """A group that a root can join if it is moved behind all that the root needs: no group in between waits for it."""
+        own: dict[int, list[Root]] = {}
+        for m in deps:
+            own.setdefault(id(home[m]), []).append(m)
         for k, group in enumerate(groups):
-            own = [m for m in deps if home[m] is group]
-            axis = self.shared(r, group, own) if own else None
+            axis = self.shared(r, group, own[id(group)]) if id(group) in own else None
+            if axis is None:
+                continue
             made = {i for m in group.members for i in m.gives}
-            if axis is not None and not any(made & set(m.reads) for g in groups[k + 1 :] for m in g.members):
+            if not any(not made.isdisjoint(m.reads) for g in groups[k + 1 :] for m in g.members):
                 return group, axis
         return None, None
 

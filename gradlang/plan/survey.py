@@ -14,7 +14,7 @@ from gradlang.plan.pointwise import KINDS
 from gradlang.plan.reader import Frame, Index, Reader
 from gradlang.plan.roots import LONG, Root, slight
 from gradlang.record import field, record
-from gradlang.types import Shape, value
+from gradlang.types import Shape, Type, value
 
 Access = Callable[[Index, Shape], None]
 Leaf = Callable[[Frame, Any, Index, Access], None]  # notes what reading an input accesses
@@ -34,15 +34,16 @@ class Survey:
 
     def __call__(self, roots: Iterable[Root]) -> None:
         made = {g for r in roots for g in r.gives}
+        leaves = {n.attrs[0]: n.type for n in self.tape.instrs if n.op == "input"}
         for root in roots:
-            _Look(self, root, made).note()
+            _Look(self, root, made, leaves).note()
 
 
 class _Look:
     """The survey of one root."""
 
-    def __init__(self, survey: Survey, root: Root, made: set[int]) -> None:
-        self.survey, self.root, self.made, self.tape = survey, root, made, survey.tape
+    def __init__(self, survey: Survey, root: Root, made: set[int], leaves: Mapping[Any, Type]) -> None:
+        self.survey, self.root, self.made, self.tape, self.leaves = survey, root, made, survey.tape, leaves
         self.code = Code()
         self.held = {n: Value("i", hint=n) for n in survey.sizes}
         self.frame = Frame(self.code, self.held, Cell("b"))
@@ -115,15 +116,15 @@ class _Look:
         return tuple(where.get(id(v)) for v in index)
 
     def input(self, key: Any, index: Index) -> Value:
-        instr = next(i for i in self.tape.instrs if i.op == "input" and i.attrs[0] == key)
+        type = self.leaves[key]
         if index:
             self.touched.add(key)
             self.inputs.setdefault(key, []).append(self.loops(index))
             if self.survey.leaf is not None:
                 self.survey.leaf(self.frame, key, index, self.access)
             else:
-                self.access(index, instr.type.shape, True)
-        return Value(KINDS[instr.type.dtype])
+                self.access(index, type.shape, True)
+        return Value(KINDS[type.dtype])
 
 
 # ------------------------------------------------------------------ which loops go outside
@@ -132,17 +133,16 @@ FAR = 64.0  # the stride of an access that is not known
 
 def strides(code: Code, at: Value, counters: Sequence[Value], sizes: Mapping[Value, int]) -> list[float]:
     """How far one step of each loop moves an access, in entries; from the statements that compute its position."""
-    defined = {id(s.value): s for s in code.body if hasattr(s, "op") and hasattr(s, "value")}
     known: dict[int, int | None] = {id(v): n for v, n in sizes.items()}
-    base = _evaluate(defined, at, known | {id(c): 0 for c in counters})
+    base = _evaluate(code.lets, at, known | {id(c): 0 for c in counters})
     out = []
     for c in counters:
-        moved = _evaluate(defined, at, known | {id(k): int(k is c) for k in counters})
+        moved = _evaluate(code.lets, at, known | {id(k): int(k is c) for k in counters})
         out.append(FAR if base is None or moved is None else float(abs(moved - base)))
     return out
 
 
-def _evaluate(defined: Mapping[int, Any], at: Value, env: dict[int, int | None]) -> int | None:
+def _evaluate(lets: Mapping[Value, Let], at: Value, env: dict[int, int | None]) -> int | None:
     stack = [at]
     while stack:
         v = stack[-1]
@@ -152,8 +152,8 @@ def _evaluate(defined: Mapping[int, Any], at: Value, env: dict[int, int | None])
         if v.const is not None:
             env[id(v)] = int(v.const) if v.type != "f" else None
             continue
-        let = defined.get(id(v))
-        if let is None or not hasattr(let, "args"):
+        let = lets.get(v)
+        if let is None:
             env[id(v)] = None
             continue
         missing = [a for a in let.args if id(a) not in env]
