@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from gradlang.backend.llvm import unit_text
 from gradlang.backend.llvm_ops import SAFEST, Target
 from gradlang.loops.functions import function
 from gradlang.loops.ir import Buffer, Code, For, Kernel, Load, Run, Store
-from gradlang.plan.columns import BLOCKS, COLUMNS, STEPS, in_tiles, to_columns, to_rows
+from gradlang.plan.columns import BLOCKS, COLUMNS, LARGE, STEPS, in_tiles, to_columns, to_rows
 from gradlang.runtime import native
 from gradlang.runtime.native import engine
 
@@ -26,16 +27,21 @@ ROOM = BLOCKS[0]
 
 
 # ------------------------------------------------------------------ turning
+def to_rows_ahead(columns, room):
+    return to_rows(columns, room, 2 * room)
+
+
 @compiled
 @pytest.mark.parametrize("width", ["f64", "f32"])
 @pytest.mark.parametrize("target", [SAFEST, Target(vector=256), Target(vector=512)], ids=["128", "256", "512"])
 def test_rows_are_turned_in_registers(width, target):
-    made = [make(n, ROOM) for n in WIDTHS for make in (to_rows, to_columns)]
+    made = [make(n, ROOM) for n in WIDTHS for make in (to_rows, to_rows_ahead, to_columns)]
     library = engine.load(unit_text(made, width, target, lambda name: function(name, width)), [k.name for k in made])
     rng = np.random.default_rng(1)
     for columns in WIDTHS:
-        back, there = (library[make(columns, ROOM).name] for make in (to_rows, to_columns))
-        for count in (0, 1, 2, 3, 4, 5, 7, 8, 9, ROOM - 1, ROOM):
+        there = library[to_columns(columns, ROOM).name]
+        for count, make in product((0, 1, 2, 3, 4, 5, 7, 8, 9, ROOM - 1, ROOM), (to_rows, to_rows_ahead)):
+            back = library[make(columns, ROOM).name]
             tile = rng.normal(size=(columns, ROOM)).astype(DTYPES[width])
             stride = columns + count % 3
             rows = np.full((ROOM + 1, stride), 7.0, DTYPES[width])
@@ -61,6 +67,18 @@ def test_rows_are_written_one_after_another():
     bases = [made[to].split(", ptr ")[1] for to in stored]  # where its row begins, and the column
     assert [b.split(", i64 ")[1] for b in bases] == ["0", "4"] * 4
     assert [b.split(",")[0] for b in bases[::2]] == [b.split(",")[0] for b in bases[1::2]]
+
+
+@pytest.mark.parametrize(("width", "columns"), [("f64", 7), ("f64", 8), ("f64", 9), ("f64", 30), ("f32", 30)])
+def test_rows_are_fetched_that_are_written_later(width, columns):
+    """Every line of the cache from the beginning of a row on, while as many rows are written."""
+    for target in (SAFEST, Target(vector=256), Target(vector=512)):
+        text = unit_text([to_rows(columns, ROOM, 48)], width, target, lambda name: function(name, width))
+        bits, places = (64, 8) if width == "f64" else (32, 16)  # places of a line
+        rows = min(min(256, target.vector) // bits, 1 << (columns.bit_length() - 1))
+        assert text.count("call void @llvm.prefetch.p0(") == rows * -(-columns // places)
+        assert "add nsw i64 %rows.i, 48" in text
+        assert "prefetch" not in unit_text([to_rows(columns, ROOM)], width, target, lambda name: function(name, width))
 
 
 @pytest.mark.parametrize("columns", [1, 3, 8])
@@ -129,6 +147,30 @@ def test_a_loop_that_writes_rows(body, steps, turned):
         Machine("f64", lambda name: function(name, "f64")).kernel(k, dict(zip(k.buffers, (a, b), strict=True)), [])
         results.append(b)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(("written", "ahead"), [(LARGE + 8, True), (LARGE, False), (None, False)])
+def test_large_rows_are_fetched_where_rows_are_gathered(written, ahead):
+    code, of, a, b = Code(), Buffer("of", "i"), Buffer("a", "f"), Buffer("b", "f", writable=True)
+    with code.loop(code.whole(0), code.whole(200)) as i:
+        at = code.op("imul", code.load(of, i), code.whole(8))
+        for k in range(8):
+            x = code.load(a, code.op("iadd", at, code.whole(k)))
+            code.store(b, entry(code, i, 8, k), code.op("mul", x, x))
+    lengths = None if written is None else {a: 1 << 30, b: written, of: 1 << 30}
+    other = in_tiles(Kernel("k", (of, a, b), (), code.body), "f64", lengths)
+    turns = [s.kernel.turn for s in walk(other.body) if isinstance(s, Run)]
+    assert [bool(t.ahead) for t in turns] == [False, ahead] and [t.gathers for t in turns] == [True, False]
+
+
+def test_large_rows_are_not_fetched_where_rows_are_read_in_order():
+    def body(code, i, a, b):
+        for k in range(8):
+            code.store(b, entry(code, i, 8, k), code.load(a, entry(code, i, 8, k)))
+
+    kernel = loop_kernel(body)
+    other = in_tiles(kernel, "f64", dict.fromkeys(kernel.buffers, 1 << 30))
+    assert [s.kernel.turn.ahead for s in walk(other.body) if isinstance(s, Run)] == [0, 0]
 
 
 def test_places_that_a_loop_writes_itself_are_not_read_before_it():
@@ -272,3 +314,18 @@ def test_a_row_outside_of_a_table_is_found_wherever_it_stands():
             o[place] = wrong
             with pytest.raises(gl.InputError):
                 run(x=x, o=o)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [20_000, 20_033])
+def test_large_results_of_gathered_rows_as_numpy(n, dtype):
+    text = "x : [P, 9]\no : int[N]\ny = [x[o[i]]/sqrt(sum(x[o[i]]**2)) for i in range(N)]\n"
+    rng = np.random.default_rng(n)
+    x, o = rng.normal(size=(3000, 9)).astype(dtype), rng.integers(0, 3000, n)
+    one, other = (gl.loads(text, dtype=dtype).function("y", backend=b) for b in ("native", "numpy"))
+    same(one(x=x, o=o), other(x=x, o=o), dtype)
+    runs = [
+        s for v in one.raw.versions.kept.values() for k in kernels(v.plan) for s in walk(k.kernel.body) if isinstance(s, Run)
+    ]
+    assert any(s.kernel.turn.ahead for s in runs)

@@ -12,6 +12,8 @@ from gradlang.backend.llvm_ops import Unit
 from gradlang.loops.ir import Buffer, Kernel, Turn, Value
 
 WIDEST = 256  # bits: blocks of wider vectors are no faster, since memory is what they wait for
+LINE = 64  # bytes of a line of the cache
+FETCH = "call void @llvm.prefetch.p0(ptr {}, i32 0, i32 2, i32 1)"  # into the second cache
 HELD = 16  # vectors that are written together, row by row: what lies in memory one after another is written so
 
 
@@ -89,10 +91,15 @@ class _Lines:
         done = self.emit(f"and i64 {count}, {-side}")
         for at in self.loop("rows", "0", side, count, "entry"):
             base, here = [self.row(rows, places, at, k) for k in range(side)], self.entry(tile, at)
+            later = self.fetched(rows, places, at)
+            stores = side * len(list(self.starts()))
             for starts in self.together():
                 made = [self.block(base, here, first) for first in starts]
                 for value, to in (pair for row in zip(*made, strict=True) for pair in row):
                     self.lines.append(f"  store {self.vector} {value}, ptr {to}, align {self.bytes}")
+                    for _ in range(-(-len(later) // stores)):
+                        self.lines.append(f"  {FETCH.format(later.pop(0))}")
+                    stores -= 1
         for at in self.loop("rest", done, 1, count, "rows.done"):
             row, here = self.row(rows, places, at, 0), self.entry(tile, at)
             for k in self.loop("entries", "0", 1, str(self.turn.columns), "rest"):
@@ -102,6 +109,15 @@ class _Lines:
                 value = self.emit(f"load {self.kind}, ptr {source}, align {self.bytes}")
                 self.lines.append(f"  store {self.kind} {value}, ptr {to}, align {self.bytes}")
         return self.lines
+
+    def fetched(self, rows: str, stride: str, at: str) -> list[str]:
+        """The lines of the cache that are fetched while `side` rows are written: where rows lie that are written later."""
+        if not self.turn.ahead:
+            return []
+        self.unit.declared["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"] = None
+        later = self.emit(f"add nsw i64 {at}, {self.turn.ahead}")
+        steps = range(0, self.turn.columns, LINE // self.bytes)
+        return [self.entry(self.row(rows, stride, later, k), first) for k in range(self.side) for first in steps]
 
     def row(self, rows: str, places: str, at: str, k: int) -> str:
         if not self.turn.gathers:

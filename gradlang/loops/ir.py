@@ -173,6 +173,7 @@ class Turn:
     columns: int
     room: int
     gathers: bool  # rows to columns
+    ahead: int = 0  # how many rows later those lie that are fetched while rows are written
 
 
 @record

@@ -8,7 +8,7 @@ rows behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gradlang.loops.ir import (
     FOLDS,
@@ -33,15 +33,19 @@ from gradlang.plan.plan import Loops, Plan
 from gradlang.plan.turning import to_columns, to_rows
 from gradlang.plan.unrolled import COLUMNS
 from gradlang.record import changed, field, record
+from gradlang.types import product, value
 
 STEPS = 64  # of a loop that is worth it
 BLOCKS = (32, 16)  # steps; more of them are slower, since tiles then leave the first cache
 SUMMED = (128, 64)  # steps where the loop adds up: every block adds its lanes together
 ENTRIES = COLUMNS * BLOCKS[-1]  # of the tiles of a loop
+BYTES = {"f64": 8, "f32": 4}
 NARROW = {"f64": 6, "f32": 8}  # entries of a row from which on vectors of steps do not write or read it together
 GATHERED = 3  # entries that are read of rows which lie anywhere
 GAP = 2  # from one entry of a row to the next that is read
 SLICE = 40  # statements that say where a row lies
+LARGE = 1 << 19  # bytes of an array of rows that has left the second cache until it is written again
+AHEAD = 64  # rows that a large array is fetched before it is written
 FLAGS = ("or", "and")
 
 
@@ -54,17 +58,24 @@ class Rows:
     columns: dict[Load | Store, int]
     width: int
     stride: int = 0
+    gathered: bool = False
     tile: Buffer = field(default_factory=lambda: Buffer("", "f"))
 
 
-def turned(plan: Plan, width: str) -> Plan:
-    """A plan for machine code, in which long loops read and write rows by way of tiles."""
-    steps = (changed(s, kernel=in_tiles(s.kernel, width)) if isinstance(s, Loops) else s for s in plan.steps)
+def turned(plan: Plan, width: str, sizes: Mapping[str, int]) -> Plan:
+    """A plan for machine code, in which long loops read and write rows by way of tiles. Its sizes must be fixed, as numbers."""
+    steps = list(plan.steps)
+    for k, s in enumerate(steps):
+        if isinstance(s, Loops):
+            pairs = zip(s.kernel.buffers, s.sources, strict=False)
+            lengths = {b: value(product(of.shape), sizes) * BYTES[width] for b, of in pairs}
+            steps[k] = changed(s, kernel=in_tiles(s.kernel, width, lengths))
     return changed(plan, steps=tuple(steps))
 
 
-def in_tiles(kernel: Kernel, width: str = "f64") -> Kernel:
-    """A kernel that does the same, in which long loops read and write rows by way of tiles. `width` is that of the reals."""
+def in_tiles(kernel: Kernel, width: str = "f64", lengths: Mapping[Buffer, int] | None = None) -> Kernel:
+    """A kernel that does the same, in which long loops read and write rows by way of tiles. `width` is that of the reals,
+    `lengths` are the bytes of arrays of reals, where they are known."""
     positions, room = positions_of(kernel.body), Room()
     body, found = list(kernel.body), False
     blocks = [body]
@@ -76,7 +87,7 @@ def in_tiles(kernel: Kernel, width: str = "f64") -> Kernel:
                 made = [branch]
                 blocks += [branch.then, branch.otherwise]
             elif isinstance(s, For) and straight(s):
-                made = _Tiles(s, positions, NARROW[width]).written(room)
+                made = _Tiles(s, positions, NARROW[width], lengths or {}).written(room)
                 found = found or made is not None
             elif isinstance(s, For) and not s.side:  # whose steps are vectors as they are
                 loop = changed(s, body=list(s.body))
@@ -107,8 +118,8 @@ def straight(loop: For) -> bool:
 class _Tiles:
     """One loop."""
 
-    def __init__(self, loop: For, positions: Positions, narrow: int) -> None:
-        self.loop, self.positions, self.narrow = loop, positions, narrow
+    def __init__(self, loop: For, positions: Positions, narrow: int, lengths: Mapping[Buffer, int]) -> None:
+        self.loop, self.positions, self.narrow, self.lengths = loop, positions, narrow, lengths
         self.made: dict[Value, Let | Load | Read] = {s.value: s for s in loop.body if isinstance(s, Let | Load | Read)}
         self.changing = {s.buffer for s in loop.body if isinstance(s, Store)}
         sums = positions.of(loop.counter).factors
@@ -166,6 +177,7 @@ class _Tiles:
             for rows in self.runs(buffer, of, GAP):
                 enough = len(set(rows.columns.values())) >= GATHERED
                 if enough and (steps := self.slice(rows.first)) is not None and len(steps) <= SLICE:
+                    rows.gathered = gathered
                     found.append(rows)
         return found
 
@@ -257,8 +269,15 @@ class _Writer:
             at = {loop.counter: self.first}
             body.copies(self.of.slice(rows.first) or [], at)
             to = (rows.tile, whole(0)), (rows.buffer, at.get(rows.first, rows.first))
-            body.append(Run(to_rows(rows.width, self.size), to, (count, whole(rows.stride))))
+            body.append(Run(to_rows(rows.width, self.size, self.ahead(rows)), to, (count, whole(rows.stride))))
         return [*lines, block]
+
+    def ahead(self, rows: Rows) -> int:
+        """How many rows later those lie that are fetched while rows are written. A processor fetches by itself what is written
+        one after another, also in bursts; but not beside rows that are gathered, as was measured. Where rows are read in order,
+        it is only in the way."""
+        large = self.of.lengths.get(rows.buffer, 0) > LARGE
+        return AHEAD if large and any(r.gathered for r in self.into) else 0
 
     def places(self) -> list[Statement]:
         """Where the rows lie that the steps of a block read, and the flags that only depend on this."""

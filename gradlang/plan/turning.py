@@ -7,17 +7,23 @@ from functools import cache
 from gradlang.loops.ir import Buffer, Code, Kernel, Turn, Value
 
 
+def to_rows(columns: int, room: int, ahead: int = 0) -> Kernel:
+    """The columns of a tile become rows, which lie `stride` apart. Those that lie `ahead` rows further are fetched into the
+    cache meanwhile, unless that is zero."""
+    return _to_rows(columns, room, ahead)
+
+
 @cache
-def to_rows(columns: int, room: int) -> Kernel:
-    """The columns of a tile become rows, which lie `stride` apart."""
+def _to_rows(columns: int, room: int, ahead: int) -> Kernel:
     tile, rows = Buffer("tile", "f"), Buffer("rows", "f", writable=True)
     count, stride = Value("i", hint="count"), Value("i", hint="stride")
     code = Code()
     with code.loop(code.whole(0), count) as i, code.loop(code.whole(0), code.whole(columns), "k") as k:
         at = code.op("iadd", code.op("imul", i, stride), k)
         code.store(rows, at, code.load(tile, code.op("iadd", code.op("imul", k, code.whole(room)), i)))
-    turn = Turn(columns, room, gathers=False)
-    return Kernel(f"gl_rows_{columns}_{room}", (tile, rows), (count, stride), code.body, turn=turn)
+    turn = Turn(columns, room, gathers=False, ahead=ahead)
+    name = f"gl_rows_{columns}_{room}" + (f"_{ahead}" if ahead else "")
+    return Kernel(name, (tile, rows), (count, stride), code.body, turn=turn)
 
 
 @cache

@@ -122,7 +122,7 @@ class Version:
         whole = ahead(cut(joined(self.plan)))
         tables = in_tables(whole, sizes)
         norms = norms_of(whole) if tables is not whole else frozenset[Value]()
-        self.plan = turned(tables, width)
+        self.plan = turned(tables, width, sizes)
         self.driver: Driver = driver(in_usual_case(self.plan, width, norms), job, table, sizes)
         entries = self.driver.entries
         namespace: dict[str, Any] = {
