@@ -15,6 +15,7 @@ import gradlang as gl
 from gradlang.runtime import native
 from gradlang.runtime.call import Compiled
 from gradlang.runtime.native import gate as gates
+from gradlang.runtime.seen import Seen
 
 WHY = native.available()
 pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
@@ -242,6 +243,55 @@ def test_copies_by_pickle():
     f = pickle.loads(pickle.dumps(opened()))
     assert type(f) is Compiled
     close(f(x=X, w=W, a=2.0), X)
+
+
+def test_another_thread_calls_while_a_gate_is_made(monkeypatch):
+    """The gate runs the code for its own shapes, not that of the last call."""
+    f, follow = opened(x=X[:2], w=W[:2], a=2.0), Seen.follow
+
+    def interrupted(self, step):
+        follow(self, step)
+        thread = threading.Thread(target=lambda: f.raw(X[:2], W[:2], np.float64(2.0)))
+        thread.start()
+        thread.join()
+
+    for _ in range(2):
+        monkeypatch.setattr(Seen, "follow", interrupted)
+        close(f(x=X, w=W, a=2.0), X)
+    monkeypatch.undo()
+    assert has_gate(f)
+    close(f(x=X, w=W, a=2.0), X)
+
+
+def test_threads_of_other_shapes():
+    sizes, wrong = (2, 3, 17, 40), []
+    given = [{"x": np.linspace(-1, 1, n), "w": np.arange(1.0, n + 1), "a": 2.0} for n in sizes]
+    right = [wanted(**d) for d in given]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            f = opened()
+            threads = [threading.Thread(target=work, args=(f, given, right, k, wrong)) for k in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+
+
+def work(f, given, right, k, wrong):
+    """Calls with one set of shapes after the other, some of them several times."""
+    try:
+        for i in range(60):
+            j = (k + i // (k + 1)) % len(given)
+            value = f(given[j])[0]
+            if not np.isclose(value, right[j], rtol=1e-12):
+                wrong.append((j, value))
+    except BaseException as error:
+        wrong.append(error)
 
 
 def test_threads():
