@@ -672,3 +672,14 @@ def test_numbers_that_go_straight_to_their_code_are_no_floats_of_python(backend:
     for wrong in ({"x": x}, {"x": x, "a": 1.0, "c": 1.0}, {"x": x[0], "a": 1.0}, {"x": x, "c": 1.0}):
         with pytest.raises(gl.InputError):
             f(wrong)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_of_the_last_call_may_have_another_shape(backend: str) -> None:
+    f = gl.loads("input A : [N, M]\nz = sum(A*A)").value_and_grad(backend=backend)
+    A, room = np.arange(12.0).reshape(2, 6), np.empty((2, 6))
+    for _ in range(3):
+        f(A=A, out=room)
+    A.shape = (6, 2)
+    with pytest.raises(gl.InputError, match=r"must have the shape \[6, 2\]"):
+        f(A=A, out=room)
