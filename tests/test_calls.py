@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,18 @@ def test_attributes_copies_and_pickles() -> None:
     for made in (pickle.loads(pickle.dumps(fast)), copy.copy(fast), copy.deepcopy(fast)):
         assert made.backend == "native"
         assert bits(made(apple=3.0)) == bits(slow(apple=3.0))
+
+
+@needs_native
+def test_functions_go_to_other_processes() -> None:
+    """`multiprocessing` has its own way to pickle partial functions."""
+    slow, fast = pair(SHOPPING)
+    made = fast
+    for _ in range(2):
+        made = pickle.loads(ForkingPickler.dumps(made))
+        assert bits(made(apple=3.0)) == bits(made({"apple": 3})) == bits(slow(apple=3.0))
+    with pytest.raises(gl.InputError, match="no input named `pear`"):
+        made(pear=3.0)
 
 
 @needs_native

@@ -302,7 +302,8 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
     for name in ("binder", "job", "raw") if isinstance(made.raw, Large) else ("artifact", "binder", "job", "raw", "source"):
         setattr(run, name, getattr(made, name))
     run.backend, run.__doc__ = "native", Compiled.__doc__
-    run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))
+    run.func.__self__.again = again = compiled, (job, binder, native)
+    run.__reduce_ex__ = lambda protocol: again
     return cast(Compiled, run)
 
 
