@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
 import pytest
 
 import gradlang as gl
+from gradlang.once import once
 from gradlang.runtime import native
 from gradlang.runtime.call import Compiled
 from gradlang.runtime.native import gate as gates
@@ -261,6 +265,66 @@ def test_another_thread_calls_while_a_gate_is_made(monkeypatch):
     monkeypatch.undo()
     assert has_gate(f)
     close(f(x=X, w=W, a=2.0), X)
+
+
+FIRST = """
+import gc, sys, threading
+import numpy as np
+import gradlang as gl
+
+def work(k):
+    text = f"x : [N]\\ny = sum(sin(x)*{k + 1})" if k % 2 else f"input x\\ny = sin(x)*{k + 1}"
+    f = gl.loads(text).value_and_grad(backend="native")
+    together.wait()
+    x = np.ones(k) if k % 2 else 1.0
+    for _ in range(4):
+        f(x=x)
+    made.append((f, x, np.sum(np.sin(x))*(k + 1)))
+
+together, made = threading.Barrier(6), []
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+gc.collect()
+junk = [bytes(200) for _ in range(10_000)], [np.ones(5000) for _ in range(300)]
+for f, x, wanted in made:
+    for given in (x, np.float64(x) if np.ndim(x) == 0 else list(x)):
+        assert np.isclose(f(x=given)[0], wanted) and np.isclose(f({"x": given})[0], wanted)
+print(len(made))
+"""
+
+
+def test_the_first_calls_of_a_process_may_come_from_several_threads():
+    """What all functions share is made once: it goes away with the last one who knows it."""
+    environment = {**os.environ, "GRADLANG_CACHE": "off"}
+    done = subprocess.run([sys.executable, "-c", FIRST], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "6"), done.stderr
+
+
+def test_what_is_made_once_is_made_by_one_thread():
+    together, count, got = threading.Barrier(4), [], []
+
+    @once
+    def made(number):
+        count.append(number)
+        time.sleep(0.01)
+        return [number]
+
+    def ask():
+        together.wait()
+        got.append(made(2))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert count == [2] and all(g is got[0] for g in got)
+    made.cache_clear()
+    assert made(2) is not got[0] and made.__name__ == "made"
 
 
 def test_threads_of_other_shapes():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from gradlang.loops.ir import Buffer, Code, Kernel, Turn, Value
+from gradlang.once import once
 
 
-@cache
+@once
 def to_rows(columns: int, room: int) -> Kernel:
     """The columns of a tile become rows, which lie `stride` apart."""
     tile, rows = Buffer("tile", "f"), Buffer("rows", "f", writable=True)
@@ -20,7 +19,7 @@ def to_rows(columns: int, room: int) -> Kernel:
     return Kernel(f"gl_rows_{columns}_{room}", (tile, rows), (count, stride), code.body, turn=turn)
 
 
-@cache
+@once
 def to_columns(columns: int, room: int) -> Kernel:
     """Rows, which begin at `places`, become the columns of a tile."""
     rows, places, tile = Buffer("rows", "f"), Buffer("places", "i"), Buffer("tile", "f", writable=True)

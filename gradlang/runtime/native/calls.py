@@ -17,6 +17,7 @@ from gradlang.backend.llvm_keywords import Keywords
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.llvm_python import FUNCTIONS, OBJECTS, TABLE, reading_text
 from gradlang.loops.ir import Function
+from gradlang.once import once
 from gradlang.runtime.native import keywords
 from gradlang.runtime.native.engine import Library, load, target
 
@@ -56,7 +57,7 @@ def alone(function: Callable[..., Any], otherwise: Callable[..., Any], /, *args:
     return function(*args, **values)
 
 
-@functools.cache
+@once
 def table() -> tuple[Any, tuple[object, ...]]:
     """The addresses that entries use, and the objects that must live.
 
