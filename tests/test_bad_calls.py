@@ -251,6 +251,7 @@ def test_command_line(
     status, line = COMMANDS[name]
     files(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     got, out, err = called(line.split(" "), capsys)
     assert "Traceback" not in err
     assert str(tmp_path) not in err

@@ -49,7 +49,8 @@ def commands(text: str) -> list[tuple[str, str]]:
 def shell(command: str, folder: Path) -> str:
     tools = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    env["PYTHONUTF8"] = "1"  # whatever the locale is
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, capture_output=True, encoding="utf-8", check=False)
     return (done.stdout + done.stderr).strip()
 
 

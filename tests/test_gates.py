@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
 import pytest
 
 import gradlang as gl
+from gradlang.once import once
 from gradlang.runtime import native
 from gradlang.runtime.call import Compiled
 from gradlang.runtime.native import gate as gates
+from gradlang.runtime.seen import Seen
 
 WHY = native.available()
 pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
@@ -242,6 +247,115 @@ def test_copies_by_pickle():
     f = pickle.loads(pickle.dumps(opened()))
     assert type(f) is Compiled
     close(f(x=X, w=W, a=2.0), X)
+
+
+def test_another_thread_calls_while_a_gate_is_made(monkeypatch):
+    """The gate runs the code for its own shapes, not that of the last call."""
+    f, follow = opened(x=X[:2], w=W[:2], a=2.0), Seen.follow
+
+    def interrupted(self, step):
+        follow(self, step)
+        thread = threading.Thread(target=lambda: f.raw(X[:2], W[:2], np.float64(2.0)))
+        thread.start()
+        thread.join()
+
+    for _ in range(2):
+        monkeypatch.setattr(Seen, "follow", interrupted)
+        close(f(x=X, w=W, a=2.0), X)
+    monkeypatch.undo()
+    assert has_gate(f)
+    close(f(x=X, w=W, a=2.0), X)
+
+
+FIRST = """
+import gc, sys, threading
+import numpy as np
+import gradlang as gl
+
+def work(k):
+    text = f"x : [N]\\ny = sum(sin(x)*{k + 1})" if k % 2 else f"input x\\ny = sin(x)*{k + 1}"
+    f = gl.loads(text).value_and_grad(backend="native")
+    together.wait()
+    x = np.ones(k) if k % 2 else 1.0
+    for _ in range(4):
+        f(x=x)
+    made.append((f, x, np.sum(np.sin(x))*(k + 1)))
+
+together, made = threading.Barrier(6), []
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+gc.collect()
+junk = [bytes(200) for _ in range(10_000)], [np.ones(5000) for _ in range(300)]
+for f, x, wanted in made:
+    for given in (x, np.float64(x) if np.ndim(x) == 0 else list(x)):
+        assert np.isclose(f(x=given)[0], wanted) and np.isclose(f({"x": given})[0], wanted)
+print(len(made))
+"""
+
+
+def test_the_first_calls_of_a_process_may_come_from_several_threads():
+    """What all functions share is made once: it goes away with the last one who knows it."""
+    environment = {**os.environ, "GRADLANG_CACHE": "off"}
+    done = subprocess.run([sys.executable, "-c", FIRST], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "6"), done.stderr
+
+
+def test_what_is_made_once_is_made_by_one_thread():
+    together, count, got = threading.Barrier(4), [], []
+
+    @once
+    def made(number):
+        count.append(number)
+        time.sleep(0.01)
+        return [number]
+
+    def ask():
+        together.wait()
+        got.append(made(2))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert count == [2] and all(g is got[0] for g in got)
+    made.cache_clear()
+    assert made(2) is not got[0] and made.__name__ == "made"
+
+
+def test_threads_of_other_shapes():
+    sizes, wrong = (2, 3, 17, 40), []
+    given = [{"x": np.linspace(-1, 1, n), "w": np.arange(1.0, n + 1), "a": 2.0} for n in sizes]
+    right = [wanted(**d) for d in given]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            f = opened()
+            threads = [threading.Thread(target=work, args=(f, given, right, k, wrong)) for k in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+
+
+def work(f, given, right, k, wrong):
+    """Calls with one set of shapes after the other, some of them several times."""
+    try:
+        for i in range(60):
+            j = (k + i // (k + 1)) % len(given)
+            value = f(given[j])[0]
+            if not np.isclose(value, right[j], rtol=1e-12):
+                wrong.append((j, value))
+    except BaseException as error:
+        wrong.append(error)
 
 
 def test_threads():

@@ -22,7 +22,7 @@ ORDER = [
     {"syntax"},
     {"diagnostics"},
     {"source", "types", "loops", "_version"},
-    {"record"},
+    {"record", "once"},
 ]
 RANK = {room: k for k, rooms in enumerate(ORDER) for room in rooms}
 # Imports inside functions that look to the left: each with its reason.

@@ -429,6 +429,15 @@ def test_pickled_functions_are_native_again() -> None:
     assert again.backend == "native"
 
 
+@pytest.mark.parametrize("name", ["run_k0", "run_k1", "room", "pool", "again", "empty", "flag", "numbers_real"])
+def test_inputs_may_be_called_like_parts_of_the_driver(name: str) -> None:
+    f = gl.loads(f"input {name} : [N]\ny = sum(sin({name})*{name}) + max(cumsum({name}))").value_and_grad(backend="native")
+    wanted = gl.loads("x : [N]\ny = sum(sin(x)*x) + max(cumsum(x))").value_and_grad(backend="native")(x=X)
+    for _ in range(3):
+        value, slopes = f({name: X})
+        same((value, {"x": slopes[name]}), wanted)
+
+
 def test_threads_share_a_function() -> None:
     """Also while versions for new sizes are made."""
     text = "x : [N]\ns = sort(x)\nz = exp(s - max(s))\ny = sum(z*x)*sum(s*s)"

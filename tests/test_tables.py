@@ -155,6 +155,20 @@ def test_the_rest_is_written_only_where_there_may_be_one():
     assert ["memcpy" in t for t in texts] == [False, True, True]
 
 
+def test_a_function_of_what_is_the_same_in_all_steps_is_that_of_a_number():
+    """A sum over no entries is a number: of an axis without entries, with a long one around it."""
+    x, y = Buffer("x", "f"), Buffer("y", "f", True)
+    code = Code()
+    with code.loop(code.whole(0), code.whole(1000)) as i:
+        code.store(y, i, code.op("mul", code.call("exp", code.load(x, i)), code.call("exp", code.real(0.5))))
+    assert "call double @math.exp(double" in text_of(Kernel("applied", (x, y), (), code.body), "f64", WIDE)
+    model = gl.loads("input A, C : [N, M]\nw : [M]\nf = sum(cumsum(min(layer_norm(exp(A), w, w), C), axis=0))")
+    given = {"A": np.ones((300, 0)), "C": np.ones((300, 0)), "w": np.ones(0)}
+    for backend in ("numpy", "native") if engine.available() is None else ("numpy",):
+        value, slopes = model.value_and_grad(backend=backend)(given)
+        assert value == 0 and slopes["A"].shape == (300, 0)
+
+
 def test_a_function_that_is_not_the_built_in_one_is_called():
     code = Code()
     x = Value("f", hint="x")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from gradlang.backend.llvm_avx512 import form, written_out
+from gradlang.backend.llvm_avx512 import form, in_lanes, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_flat import line_of
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
@@ -319,7 +319,7 @@ def in_vectors(unit: Unit, kernel: Kernel, functions: Callable[[str], Function])
         if isinstance(loop, For) and (extent(loop) >= SHORT or whole(loop)):
             made = written_out(loop, unit.width, functions)
             side = side_of(made) if made is not None and loop.apart else None
-            if made is not None and side is not None and in_order(made, side):
+            if made is not None and side is not None and in_order(made, side) and in_lanes(made, side):
                 unit.written[loop] = made, side
 
 

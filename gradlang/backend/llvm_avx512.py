@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from gradlang.backend.llvm_ops import Unit
 from gradlang.loops import coefficients
 from gradlang.loops.functions import function
-from gradlang.loops.ir import COMPARISONS, Buffer, For, Function, Let, Load, Statement, Store, Update, Value
+from gradlang.loops.ir import COMPARISONS, TABLED, Buffer, For, Function, Let, Load, Statement, Store, Update, Value
 from gradlang.loops.tables import WRITERS
 from gradlang.loops.walk import operands
 from gradlang.record import record
 
 if TYPE_CHECKING:
     from gradlang.backend.llvm import Body
+    from gradlang.backend.llvm_side import Side
 
 # How many cycles pass until others can have the result, about; of what is not here 1.
 CYCLES = {"add": 3, "sub": 3, "mul": 3, "fma": 4, "div": 13, "sqrt": 20, "pick": 5, "scale": 4, "load": 7}
@@ -114,6 +115,11 @@ def written_out(loop: For, width: str, functions: Callable[[str], Function]) -> 
     made.add(loop.body, {})
     body = made.body if touched_twice(made.body) else in_turn(made.body)
     return For(loop.counter, loop.start, loop.stop, body, apart=loop.apart, side=True)
+
+
+def in_lanes(loop: For, side: Side) -> bool:
+    """Whether tables are read by vectors alone: a function of what is the same in all steps has a number."""
+    return all(s.value in side.varying for s in loop.body if isinstance(s, Let) and s.op in TABLED)
 
 
 class Inlined:

@@ -53,6 +53,7 @@ class Writer:
 
     def __post_init__(self) -> None:
         job = self.job
+        self.names.taken |= {f"run_{step.kernel.name}" for step in self.plan.steps if isinstance(step, Loops)}
         self.entry = self.names.user(job.entry)
         self.params = {p.name: self.names.user(p.name) for p in job.params}
         self.types = {p.name: p.type for p in job.params}

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from typing import Any
 
 from gradlang.loops.ir import Code, Function, Statement, Value
 from gradlang.loops.writing import FORMATS, Term, Writer
+from gradlang.once import once
 from gradlang.record import record
 
 # Where a function is written. A module is imported when one of its functions is asked for.
@@ -60,7 +60,7 @@ class Line:
     limit: float | None
 
 
-@cache
+@once
 def line(name: str) -> Line:
     """A function of one number, or two of PAIRS, in "f64". Unknown names raise KeyError."""
     if name not in PAIRS:
@@ -73,7 +73,7 @@ def line(name: str) -> Line:
     return Line(param, m.code.body, tuple(r.value for r in results), limit)
 
 
-@cache
+@once
 def function(name: str, width: str, tabled: bool = False, waited: bool = False) -> Function:
     """The function of a name in "f64" or "f32", with `tabled` in the form of `tables.py` if it has one, with `waited` rather in
     that of `waited.py`. Unknown names and widths raise KeyError."""

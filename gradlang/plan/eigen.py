@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from gradlang.loops.ir import Kernel, Value
+from gradlang.once import once
 from gradlang.plan.routines import Matrix, Routine
 
 SWEEPS = 100
 MARKED = 0.7  # of its largest entry: the first entry of a vector that is so large is positive
 
 
-@cache
+@once
 def eigenpairs() -> Kernel:
     """Of (a + a.T)/2, which is used up: the eigenvalues, ascending, on the diagonal, and the vectors as columns of v. nan
     everywhere for a matrix that is not finite."""

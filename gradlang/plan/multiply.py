@@ -4,10 +4,10 @@ and has no more to offer than one thread."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
 
 from gradlang.ir.tape import Tape
 from gradlang.loops.ir import Buffer, Code, Kernel, Multiply, Value
+from gradlang.once import once
 from gradlang.ops.table import OpTable
 from gradlang.plan.blocks import Block
 from gradlang.plan.choose import beneath, library_does, loops_do
@@ -30,7 +30,7 @@ EVEN = 24  # rows; of whole tiles, whichever there are
 TURNED = 16  # rows that are turned into columns together
 
 
-@cache
+@once
 def multiply(rows: int, columns: int, block: int) -> Kernel:
     """c = a @ b. c lies in C order, the rows of b `b_step` apart, and a[i, k] at i*a_row + k*a_step."""
     a, b, c = Buffer("a", "f"), Buffer("b", "f"), Buffer("c", "f", writable=True)

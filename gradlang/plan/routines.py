@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 
 from gradlang.loops.ir import Buffer, Cell, Code, Kernel, Value
+from gradlang.once import once
 
 SIGN, SINGULAR = 0, 1  # what elimination tells of a matrix: the sign of its row exchanges, and 1.0 if a pivot was zero
 
@@ -78,7 +78,7 @@ class Routine:
 
 
 # ------------------------------------------------------------------ elimination
-@cache
+@once
 def factor() -> Kernel:
     """PA = LU, in place; the row that row k was exchanged with; and what is told of the matrix."""
     r = Routine("gl_factor", ("a", "swaps", "told"), ("n",), ("swaps",))
@@ -117,7 +117,7 @@ def pivot(r: Routine, a: Matrix, k: Value, n: Value) -> Value:
     return code.read(place)
 
 
-@cache
+@once
 def factored_solve() -> Kernel:
     """The m right sides become the solutions of an equation whose matrix `gl_factor` has treated."""
     r = Routine("gl_factored_solve", ("a", "swaps", "told", "b"), ("n", "m"), ("swaps",))
@@ -144,7 +144,7 @@ def backwards(r: Routine, a: Matrix, b: Matrix, n: Value) -> None:
         r.divide(b, i, a.get(i, i))
 
 
-@cache
+@once
 def substitute(lower: bool) -> Kernel:
     """The m right sides become the solutions of an equation with a triangle; nan where its diagonal has a zero."""
     r = Routine("gl_lower_solve" if lower else "gl_upper_solve", ("a", "b"), ("n", "m"))
@@ -165,7 +165,7 @@ def substitute(lower: bool) -> Kernel:
 
 
 # ------------------------------------------------------------------ symmetric matrices
-@cache
+@once
 def cholesky() -> Kernel:
     """The lower factor of (a + a.T)/2, in place, with zeros above."""
     r = Routine("gl_cholesky", ("a",), ("n",))

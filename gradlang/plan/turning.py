@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from gradlang.loops.ir import Buffer, Code, Kernel, Turn, Value
+from gradlang.once import once
 
 
 def to_rows(columns: int, room: int, ahead: int = 0) -> Kernel:
@@ -13,7 +12,7 @@ def to_rows(columns: int, room: int, ahead: int = 0) -> Kernel:
     return _to_rows(columns, room, ahead)
 
 
-@cache
+@once
 def _to_rows(columns: int, room: int, ahead: int) -> Kernel:
     tile, rows = Buffer("tile", "f"), Buffer("rows", "f", writable=True)
     count, stride = Value("i", hint="count"), Value("i", hint="stride")
@@ -26,7 +25,7 @@ def _to_rows(columns: int, room: int, ahead: int) -> Kernel:
     return Kernel(name, (tile, rows), (count, stride), code.body, turn=turn)
 
 
-@cache
+@once
 def to_columns(columns: int, room: int) -> Kernel:
     """Rows, which begin at `places`, become the columns of a tile."""
     rows, places, tile = Buffer("rows", "f"), Buffer("places", "i"), Buffer("tile", "f", writable=True)

@@ -109,21 +109,25 @@ class Compiled:
         made = self.run(args)
         if seen.followed:
             seen.follow(self.raw)
-            if type(self) is not Compiled and "__call__" in vars(type(self)):
-                del type(self).__call__
+            if type(self) is not Compiled:
+                try:
+                    del type(self).__call__
+                except AttributeError:  # another thread was faster
+                    pass
         else:
             seen.follow(self.raw.step(args))  # type: ignore[attr-defined]
-            self.go_straight(seen)
+            self.go_straight(seen, args)
         return made
 
-    def go_straight(self, seen: Seen) -> None:
+    def go_straight(self, seen: Seen, args: Sequence[Any]) -> None:
         """The next calls like this one go to their machine code without a line of Python before it, if there is a way."""
         used: Any = self.raw if self.native is not None else None
-        if used is None or used.last is None or not used.last.takes(self.binder):
+        version = used.versions.of(args) if used is not None else None  # not `last`, which may be of another thread's call
+        if version is None or not version.takes(self.binder):
             return
         from gradlang.runtime.native.gate import gate
 
-        made = gate(list(self.binder.types), seen, used.last.run, asking(self))
+        made = gate(list(self.binder.types), seen, version.run, asking(self))
         if made is None:
             return
         if type(self) is Compiled:
@@ -298,7 +302,8 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
     for name in ("binder", "job", "raw") if isinstance(made.raw, Large) else ("artifact", "binder", "job", "raw", "source"):
         setattr(run, name, getattr(made, name))
     run.backend, run.__doc__ = "native", Compiled.__doc__
-    run.__reduce_ex__ = lambda protocol: (compiled, (job, binder, native))
+    run.func.__self__.again = again = compiled, (job, binder, native)
+    run.__reduce_ex__ = lambda protocol: again
     return cast(Compiled, run)
 
 

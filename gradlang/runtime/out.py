@@ -34,6 +34,7 @@ class Out:
         self.sizes = Sizes(job.params)
         self.last: tuple[list[int], list[ref[Any]]] = [], []  # the arrays of the call before this one, as long as all live
         self.kinds: list[tuple[object, object]] = []  # shapes and types of the gradients' arrays then
+        self.given: list[Any] = []  # shapes of the arguments' arrays then
 
     def wrong(self, text: str, help: str) -> InputError:
         return fail("G525", text, self.binder.program, None, help)
@@ -55,10 +56,12 @@ class Out:
                 f"`out` must be a dict of arrays, not {type(out).__name__}", f"gradients are of {', '.join(self.shapes)}"
             )
         array = self.np.ndarray
-        ids = [id(a) for a in args if type(a) is array]
-        ids += map(id, found)
-        if ids == self.last[0] and all(
-            a.flags.carray and (a.shape, a.dtype) == kind for a, kind in zip(found, self.kinds, strict=True)
+        taken = [a for a in args if type(a) is array]
+        ids = [id(a) for a in (*taken, *found)]
+        if (
+            ids == self.last[0]
+            and self.given == [a.shape for a in taken]
+            and all(a.flags.carray and (a.shape, a.dtype) == kind for a, kind in zip(found, self.kinds, strict=True))
         ):  # arrays may be frozen, and take other shapes and types
             return found
         self.last = [], []
@@ -66,7 +69,7 @@ class Out:
         every = [*args, *found]
         if all(type(a) in (array, self.np.float64) for a in every):  # numbers share no memory
             self.last = ids, [ref(a, self.forget) for a in every if type(a) is array]
-            self.kinds = [(a.shape, a.dtype) for a in found]
+            self.kinds, self.given = [(a.shape, a.dtype) for a in found], [a.shape for a in taken]
         return found
 
     def forget(self, _: object) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gradlang.backend.llvm_keywords import Keywords
 from gradlang.backend.llvm_ops import Width
 from gradlang.backend.llvm_python import FUNCTIONS, OBJECTS, TABLE, reading_text
 from gradlang.loops.ir import Function
+from gradlang.once import once
 from gradlang.runtime.native import keywords
 from gradlang.runtime.native.engine import Library, load, target
 
@@ -33,13 +35,29 @@ class Definition(ctypes.Structure):
 class Held:
     """What a function needs as long as it lives; it is the function's `__self__`."""
 
-    __slots__ = ("definition", "keys", "library")
+    __slots__ = ("again", "definition", "keys", "library")
 
     def __init__(self, library: Library, definition: Definition, keys: list[Any]) -> None:
         self.library, self.definition, self.keys = library, definition, keys
+        self.again: tuple[Callable[..., Any], tuple[Any, ...]] | None = None  # what makes the function of numbers elsewhere
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """`multiprocessing` takes partial functions apart, and pickles their functions by the name here."""
+        if self.again is None:
+            raise TypeError("machine code cannot be pickled")
+        return remade, (self.definition.name.decode(), *self.again)
 
 
-@functools.cache
+def remade(name: str, make: Callable[..., Any], args: tuple[Any, ...]) -> SimpleNamespace:
+    return SimpleNamespace(**{name: functools.partial(alone, make(*args))})
+
+
+def alone(function: Callable[..., Any], otherwise: Callable[..., Any], /, *args: Any, **values: Any) -> Any:
+    """A call of a function that knows what is called instead of it."""
+    return function(*args, **values)
+
+
+@once
 def table() -> tuple[Any, tuple[object, ...]]:
     """The addresses that entries use, and the objects that must live.
 

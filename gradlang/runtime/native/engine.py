@@ -12,6 +12,7 @@ from typing import Any
 
 from gradlang.backend.llvm_ops import Target
 from gradlang.diagnostics import Diagnostic, InputError
+from gradlang.once import once
 from gradlang.runtime import levels
 from gradlang.runtime.native import cache
 from gradlang.runtime.native.machine import first_line, refusal
@@ -183,7 +184,7 @@ def outside() -> dict[str, int]:
     return found
 
 
-@functools.cache
+@once
 def engine() -> Engine:
     """The compiler for this machine. Raises NativeError where there is none."""
     return Engine()

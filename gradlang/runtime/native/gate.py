@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import struct
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradlang.backend.llvm_gate import NAME, WORDS, gate_text
+from gradlang.once import once
 from gradlang.runtime.native.calls import (
     METH_KEYWORDS,
     METH_VARARGS,
@@ -24,7 +24,7 @@ from gradlang.runtime.native.engine import Library, NativeError, load
 from gradlang.runtime.seen import AGAIN, Seen
 
 
-@functools.cache
+@once
 def library() -> tuple[Library, Definition] | None:
     """The code of all gates; None where objects do not lie as it expects, or there is no machine code."""
     probe = b"probe"
