@@ -209,11 +209,11 @@ def test_arrays_import_numpy_only(tmp_path: Path) -> None:
     assert loaded(tmp_path, "x = [1, 2]\ny = sum(x**2)\n", "run", "-") & HEAVY == {"numpy"}
 
 
-def test_machine_code_brings_the_functions_that_it_calls(tmp_path: Path) -> None:
+def test_machine_code_of_large_programs_is_put_together(tmp_path: Path) -> None:
+    """Its functions come with the package: nothing of what writes them is imported."""
     text = "x = 0.5\nv0 = exp(x)\n" + "".join(f"v{k} = v{k - 1}*x + 1\n" for k in range(1, 700)) + "y = sin(v699)\n"
     found = loaded(tmp_path, text, "run", "-", "--wrt", "x")
-    if "gradlang.plan.x86_vectors" in found:
-        assert not found & {f"gradlang.loops.{m}" for m in ("arcs", "error", "hyperbolic", "logarithm", "power", "tables")}
+    assert not {m for m in found if m.startswith(("gradlang.loops", "gradlang.plan.x86_vectors"))}
 
 
 def test_import_imports_nothing_heavy(tmp_path: Path) -> None:
