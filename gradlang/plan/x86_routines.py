@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gradlang.plan.lanes import LANES
 from gradlang.record import record
@@ -34,12 +35,14 @@ class Piece:
 
 
 @cache
-def pieces() -> Mapping[str, Piece]:
-    """The routines of the file, by the names of their functions."""
-    return {
-        name: Piece(bytes.fromhex(code), tuple([int(c, 16) for c in constants]), tuple(map(tuple, reads)), tuple(far))
-        for name, (code, constants, reads, far) in json.loads(FILE.read_text(encoding="utf-8")).items()
-    }
+def kept() -> dict[str, list[Any]]:
+    """The rows of the file, by the names of the functions."""
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def piece_of(row: list[Any]) -> Piece:
+    code, constants, reads, far = row
+    return Piece(bytes.fromhex(code), tuple([int(c, 16) for c in constants]), tuple(map(tuple, reads)), tuple(far))
 
 
 def text_of(made: Mapping[str, Piece]) -> str:
@@ -53,8 +56,8 @@ def text_of(made: Mapping[str, Piece]) -> str:
 def routines(names: frozenset[str], far: int) -> tuple[bytes, dict[str, int]]:
     """Code that holds a routine for each of some functions, and where these begin. `far` is the place (in bytes) in the array
     of values for the bits of arguments beyond the limit of a function: 32 bytes."""
-    known = pieces()
-    return joined({name: known[name] for name in sorted(names & known.keys())}, far)
+    known = kept()
+    return joined({name: piece_of(known[name]) for name in sorted(names & known.keys())}, far)
 
 
 def joined(made: Mapping[str, Piece], far: int) -> tuple[bytes, dict[str, int]]:
