@@ -190,6 +190,10 @@ def test_scalar_commands_import_no_array_library(tmp_path: Path, args: tuple[str
 UNUSED = {"zipfile", "csv", "html", "gradlang.runtime.data", "gradlang.runtime.saving"}
 UNUSED |= {f"gradlang.cli.{m}" for m in ("compiling", "fitting", "tables", "pages")}
 UNUSED |= {f"gradlang.transform.{m}" for m in ("checkpoint", "regions", "contract", "jacobian", "diagonals", "jvp")}
+UNUSED |= {f"gradlang.transform.{m}" for m in ("implicit", "keep", "lifting", "scan", "segments", "variadic")}
+UNUSED |= {f"gradlang.check.{m}" for m in ("clauses", "entries", "implicit", "patterns", "pieces", "recurrence")}
+UNUSED |= {f"gradlang.backend.{m}" for m in ("module_arrays", "numpy", "numpy_helpers", "numpy_pieces", "numpy_scan")}
+UNUSED |= {f"gradlang.runtime.{m}" for m in ("out", "products", "sizes", "steps", "values")} | {"gradlang.ir.verify"}
 
 
 def test_a_scalar_run_imports_what_it_needs(tmp_path: Path) -> None:

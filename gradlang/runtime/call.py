@@ -9,7 +9,7 @@ from functools import partial
 from math import isfinite
 from operator import itemgetter
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from gradlang.backend.artifact import Artifact, Job
@@ -20,9 +20,11 @@ from gradlang.record import record
 from gradlang.runtime.bind import Binder, by_name, fail
 from gradlang.runtime.large import Large, large
 from gradlang.runtime.load import failing, load, load_later
-from gradlang.runtime.out import Out
 from gradlang.runtime.seen import AGAIN, Seen
 from gradlang.runtime.seen import seen as seen_in
+
+if TYPE_CHECKING:
+    from gradlang.runtime.out import Out
 
 FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
@@ -147,6 +149,8 @@ class Compiled:
     def into(self, out: Any, args: Sequence[Any]) -> Any:
         """The value and `out`, into whose arrays the gradients go."""
         if self.out is None:
+            from gradlang.runtime.out import Out
+
             self.out = Out(self.job, self.binder)
         arrays = self.out.arrays(out, args)
         value, slopes = self.run(args, arrays)
