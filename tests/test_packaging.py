@@ -95,7 +95,7 @@ def test_what_a_wheel_holds(wheel: Path) -> None:
         assert path.relative_to(ROOT).as_posix() in names
     for path in sorted((ROOT / "gradlang" / "view" / "explorer").iterdir()):
         assert path.suffix not in (".js", ".css", ".html") or path.relative_to(ROOT).as_posix() in names
-    assert "gradlang/py.typed" in names
+    assert {"gradlang/py.typed", "gradlang/plan/x86_routines.json"} <= names
     tops = {n.split("/")[0] for n in names}
     assert tops == {"gradlang", f"gradlang-{gradlang.__version__}.dist-info"}
     assert not [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
