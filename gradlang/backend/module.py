@@ -13,6 +13,8 @@ from gradlang.backend.text import array_text
 from gradlang.ir.tape import DERIVATIVES, Tape
 from gradlang.ops.table import OpTable
 from gradlang.source import Span
+from gradlang.transform.expand import expand
+from gradlang.transform.partials import Templates
 
 
 def is_scalar(tape: Tape, params: Iterable[Param], table: OpTable) -> bool:
@@ -121,7 +123,32 @@ def _scalar_module(job: Job, table: OpTable) -> Artifact:
     if ieee:
         out.put("except (ArithmeticError, ValueError):  # an infinity or a nan: IEEE arithmetic goes on where Python stops", 1)
         out.put(f"return {ieee}({', '.join(p.identifier for p in params)})", 2)
-        from gradlang.backend.module_arrays import ieee_function  # brings the printers of arrays
-
-        ieee_function(job, table, names, ieee, params, out)
+        _ieee(job, table, names, ieee, params, out)
     return Artifact("python", entry, "\n".join(out.out) + "\n", params, (), out.spans)
+
+
+def _ieee(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Param, ...], out: Lines) -> None:
+    """The function for IEEE arithmetic where Python's floats stop."""
+    from gradlang.backend.numpy import NumpyPrinter, spelled
+
+    tape = expand(job.tape, table, Templates(table), spelled)  # NumPy has no erf
+    slow = NumpyPrinter(tape, Names(names.taken), table, scalar_backend.identifiers(params), {})
+    out.put("")
+    out.put("")
+    out.put(f"def {entry}({', '.join(p.identifier for p in params)}):")
+    out.put("import numpy as np", 1)
+    out.put("")
+    out.put("F = np.float64", 1)
+    for p in params:
+        out.put(f"{p.identifier} = F({p.identifier})", 1)
+    out.put('with np.errstate(all="ignore"):', 1)
+    out.body(slow.lines, 2)
+    results = {name: result_text(slow.text[i][0], tape, i) for name, i in tape.outputs}
+    out.put(f"return {scalar_backend.structure(job.returns, results)}", 2)
+
+
+def result_text(text: str, tape: Tape, i: int) -> str:
+    if tape.instrs[i].op == "const" and tape.instrs[i].type.dtype == "real":
+        text = f"F({text})"
+    kind = {"real": "float", "int": "int", "bool": "bool"}[tape.instrs[i].type.dtype]
+    return f"{kind}({text})"

@@ -1,4 +1,4 @@
-"""Whole Python modules over NumPy, and the functions of scalar ones that compute with NumPy's numbers."""
+"""Tapes of arrays to whole Python modules over NumPy."""
 
 from __future__ import annotations
 
@@ -7,46 +7,18 @@ from collections.abc import Iterable
 
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, Param
-from gradlang.backend.module import Lines, header, named, signature
+from gradlang.backend.module import Lines, header, named, result_text, signature
 from gradlang.backend.names import PYTHON_RESERVED, Names
 from gradlang.backend.numpy import MARKS, NumpyPrinter, unmarked
-from gradlang.backend.numpy import spelled as array_ops
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.text import PRODUCT
 from gradlang.ir.tape import Tape
 from gradlang.ops.table import OpTable
-from gradlang.transform.expand import expand
-from gradlang.transform.partials import Templates
 from gradlang.types import Size
 
 VIEWS = ("broadcast_to", "reshape", "transpose", "slice", "patches", "mark")
 # Ops that never warn; all others run with NumPy's warnings off, since infinities and nans are values like any other.
 SILENT = frozenset("input const array size sum_to broadcast_to reshape transpose slice unslice concat stack iota where".split())
-
-
-def ieee_function(job: Job, table: OpTable, names: Names, entry: str, params: tuple[Param, ...], out: Lines) -> None:
-    """The function of a scalar module for IEEE arithmetic where Python's floats stop."""
-    tape = expand(job.tape, table, Templates(table), array_ops)  # NumPy has no erf
-    slow = NumpyPrinter(tape, Names(names.taken), table, scalar_backend.identifiers(params), {})
-    out.put("")
-    out.put("")
-    out.put(f"def {entry}({', '.join(p.identifier for p in params)}):")
-    out.put("import numpy as np", 1)
-    out.put("")
-    out.put("F = np.float64", 1)
-    for p in params:
-        out.put(f"{p.identifier} = F({p.identifier})", 1)
-    out.put('with np.errstate(all="ignore"):', 1)
-    out.body(slow.lines, 2)
-    results = {name: _result(slow.text[i][0], tape, i) for name, i in tape.outputs}
-    out.put(f"return {scalar_backend.structure(job.returns, results)}", 2)
-
-
-def _result(text: str, tape: Tape, i: int) -> str:
-    if tape.instrs[i].op == "const" and tape.instrs[i].type.dtype == "real":
-        text = f"F({text})"
-    kind = {"real": "float", "int": "int", "bool": "bool"}[tape.instrs[i].type.dtype]
-    return f"{kind}({text})"
 
 
 def _size_lines(params: tuple[Param, ...], names: Names) -> tuple[dict[str, str], list[str]]:
@@ -121,7 +93,7 @@ def _array_results(tape: Tape, printer: NumpyPrinter) -> Iterable[tuple[str, str
         text = printer.at(i, PRODUCT)
         instr = tape.instrs[i]
         if not instr.type.shape:
-            yield name, _result(text, tape, i)
+            yield name, result_text(text, tape, i)
             continue
         root, viewed = i, False
         while tape.instrs[root].op in VIEWS:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gradlang.backend import numpy_linalg, numpy_windows
 from gradlang.backend.names import ARRAY_KINDS, Names
 from gradlang.backend.numpy_slices import dim_text, ranges
 from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, TERNARY, UNARY, TapePrinter, Text, array_text, number
@@ -117,7 +117,7 @@ class NumpyPrinter(TapePrinter):
         if instr.op == "item":
             return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
         op = self.table[instr.op]
-        special = STRUCTURAL.get(instr.op)
+        special = STRUCTURAL.get(instr.op) or (None if op.pointwise else rarer().get(instr.op))
         if special is not None:
             return special(self, instr)
         args = self.operands(instr) if op.pointwise else list(instr.args)
@@ -341,6 +341,12 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "zmatmul": lambda p, i: p.helper("zmatmul", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
     "zeinsum": lambda p, i: p.helper("zeinsum", repr(i.attrs[0]), *(p.at(a) for a in i.args)),
     "real": _real,
-    **numpy_windows.STRUCTURAL,
-    **numpy_linalg.STRUCTURAL,
 }
+
+
+@cache
+def rarer() -> dict[str, Callable[[NumpyPrinter, Instr], Text]]:
+    """What few programs need."""
+    from gradlang.backend import numpy_linalg, numpy_windows
+
+    return {**numpy_windows.STRUCTURAL, **numpy_linalg.STRUCTURAL}
