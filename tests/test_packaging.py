@@ -192,7 +192,9 @@ UNUSED |= {f"gradlang.cli.{m}" for m in ("compiling", "fitting", "tables", "page
 UNUSED |= {f"gradlang.transform.{m}" for m in ("checkpoint", "regions", "contract", "jacobian", "diagonals", "jvp")}
 UNUSED |= {f"gradlang.transform.{m}" for m in ("implicit", "keep", "lifting", "scan", "segments", "variadic")}
 UNUSED |= {f"gradlang.check.{m}" for m in ("clauses", "entries", "implicit", "patterns", "pieces", "recurrence")}
-UNUSED |= {f"gradlang.backend.{m}" for m in ("module_arrays", "numpy", "numpy_linalg", "numpy_helpers", "numpy_pieces", "numpy_scan")}
+UNUSED |= {
+    f"gradlang.backend.{m}" for m in ("module_arrays", "numpy", "numpy_linalg", "numpy_helpers", "numpy_pieces", "numpy_scan")
+}
 UNUSED |= {f"gradlang.runtime.{m}" for m in ("out", "products", "sizes", "steps", "values")} | {"gradlang.ir.verify"}
 
 
