@@ -17,7 +17,6 @@ from gradlang.record import changed, record
 from gradlang.runtime.bind import Binder, by_name, whole
 from gradlang.runtime.call import GIVEN, NOTHING, Compiled, Native, compiled
 from gradlang.runtime.large import large
-from gradlang.runtime.products import Layer, Product
 from gradlang.types import Shape
 from gradlang.view.interface import Viewing
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from gradlang.backend.artifact import Job
     from gradlang.prove.numerical import Numerical
     from gradlang.prove.report import Report
+    from gradlang.runtime.products import Layer, Product
     from gradlang.runtime.sparse import SparseMatrix
 
 
@@ -57,6 +57,12 @@ class Objective:
 
 def _shape(shape: Shape) -> tuple[int | str, ...]:
     return tuple(d if isinstance(d, int) else str(d) for d in shape)
+
+
+def _product(made: Compiled, single: str | None, vectors: int) -> Product:
+    from gradlang.runtime.products import Product
+
+    return Product(made, single, vectors)
 
 
 class Model(Fitting, Viewing):
@@ -261,18 +267,19 @@ class Model(Fitting, Viewing):
     ) -> Product:
         """g(u, **inputs) -> (value, u times the Jacobian): an array for one name, a dict for several. For `checkpoint` and
         `threads` see `value_and_grad`."""
-        return Product(self._goal("vjp", of, wrt, backend, threads, checkpoint), wrt if isinstance(wrt, str) else None, 1)
+        made = self._goal("vjp", of, wrt, backend, threads, checkpoint)
+        return _product(made, wrt if isinstance(wrt, str) else None, 1)
 
     def jvp(self, of: str | None = None, wrt: Names = None, backend: str = "auto", threads: int | None = None) -> Product:
         """g(v, **inputs) -> (value, the Jacobian times v); v is an array for one name, a dict for several."""
         made = self._goal("jvp", of, wrt, backend, threads)
-        return Product(made, None, len(made.binder.extra))
+        return _product(made, None, len(made.binder.extra))
 
     def hvp(self, of: str | None = None, wrt: Names = None, backend: str = "auto", threads: int | None = None) -> Product:
         """g(v, **inputs) -> (value, the Hessian times v)."""
         self._scalar(self._one(of))
         made = self._goal("hvp", of, wrt, backend, threads)
-        return Product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
+        return _product(made, wrt if isinstance(wrt, str) else None, len(made.binder.extra))
 
     def _goal(
         self, kind: str, of: str | None, wrt: Names, backend: str, threads: int | None, checkpoint: bool = False
@@ -320,6 +327,8 @@ class Model(Fitting, Viewing):
     def layer(self, of: str | None = None) -> Layer:
         """The layer interface of the book: `forward(**inputs)`, then `backward(upstream)`."""
         name = self._one(of)
+        from gradlang.runtime.products import Layer
+
         return Layer(self.function(name), self.vjp(name))
 
     def check(self, given: Mapping[str, Any] = NOTHING) -> Report:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradlang._version import __version__
-from gradlang.backend import numpy as array_backend
 from gradlang.backend import python as scalar_backend
 from gradlang.backend.artifact import Artifact, Job, LargeJob, Param, Returns
 from gradlang.backend.module import generate, is_scalar
@@ -18,7 +17,6 @@ from gradlang.check.program import Initializer, Leaf, Program
 from gradlang.diagnostics import Diagnostic, SourceError
 from gradlang.ir.build import write
 from gradlang.ir.tape import Builder, Tape, has_bodies
-from gradlang.ir.verify import verify
 from gradlang.ops.language import Language as Language
 from gradlang.ops.language import standard as standard
 from gradlang.ops.op import Op
@@ -227,6 +225,8 @@ def optimized(
             tape = p.run(tape)
         changed = not p.settles and (changed or tape is not before)
         if hook:
+            from gradlang.ir.verify import verify
+
             verify(tape, language.table, p.name)
             hook(p.name, tape)
     return tape, made.rewritten()
@@ -257,13 +257,9 @@ def default_of(program: Program, leaf: Leaf, written: bool) -> int | float | tup
         value = value_of(program, leaf.default_node, {})
     except KeyError:  # a size of an argument
         return None
-    if np_size(value) > LONGEST:
+    if getattr(value, "size", 1) > LONGEST:
         return None
     return nested(value.tolist()) if hasattr(value, "tolist") else value  # type: ignore[no-any-return]
-
-
-def np_size(value: Any) -> int:
-    return int(getattr(value, "size", 1))
 
 
 def nested(value: Any) -> Any:
@@ -357,7 +353,11 @@ def spelling(scalar: bool, native: bool) -> Callable[[Op], bool]:
         from gradlang.plan.choose import spelled  # brings all planning of loops, which few runs need
 
         return spelled
-    return scalar_backend.spelled if scalar else array_backend.spelled
+    if scalar:
+        return scalar_backend.spelled
+    from gradlang.backend.numpy import spelled  # brings the printers of arrays
+
+    return spelled
 
 
 def plan_nodes(program: Program, nodes: Sequence[int], language: Language) -> Job:
@@ -366,9 +366,8 @@ def plan_nodes(program: Program, nodes: Sequence[int], language: Language) -> Jo
     made = write(program, nodes, b)
     names = tuple(dict.fromkeys(str(n) for n in nodes))
     returns = Returns("dict", tuple((n, n) for n in names))
-    return planned(
-        program, Goal("value", names), (b.tape((n, made[int(n)]) for n in names), returns, ()), language, "a program"
-    )
+    wanted = b.tape((n, made[int(n)]) for n in names), returns, ()
+    return planned(program, Goal("value", names), wanted, language, "a program")
 
 
 def rewritten(program: Program, language: Language) -> list[tuple[str, Span]]:

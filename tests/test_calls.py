@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import gradlang as gl
-from gradlang.runtime import native
+from gradlang.runtime import call, load, native
 
 needs_native = pytest.mark.skipif(native.available() is not None, reason="llvmlite is not there")
 SHOPPING = """apple  = 100
@@ -73,6 +73,21 @@ def test_values_that_are_only_returned(formula: str) -> None:
         assert type(f).__name__ == "method"  # the generated function, with fewer names
         for values in ({}, {"x": 0.25}, {"x": 0.0, "w": -1.0}, {"w": math.inf}):
             assert bits(f(**values)) == bits(f.raw(**values))
+
+
+def test_code_is_compiled_when_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of floats needs one function; the module, with the one for IEEE arithmetic, is compiled for whatever else."""
+    made: list[str] = []
+    for module in (call, load):
+        monkeypatch.setattr(module, "compile", lambda text, *rest: made.append(text) or compile(text, *rest), raising=False)
+    f = gl.loads("input x, w\ny = 1/x + exp(w)").value_and_grad("y")
+    assert f(x=2.0, w=0.0) == (1.5, {"x": -0.25, "w": 1.0})
+    assert len(made) == 1 and "numpy" not in made[0]
+    for _ in range(2):
+        assert f(x=0.0, w=0.0) == (math.inf, {"x": -math.inf, "w": 1.0})
+        assert f(x=2, w=0) == f.raw(w=0.0, x=2.0) == (1.5, {"x": -0.25, "w": 1.0})
+    assert len(made) == 2 and made[1] == f.source
+    assert f.raw.__name__ == f.artifact.entry
 
 
 @needs_native

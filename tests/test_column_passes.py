@@ -15,8 +15,9 @@ from large import BINARY, KINDS, SPECIAL, TABLE, UNARY, chain, lines_run, needs_
 import gradlang as gl
 from gradlang import pipeline
 from gradlang.backend.artifact import Job, LargeJob
+from gradlang.check.nodes import Nodes
 from gradlang.ir import columns as form
-from gradlang.ir.columns import Columns, Kinds, columns_of, merged, one_by_one, settled
+from gradlang.ir.columns import Columns, Kinds, columns_among, columns_of, merged, one_by_one, settled
 from gradlang.ir.evaluate import evaluate
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ir.verify import verify
@@ -215,6 +216,22 @@ def test_small_programs_go_over_tapes() -> None:
 
 # ------------------------------------------------------------------ the function that is made
 @needs_x86
+def test_columns_of_a_program_are_those_of_its_nodes() -> None:
+    """Whether somebody has looked at them or not; and to write them makes no node."""
+    text = "\n".join([program(3, 700), *(f"u{k} = {k}.5*x0 - 0.0 + -{k}.5" for k in range(90)), "z = y + u80\n"])
+    fresh, seen = gl.loads(text), gl.loads(text)
+    some = seen.program.nodes[::3]
+    assert isinstance(fresh.program.nodes, Nodes) and len(some) > 300
+    order = list(range(0, len(fresh.program.nodes), 2))
+    unseen = list(fresh.program.nodes.made()).count(None)
+    made = [columns_among(m.program.nodes, order) for m in (fresh, seen)]
+    assert list(fresh.program.nodes.made()).count(None) == unseen > 500
+    made.append(columns_of([fresh.program.nodes[k] for k in order], ()))
+    rows = [[c.kinds.rows[k] for k in c.kind.tolist()] for c in made]
+    assert repr(rows[0]) == repr(rows[1]) == repr(rows[2])
+    assert all(np.array_equal(c.args, made[0].args) for c in made)
+
+
 def test_the_function_its_source_and_its_copy() -> None:
     f = gl.loads(chain(1500)).value_and_grad("y")
     assert isinstance(f.job, LargeJob)

@@ -11,6 +11,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from conftest import Golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from large import (
@@ -33,7 +34,7 @@ from loop_references import error
 import gradlang as gl
 from gradlang.ir.columns import of_tape
 from gradlang.loops.functions import PAIRS, function, line
-from gradlang.plan import x86, x86_vectors
+from gradlang.plan import x86, x86_routines, x86_vectors
 from gradlang.plan.lanes import LANES
 from gradlang.plan.straight import TWINS, Straight, straight
 from gradlang.runtime.steps import Steps
@@ -45,18 +46,18 @@ FAR = 96
 
 def routine(name: str) -> tuple[Any, Any]:
     """A function of an array of four numbers, which gives eight, and whether one was beyond the limit; what keeps it."""
-    blob = x86_vectors.Blob()
-    x86_vectors.add_routine(blob, name, FAR)
-    blob.align(64)
-    start = len(blob.code)
-    blob.code += bytes.fromhex("53 48 89 FB")
+    made, starts = x86_routines.routines(frozenset({name}), FAR)
+    code = bytearray(made)
+    code += x86_routines.NOP * (-len(code) % 64)
+    start = len(code)
+    code += bytes.fromhex("53 48 89 FB")
     for load, place in zip(x86.LOAD_LANES, (0, 8, 16, 24), strict=True):
-        blob.code += load.bytes + struct.pack("<i", place)
-    blob.code += b"\xe8" + struct.pack("<i", blob.starts[name] - len(blob.code) - 5)
+        code += load.bytes + struct.pack("<i", place)
+    code += b"\xe8" + struct.pack("<i", starts[name] - len(code) - 5)
     for store, place in zip(x86.STORE_BOTH, (32, 64), strict=True):
-        blob.code += store.bytes + struct.pack("<i", place)
-    blob.code += bytes.fromhex("C5 F8 77 5B C3")
-    memory = runnable(blob.linked())
+        code += store.bytes + struct.pack("<i", place)
+    code += bytes.fromhex("C5 F8 77 5B C3")
+    memory = runnable(bytes(code))
     assert memory is not None
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address_of(memory) + start)
     values = np.zeros(16)
@@ -133,21 +134,38 @@ def test_a_routine_says_where_it_does_not_hold(name: str) -> None:
 
 
 def test_every_function_of_the_table_has_a_routine() -> None:
-    _, starts = x86_vectors.routines(frozenset(x86.OWN), x86.FAR)
+    _, starts = x86_routines.routines(frozenset(x86.OWN), x86.FAR)
     assert starts.keys() == x86.OWN
     assert TWINS.keys() == PAIRS.keys()
 
 
+def test_the_routines_that_come_with_the_package_are_those_that_are_written(golden: Golden) -> None:
+    golden(x86_routines.FILE, x86_routines.text_of({name: x86_vectors.piece(name) for name in sorted(x86.OWN)}))
+
+
 def test_what_needs_too_many_registers_has_none() -> None:
     with pytest.raises(x86_vectors.TooLong):
-        x86_vectors.add_routine(x86_vectors.Blob(), "sin_any", FAR)
+        x86_vectors.piece("sin_any")
 
 
-def test_a_routine_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = x86_vectors.routines.__wrapped__
-    monkeypatch.setitem(x86_vectors.PARTS, "not_one", "sin_any")
-    alone, starts = make(frozenset({"exp", "tanh"}), FAR)
-    assert make(frozenset({"exp", "not_one", "tanh"}), FAR) == (alone, starts)
+def test_routines_stand_behind_one_another_and_share_constants() -> None:
+    """Each is what it is alone, but for where its constants and the bits of far arguments are."""
+    names = ["cos", "exp", "sin"]
+    code, starts = x86_routines.routines(frozenset(names), FAR)
+    made = [x86_vectors.piece(name) for name in names]
+    for name, piece in zip(names, made, strict=True):
+        at = starts[name]
+        assert at % x86_routines.LINE == 0
+        for place, end, k in piece.reads:
+            (offset,) = struct.unpack_from("<i", code, at + place)
+            assert code[at + end + offset :][: 8 * LANES] == struct.pack("<Q", piece.constants[k]) * LANES
+        assert [struct.unpack_from("<i", code, at + place)[0] for place in piece.far] == [FAR] * len(piece.far)
+        linked = {at + p + k for p in (*(r[0] for r in piece.reads), *piece.far) for k in range(4)}
+        assert all(code[at + k] == b for k, b in enumerate(piece.code) if at + k not in linked)
+    different = {c for piece in made for c in piece.constants}
+    assert len(different) < sum(len(piece.constants) for piece in made)
+    body = starts["sin"] + len(made[2].code)
+    assert len(code) == body + -body % x86_routines.LINE + 8 * LANES * len(different)
 
 
 def test_routines_are_the_same_bytes_whatever_lies_in_memory() -> None:
@@ -157,7 +175,7 @@ def test_routines_are_the_same_bytes_whatever_lies_in_memory() -> None:
         line.cache_clear()
         function.cache_clear()
         kept = [object() for _ in range(k)]
-        made.add(x86_vectors.routines.__wrapped__(frozenset(x86.OWN), FAR)[0])
+        made.add(x86_routines.text_of({name: x86_vectors.piece(name) for name in sorted(x86.OWN)}))
         del kept
     assert len(made) == 1
 

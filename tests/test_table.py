@@ -1,19 +1,46 @@
 """The proof of the tables: every entry, every rewrite, every kink, and the mutants that the proof must catch."""
 
 import pytest
+from conftest import Golden
 
 from gradlang import pipeline
 from gradlang.ops.op import Op
-from gradlang.ops.table import OpTable, builtin, rules
+from gradlang.ops.table import RULES, OpTable, builtin, read_rules, rules, trees_text
 from gradlang.pipeline import Language
 from gradlang.prove.accuracy import EXEMPT, LIMIT, prove_table
 from gradlang.prove.mutants import survivors
 from gradlang.prove.reference import Truth
 from gradlang.prove.rewrites import prove_rules
 from gradlang.source import Source
-from gradlang.syntax.grammar import grammar_text
+from gradlang.syntax import trees
+from gradlang.syntax.grammar import grammar_dir, grammar_text
 
 TABLE = builtin()
+
+
+# ------------------------------------------------------------------ what is kept of the texts
+def test_the_trees_that_come_with_the_package_are_those_of_its_tables(golden: Golden) -> None:
+    golden(grammar_dir() / trees.FILE, trees_text())
+
+
+def test_kept_trees_are_what_the_texts_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = builtin()
+    kept = OpTable(*table._sources)
+    found = {name: kept[name] for name in kept}, read_rules(Source(RULES, grammar_text(RULES)))
+    assert all(trees.kept(op.source, name) for name, op in found[0].items() if op.source)
+    monkeypatch.setattr("gradlang.ops.table.kept", lambda source, key: None)
+    parsed = OpTable(*table._sources)
+    assert found[1] == read_rules(Source(RULES, grammar_text(RULES)))
+    for name, op in found[0].items():
+        other = parsed[name]
+        assert [getattr(op, part) for part in Op.__match_args__] == [getattr(other, part) for part in Op.__match_args__]
+
+
+def test_another_text_is_parsed() -> None:
+    text = grammar_text("ops.grad").replace("op exp(x)", "op exp(u)", 1).replace("op tanh(x)", "op tanh(x) ", 1)
+    assert OpTable(Source("ops.grad", text))["exp"].params == ("u",)
+    assert OpTable(Source("mine.grad", "op exp(x) -> y:\n    value = x\n"))["exp"].defined
+    assert trees.kept(Source("ops.grad", grammar_text("ops.grad"), 7), "exp") is None
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,12 @@ from functools import cache
 
 from gradlang.backend.llvm_avx512 import form, in_lanes, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
-from gradlang.backend.llvm_flat import line_of
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
 from gradlang.backend.llvm_parts import in_parts
 from gradlang.backend.llvm_product import product_lines
 from gradlang.backend.llvm_rows import turn_lines
 from gradlang.backend.llvm_side import Lanes, abreast, all_at_once, in_order, side_of
 from gradlang.backend.llvm_steps import row_of, straight, wide_text
-from gradlang.backend.llvm_stepwise import written
 from gradlang.backend.llvm_widths import SHORT, extent, holds_vectors, preferred, whole
 from gradlang.backend.units import Opened, drive, needed, summed_products, with_routines
 from gradlang.loops.ir import (
@@ -116,9 +114,7 @@ class Body:
             if isinstance(s, If):
                 return self.branch(s)
             if self.lanes is None and not self.slow:
-                line = line_of(self, s) if not s.apart and self.most > 1 else None
-                if line is not None:
-                    written(self, s, line)
+                if not s.apart and self.most > 1 and stepwise(self, s):
                     return None
                 row = row_of(self, s) if self.stepping and self.most > 1 else None
                 if row is not None:
@@ -290,6 +286,17 @@ class Body:
         negated = self.emit(f"sub i64 0, {a}")
         quotient = self.emit(f"select i1 {minus}, i64 {negated}, i64 {quotient}")
         return self.emit(f"select i1 {zero}, i64 0, i64 {quotient}")
+
+
+def stepwise(body: Body, loop: For) -> bool:
+    """Whether a loop whose steps wait for one another is written as one straight line for each."""
+    from gradlang.backend.llvm_flat import line_of
+    from gradlang.backend.llvm_stepwise import written
+
+    line = line_of(body, loop)
+    if line is not None:
+        written(body, loop, line)
+    return line is not None
 
 
 def function_text(unit: Unit, name: str, function: Function) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 from gradlang.backend.artifact import Job, Returns
 from gradlang.backend.llvm_entry import RELEASE_AT, Entry
 from gradlang.backend.names import ARRAY_KINDS, PYTHON_RESERVED, Names
-from gradlang.backend.numpy import NumpyPrinter, array_text, spelled
+from gradlang.backend.numpy import NumpyPrinter, spelled
 from gradlang.backend.numpy_helpers import HELPERS
 from gradlang.backend.numpy_products import plain, product_lines, turned
 from gradlang.backend.python import structure
+from gradlang.backend.text import array_text
 from gradlang.ir.tape import Instr, Tape
 from gradlang.loops.ir import Buffer, Value
 from gradlang.ops.table import OpTable

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from gradlang.backend import numpy_linalg, numpy_pieces, numpy_scan, numpy_segments, numpy_windows
 from gradlang.backend.names import ARRAY_KINDS, Names
 from gradlang.backend.numpy_slices import dim_text, ranges
-from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, TERNARY, UNARY, TapePrinter, Text, number
+from gradlang.backend.text import ATOM, INFIX, PRODUCT, SUM, TERNARY, UNARY, TapePrinter, Text, array_text, number
 from gradlang.ir.tape import Instr, Tape
 from gradlang.ops.op import Op
 from gradlang.ops.table import OpTable
 from gradlang.types import Dim, Shape
+
+if TYPE_CHECKING:
+    from gradlang.backend.numpy_pieces import Pieces
 
 MARKS = "\ue000\ue001"  # no text of a user has them
 
@@ -49,8 +52,13 @@ class NumpyPrinter(TapePrinter):
         for i in wanted:
             self.uses[i] += 1
         self.skip_broadcasts()
-        found = numpy_pieces.Finder(self)
-        self.pieces, self.absorbed = found.made, found.inside
+        self.pieces: dict[int, Pieces] = {}  # arrays that are put together, and what is written only there
+        self.absorbed: set[int] = set()
+        if any(instr.type.shape for instr in tape.instrs):
+            from gradlang.backend.numpy_pieces import Finder
+
+            found = Finder(self)
+            self.pieces, self.absorbed = found.made, found.inside
         self.run()
 
     def inside(
@@ -101,17 +109,15 @@ class NumpyPrinter(TapePrinter):
         if i in self.absorbed:
             return "", ATOM
         if i in self.pieces:
-            return numpy_pieces.write(self, i, instr)
-        if instr.op == "scan":
-            return numpy_scan.write(self, i, instr)
-        if instr.op == "segments":
-            return numpy_segments.write(self, i, instr)
-        if instr.op == "root":
-            return numpy_scan.newton(self, i, instr)
+            from gradlang.backend.numpy_pieces import write
+
+            return write(self, i, instr)
+        if instr.op in ("scan", "segments", "root"):
+            return self.loop(i, instr)
         if instr.op == "item":
             return self.sequences[instr.args[0]][instr.attrs[0]], ATOM
         op = self.table[instr.op]
-        special = STRUCTURAL.get(instr.op)
+        special = STRUCTURAL.get(instr.op) or (None if op.pointwise else rarer().get(instr.op))
         if special is not None:
             return special(self, instr)
         args = self.operands(instr) if op.pointwise else list(instr.args)
@@ -133,6 +139,13 @@ class NumpyPrinter(TapePrinter):
         if instr.op == "where" and all(self.tape.instrs[a].op == "const" for a in args[1:]):
             texts[1:] = [self.typed(a) for a in args[1:]]
         return self.call(op.spelling.get("numpy", f"np.{instr.op}"), texts)
+
+    def loop(self, i: int, instr: Instr) -> Text:
+        """A recurrence, or the steps of Newton's method."""
+        from gradlang.backend import numpy_scan, numpy_segments
+
+        write = {"scan": numpy_scan.write, "segments": numpy_segments.write, "root": numpy_scan.newton}[instr.op]
+        return write(self, i, instr)
 
     def infix(self, op: str, a: int, b: int) -> Text:
         """y - 2.0 * x for y + -2.0 * x, which is the same number."""
@@ -167,30 +180,6 @@ class NumpyPrinter(TapePrinter):
     def helper(self, name: str, *args: str) -> Text:
         self.helpers.add(name)
         return f"{name}({', '.join(args)})", ATOM
-
-
-def array_text(value: Any) -> str:
-    """Nested tuples of numbers as nested lists."""
-    out: list[str] = []
-    stack: list[Any] = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            out.append(item)
-        elif isinstance(item, tuple):
-            stack.append("]")
-            for k, x in enumerate(reversed(item)):
-                stack.append(x)
-                if k < len(item) - 1:
-                    stack.append(", ")
-            stack.append("[")
-        elif isinstance(item, float) and item != item:
-            out.append("np.nan")
-        elif isinstance(item, float) and abs(item) == float("inf"):
-            out.append("np.inf" if item > 0 else "-np.inf")
-        else:
-            out.append(repr(item))
-    return "".join(out)
 
 
 def _axis(axes: tuple[int, ...], rank: int) -> str:
@@ -352,6 +341,12 @@ STRUCTURAL: dict[str, Callable[[NumpyPrinter, Instr], Text]] = {
     "zmatmul": lambda p, i: p.helper("zmatmul", p.at(i.args[0]), p.at(i.args[1]), str(i.attrs[0])),
     "zeinsum": lambda p, i: p.helper("zeinsum", repr(i.attrs[0]), *(p.at(a) for a in i.args)),
     "real": _real,
-    **numpy_windows.STRUCTURAL,
-    **numpy_linalg.STRUCTURAL,
 }
+
+
+@cache
+def rarer() -> dict[str, Callable[[NumpyPrinter, Instr], Text]]:
+    """What few programs need."""
+    from gradlang.backend import numpy_linalg, numpy_windows
+
+    return {**numpy_windows.STRUCTURAL, **numpy_linalg.STRUCTURAL}

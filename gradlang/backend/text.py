@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any
 
 from gradlang.backend.names import Names
 from gradlang.ir.tape import Instr, Tape
@@ -157,3 +158,27 @@ def number(value: float) -> Text:
         return "nan", ATOM
     text = repr(value)
     return (text, UNARY) if text.startswith("-") else (text, ATOM)
+
+
+def array_text(value: Any) -> str:
+    """Nested tuples of numbers as nested lists."""
+    out: list[str] = []
+    stack: list[Any] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            out.append(item)
+        elif isinstance(item, tuple):
+            stack.append("]")
+            for k, x in enumerate(reversed(item)):
+                stack.append(x)
+                if k < len(item) - 1:
+                    stack.append(", ")
+            stack.append("[")
+        elif isinstance(item, float) and item != item:
+            out.append("np.nan")
+        elif isinstance(item, float) and abs(item) == float("inf"):
+            out.append("np.inf" if item > 0 else "-np.inf")
+        else:
+            out.append(repr(item))
+    return "".join(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, comprehension, derive, errors, errors_modules, implicit, imports
+from gradlang.check import arrays, comprehension, derive, errors, errors_modules, imports
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.loops import Index
 from gradlang.check.program import POISON, Poison, Ref, Several, Value
@@ -61,6 +61,8 @@ def call(node: ast.Call, env: Env, e: Elaborator) -> None:
     if any(isinstance(a, ast.Implicit) for a in node.args):
         if name != "solve":
             raise Problem(errors.only_in_solve(node.span))
+        from gradlang.check import implicit
+
         implicit.solve(node, env, e)
         return
     if env.home.function(name) is None and name in derive.CALLED:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gradlang.check import arrays, errors, imports, recurrence, units
+from gradlang.check import arrays, errors, imports, units
 from gradlang.check.calls import MOST_CALLS, unpack
 from gradlang.check.elaborate import Elaborator
-from gradlang.check.entries import read_entries
 from gradlang.check.errors import Problem, TooLarge
 from gradlang.check.imports import keep_needed
 from gradlang.check.leaves import LeafMaker
@@ -29,6 +28,9 @@ from gradlang.source import Sources, Span
 from gradlang.syntax import ast
 from gradlang.syntax.lines import Written
 from gradlang.types import Dim, Type
+
+if TYPE_CHECKING:
+    from gradlang.check.entries import Entries
 
 MOST_VALUES = 5_000_000
 
@@ -269,6 +271,8 @@ class Checker:
         if group.names() & (self.module.broken | self.lost):  # a line of it has an error
             self.found.update(dict.fromkeys(group.names(), POISON))
             return
+        from gradlang.check import recurrence  # which few files need
+
         values = recurrence.define(self.elaborator, self.env, group)
         for member in group.members:
             self.bind(member.name, values[member.name.id], member.pieces[0].define)
@@ -326,6 +330,15 @@ class Checker:
             self.report(errors.declared(name.id, str(declared), str(got), name.span, wanted.span))
 
 
+def entries_of(module: ast.Module, sources: Sources, language: Language) -> Entries | None:
+    """A file's ops and rules over a language, if it has any."""
+    if not any(isinstance(s, (ast.Operator, ast.Rewrite)) for s in module.statements):
+        return None
+    from gradlang.check.entries import read_entries
+
+    return read_entries(module, sources, language)
+
+
 def check(files: Sequence[Unit], sources: Sources, language: Language) -> tuple[Program, list[Diagnostic]]:
     """The program of some files, each after those that it imports, and their errors in the order of the texts."""
     program = Program(sources)
@@ -333,13 +346,14 @@ def check(files: Sequence[Unit], sources: Sources, language: Language) -> tuple[
     done: list[Checker] = []
     problems: list[Diagnostic] = []
     for unit in files:
-        entries = read_entries(unit.module, sources, language)
-        program.language = language = entries.language
+        entries = entries_of(unit.module, sources, language)
+        program.language = language = entries.language if entries else language
         elaborator.table = language.table
         checker = Checker(unit, program, elaborator)
-        checker.problems += entries.problems
-        for broken in entries.broken:
-            checker.forgive(broken)
+        if entries:
+            checker.problems += entries.problems
+            for broken in entries.broken:
+                checker.forgive(broken)
         done.append(checker)
         checker.go()
         problems += checker.problems

@@ -18,7 +18,6 @@ from gradlang.diagnostics import Diagnostic, InputError, SourceError, did_you_me
 from gradlang.opening import proven
 from gradlang.runtime.bind import outside
 from gradlang.runtime.files import Folder, read_text
-from gradlang.runtime.values import literal
 from gradlang.view.show import json_value, table, value_text
 
 NOTHING = "G208"  # a program that computes nothing
@@ -101,6 +100,8 @@ def assignments(words: Sequence[str], what: str) -> dict[str, Any]:
         if name.strip() in out:
             text = f"`{name.strip()}` is given twice, the second time as `{word}`"
             raise InputError([Diagnostic("G514", text, help="leave one of them out")])
+        from gradlang.runtime.values import literal
+
         out[name.strip()] = literal(text, name.strip())
     return out
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlang.check.nodes import Nodes, Stretch
 from gradlang.check.program import Node
 from gradlang.ir.tape import Builder, Instr, Tape, leaf_key
 from gradlang.record import record
@@ -164,6 +165,38 @@ def columns_of(nodes: Sequence[Node], outputs: Iterable[tuple[str, int]], kinds:
     flat[: len(flat) - WIDTH] = np.fromiter(chain.from_iterable(args), np.int64, len(flat) - WIDTH)
     columns = np.array([np.where(counts > k, flat[starts + k], -1) for k in range(WIDTH)])
     return Columns(kinds, np.array(found, np.int64), columns.reshape(WIDTH, -1), tuple(outputs))
+
+
+def columns_among(nodes: Sequence[Node], order: Sequence[int]) -> Columns:
+    """Some nodes of a program as columns, without making those that nobody has looked at; arguments are still places among all
+    nodes."""
+    if not isinstance(nodes, Nodes):
+        return columns_of([nodes[i] for i in order], ())
+    kinds, parts = Kinds(), []
+    for some, stretch in nodes.split(order):
+        if stretch is None:
+            parts.append(columns_of([nodes[i] for i in some], (), kinds))
+            continue
+        made, seen = of_stretch(stretch, some, kinds), nodes.seen(stretch)
+        if looked := [k for k, i in enumerate(some) if i in seen] if seen else []:
+            now = columns_of([nodes[some[k]] for k in looked], (), kinds)
+            made.kind[looked], made.args[:, looked] = now.kind, now.args
+        parts.append(made)
+    return Columns(kinds, np.concatenate([p.kind for p in parts]), np.concatenate([p.args for p in parts], axis=1), ())
+
+
+def of_stretch(stretch: Stretch, order: Sequence[int], kinds: Kinds) -> Columns:
+    which = np.array(order, np.int64) - stretch.first
+    codes = stretch.codes[which]
+    kind = np.array([-1 if attrs is None else kinds.of(op, attrs, SCALAR) for op, attrs, _ in stretch.forms])[codes]
+    if stretch.numbers is not None:
+        numbers = np.flatnonzero(kind < 0)
+        kind[numbers] = [kinds.of("const", (x,), SCALAR) for x in stretch.numbers[which[numbers]].tolist()]
+    counts = np.array([count for _, _, count in stretch.forms])[codes]
+    args = np.full((WIDTH, len(which)), -1)
+    for k, column in enumerate(stretch.args[:WIDTH]):
+        args[k] = np.where(counts > k, column[which], -1)
+    return Columns(kinds, kind, args, ())
 
 
 def of_tape(tape: Tape) -> Columns:

@@ -18,7 +18,9 @@ from gradlang.source import NOWHERE, Source, Sources, Span
 from gradlang.syntax import ast
 from gradlang.syntax.grammar import grammar_text
 from gradlang.syntax.parse import parse
+from gradlang.syntax.trees import ALL, kept, text_of
 
+TABLES, RULES = ("ops.grad", "special.grad", "linalg.grad"), "rules.grad"
 HEAD = re.compile(r"^op[ \t]+(\w+)", re.M)
 
 
@@ -155,10 +157,12 @@ class OpTable(dict[str, Op]):
             made = self[name] = self.base[name]
             return made
         source, start, stop = self._where[name]
-        module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
-        if faults:
-            raise SourceError(faults, Sources([source]))
-        node = module.statements[0]
+        node = kept(source, name)
+        if node is None:
+            module, faults = parse(Source(source.path, source.text[start:stop], source.base + start))
+            if faults:
+                raise SourceError(faults, Sources([source]))
+            node = module.statements[0]
         assert isinstance(node, ast.Operator)
         made = self[name] = entry(node, source)
         return made
@@ -195,20 +199,29 @@ class Rule:
 
 @cache
 def builtin() -> OpTable:
-    return OpTable(*(Source(name, grammar_text(name)) for name in ("ops.grad", "special.grad", "linalg.grad")))
+    return OpTable(*(Source(name, grammar_text(name)) for name in TABLES))
+
+
+def trees_text() -> str:
+    """What `trees.jsonl` holds: the trees of the built-in tables and rules, from their texts."""
+    texts = {name: grammar_text(name) for name in (*TABLES, RULES)}
+    modules = {name: parse(Source(name, text))[0].statements for name, text in texts.items()}
+    ops = {(table, s.name.id): s for table in TABLES for s in modules[table] if isinstance(s, ast.Operator)}
+    return text_of(texts, {**ops, (RULES, ALL): modules[RULES]})
 
 
 def read_rules(source: Source) -> tuple[Rule, ...]:
-    module, faults = parse(source)
-    if faults:
-        raise SourceError(faults, Sources([source]))
+    statements = kept(source, ALL)
+    if statements is None:
+        module, faults = parse(source)
+        if faults:
+            raise SourceError(faults, Sources([source]))
+        statements = module.statements
     return tuple(
-        Rule(r.kind.id, r.name.id, r.left, r.right, source.slice(r.span))
-        for r in module.statements
-        if isinstance(r, ast.Rewrite)
+        Rule(r.kind.id, r.name.id, r.left, r.right, source.slice(r.span)) for r in statements if isinstance(r, ast.Rewrite)
     )
 
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    return read_rules(Source("rules.grad", grammar_text("rules.grad")))
+    return read_rules(Source(RULES, grammar_text(RULES)))

@@ -23,7 +23,7 @@ from gradlang.ir.columns import Columns, of_tape
 from gradlang.ir.tape import Tape
 from gradlang.plan.lanes import LANES
 from gradlang.plan.straight import TWINS, Straight, straight
-from gradlang.plan.x86_vectors import LINE, routines
+from gradlang.plan.x86_routines import LINE, routines
 from gradlang.record import record
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]

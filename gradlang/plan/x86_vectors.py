@@ -6,23 +6,20 @@ volume 2, "VEX prefix").
 
 A routine is called with the first two numbers in xmm0 and the others in xmm1, and gives its results in ymm0 and ymm1. Register
 rbx points at the array of values; where an argument is beyond the limit of the function, the routine sets bits at a place in
-it.
+it. What is written here lies in a file (`plan/x86_routines.py`), which programs are made with.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Sequence
-from functools import cache
-from itertools import islice
 
 from gradlang.loops.functions import line
 from gradlang.loops.ir import Let, Value
-from gradlang.plan.lanes import LANES
+from gradlang.plan.x86_routines import Piece
 from gradlang.record import field, record
 
 REGISTERS = 16
-LINE = 64  # bytes of a line of the cache: where routines begin
 SIGN, REST, ALL = 1 << 63, (1 << 63) - 1, (1 << 64) - 1
 SWAPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 PREDICATES = {"lt": 0x11, "le": 0x12, "gt": 0x1E, "ge": 0x1D, "eq": 0x00, "ne": 0x04}
@@ -42,12 +39,12 @@ class TooLong(Exception):
 
 @record(frozen=False)
 class Blob:
-    """Code of some routines; `starts` says where each begins, `places` where in the code constants are read."""
+    """The code of a routine that is being written: a `Piece` whose constants are numbered by their values."""
 
     code: bytearray = field(default_factory=bytearray)
     constants: dict[int, int] = field(default_factory=dict)
-    places: list[tuple[int, int, int]] = field(default_factory=list)  # of four bytes, the end of the instruction, the constant
-    starts: dict[str, int] = field(default_factory=dict)
+    reads: list[tuple[int, int, int]] = field(default_factory=list)
+    far: list[int] = field(default_factory=list)
 
     def emit(self, opcode: int, reg: int, other: int, rm: int | Value, map: int = 1, w: int = 0, tail: bytes = b"") -> None:
         """A VEX instruction on whole registers. `rm` is a register or a constant."""
@@ -59,30 +56,17 @@ class Blob:
             here = len(self.code)
             self.code += bytes(4)
             number = self.constants.setdefault(bits(rm), len(self.constants))
-            self.places.append((here, here + 4 + len(tail), number))
+            self.reads.append((here, here + 4 + len(tail), number))
         self.code += tail
 
-    def align(self, to: int) -> None:
-        self.code += b"\x90" * (-len(self.code) % to)
+    def mark_far(self, instruction: str) -> None:
+        """An instruction on the place for the bits of arguments beyond the limit."""
+        self.code += bytes.fromhex(instruction)
+        self.far.append(len(self.code))
+        self.code += bytes(4)
 
-    def size(self) -> tuple[int, int, int]:
-        return len(self.code), len(self.constants), len(self.places)
-
-    def cut(self, size: tuple[int, int, int], name: str) -> None:
-        """Takes back a routine that was begun."""
-        del self.code[size[0] :], self.places[size[2] :]
-        self.constants = dict(islice(self.constants.items(), size[1]))
-        self.starts.pop(name, None)
-
-    def linked(self) -> bytes:
-        """The code with its constants behind it."""
-        self.align(LINE)
-        out = bytearray(self.code)
-        for value in self.constants:
-            out += struct.pack("<Q", value) * LANES
-        for at, end, number in self.places:
-            out[at : at + 4] = struct.pack("<i", len(self.code) + 8 * LANES * number - end)
-        return bytes(out)
+    def piece(self) -> Piece:
+        return Piece(bytes(self.code), tuple(self.constants), tuple(self.reads), tuple(self.far))
 
 
 def bits(value: Value) -> int:
@@ -264,36 +248,21 @@ class Routine:
 PARTS = {"tanh": "tanh_and_exp"}
 
 
-@cache
-def routines(names: frozenset[str], far: int) -> tuple[bytes, dict[str, int]]:
-    """Code that holds a routine for each of some functions of `loops/functions.py`, and where these begin; those for which
-    there are too few registers are left out. `far` is the place (in bytes) in the array of values for the bits of arguments
-    beyond the limit of a function: 32 bytes."""
-    blob = Blob()
-    for name in sorted(names):
-        before = blob.size()
-        try:
-            add_routine(blob, name, far)
-        except TooLong:
-            blob.cut(before, name)
-    return blob.linked(), dict(blob.starts)
-
-
-def add_routine(blob: Blob, name: str, far: int) -> None:
-    """Raises TooLong if there is none."""
+def piece(name: str) -> Piece:
+    """The routine of a function of `loops/functions.py`. Raises TooLong if there is none."""
     made = line(PARTS.get(name, name))
     results = made.results[:1] if name in PARTS else made.results
     body = [s for s in made.body if isinstance(s, Let)]
     if len(body) < len(made.body):
         raise TooLong
-    blob.align(LINE)
-    blob.starts[name] = len(blob.code)
+    blob = Blob()
     blob.emit(0x18, 0, 0, 1, map=3, tail=b"\x01")  # vinsertf128 ymm0, ymm0, xmm1, 1
     if made.limit is not None:
         blob.emit(0x54, 1, 0, mask(REST))
         blob.emit(0xC2, 1, 1, Value("f", made.limit), tail=bytes([PREDICATES["gt"]]))
-        blob.code += bytes.fromhex("C5 F5 56 8B") + struct.pack("<i", far)  # vorpd ymm1, ymm1, [rbx + far]
-        blob.code += bytes.fromhex("C5 FD 11 8B") + struct.pack("<i", far)  # vmovupd [rbx + far], ymm1
+        blob.mark_far("C5 F5 56 8B")  # vorpd ymm1, ymm1, [rbx + far]
+        blob.mark_far("C5 FD 11 8B")  # vmovupd [rbx + far], ymm1
     routine = Routine(blob, body, results)
     routine.run(made.param)
     routine.finish()
+    return blob.piece()

@@ -9,7 +9,7 @@ from functools import partial
 from math import isfinite
 from operator import itemgetter
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from gradlang.backend.artifact import Artifact, Job
@@ -19,10 +19,12 @@ from gradlang.diagnostics import InputError
 from gradlang.record import record
 from gradlang.runtime.bind import Binder, by_name, fail
 from gradlang.runtime.large import Large, large
-from gradlang.runtime.load import failing, load
-from gradlang.runtime.out import Out
+from gradlang.runtime.load import failing, load, load_later
 from gradlang.runtime.seen import AGAIN, Seen
 from gradlang.runtime.seen import seen as seen_in
+
+if TYPE_CHECKING:
+    from gradlang.runtime.out import Out
 
 FLOATS = {float}
 GIVEN: Any = object()  # marks that no dict of values is given
@@ -58,7 +60,11 @@ class Compiled:
         self.seen: Seen | None = None  # of the last call that was checked
         self.pick: Callable[[Any], Any] = itemgetter(*[p.name for p in job.params]) if len(job.params) > 1 else lambda _: ()
         table = binder.program.language.table
-        self.raw: Callable[..., Any] = Large(job, table, exact) if artifact is None else load(artifact)
+        self.raw: Callable[..., Any]
+        if artifact is None:
+            self.raw = Large(job, table, exact)
+        else:
+            self.raw = load_later(artifact) if job.scalar else load(artifact)
         if artifact is not None and not job.scalar:
             from gradlang.plan.tiles import INNER, LEAST, OFTEN
             from gradlang.runtime.planned import PlannedProgram  # brings the planning of tiles
@@ -147,6 +153,8 @@ class Compiled:
     def into(self, out: Any, args: Sequence[Any]) -> Any:
         """The value and `out`, into whose arrays the gradients go."""
         if self.out is None:
+            from gradlang.runtime.out import Out
+
             self.out = Out(self.job, self.binder)
         arrays = self.out.arrays(out, args)
         value, slopes = self.run(args, arrays)
@@ -309,11 +317,15 @@ def in_machine_code(made: Compiled, function: Compiled, native: Native) -> Compi
 
 def direct_call(artifact: Artifact) -> FunctionType:
     """The body of the generated function as a method that first looks whether all arguments are floats. A default is known by
-    its identity: what the caller gave is another object."""
+    its identity: what the caller gave is another object. Where Python's floats stop, the method leaves the call to `raw`."""
     lines = artifact.source.split("\n")
-    head = next(k for k, line in enumerate(lines) if line.startswith(f"def {artifact.entry}("))
+    heads = [k for k, line in enumerate(lines) if line.startswith("def ")]
+    head, names = heads[0], [p.identifier for p in artifact.params]
+    if len(heads) > 1:  # the second one is for IEEE arithmetic, and the first one ends in a call of it
+        lines[heads[1] :] = []
+        last = next(k for k in reversed(range(len(lines))) if lines[k])
+        lines[last] = f"        return self.raw({', '.join(names)})"
     without_names(lines, head + 1)
-    names = [p.identifier for p in artifact.params]
     own = Names(PYTHON_RESERVED | set(WORDS.findall(artifact.source)))
     all_names, all_defaults, *each = [own.user(stem) for stem in ("names", "defaults", *(f"default_{n}" for n in names))]
     values = [repr(float(p.default)) if p.default is not None and isfinite(p.default) else "GIVEN" for p in artifact.params]

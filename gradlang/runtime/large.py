@@ -8,7 +8,6 @@ from typing import Any
 
 from gradlang.backend.artifact import Job, Returns
 from gradlang.ops.table import OpTable
-from gradlang.runtime.steps import Steps
 
 # Instructions of a scalar program from which on it is run from its tape: to compile it as Python costs more than that saves.
 # Machine code is made in a millisecond, and pays sooner.
@@ -41,7 +40,7 @@ class Large:
         self.truths = job.truths()
         self.shape = shaped(job.returns, {name: k for k, name in enumerate(job.names)})
         self.ieee: Way | None = None
-        self.way: Any = self.machine() or self.tapes() or self.groups() or Steps(job.tape, job.params, table)
+        self.way: Any = self.machine() or self.tapes() or self.groups() or self.steps()
 
     @property
     def name(self) -> str:
@@ -71,6 +70,12 @@ class Large:
 
         tape = sorted_for_numpy(primitive(self.job.tape, self.table), self.job.params, self.table)
         return Groups(tape, self.table) if always or pays(tape) else None
+
+    def steps(self) -> Way:
+        """The job step by step."""
+        from gradlang.runtime.steps import Steps
+
+        return Steps(self.job.tape, self.job.params, self.table)
 
     def keyword_call(self, given: Any) -> Any:
         """A function for the calls of this job (`runtime/large_call.py`), or None."""

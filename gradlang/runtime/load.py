@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from gradlang.backend.artifact import Artifact
 from gradlang.source import Span
 
 
-def load(artifact: Artifact) -> Callable[..., Any]:
-    """The entry function of a generated module."""
-    namespace: dict[str, Any] = {"__name__": f"gradlang.generated.{artifact.entry}"}
+def load(artifact: Artifact, namespace: dict[str, Any] | None = None) -> Callable[..., Any]:
+    """The entry function of a generated module, which is run in a `namespace`."""
+    namespace = {} if namespace is None else namespace
+    namespace["__name__"] = f"gradlang.generated.{artifact.entry}"
     collecting = gc.isenabled()
     gc.disable()  # a large module makes many objects that all live on
     try:
@@ -27,6 +29,24 @@ def load(artifact: Artifact) -> Callable[..., Any]:
     function = namespace[artifact.entry]
     assert callable(function)
     return function  # type: ignore[no-any-return]
+
+
+def load_later(artifact: Artifact) -> Callable[..., Any]:
+    """`load`, but what is compiled is compiled at the first call: the function that is given gets its code then."""
+    namespace: dict[str, Any] = {}
+
+    def become() -> FunctionType:
+        loaded = load(artifact, namespace)
+        made.__code__, made.__defaults__ = loaded.__code__, loaded.__defaults__
+        return made
+
+    made = FunctionType(_first.__code__, namespace, artifact.entry)
+    namespace["become"] = become
+    return made
+
+
+def _first(*args: Any, **named: Any) -> Any:
+    return become()(*args, **named)  # type: ignore[name-defined] # noqa: F821
 
 
 def failing(artifact: Artifact, args: Sequence[Any]) -> Span | None:

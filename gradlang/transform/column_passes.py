@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from gradlang.check.program import Program, needed
-from gradlang.ir.columns import Columns, Part, columns_of, form_of, inputs_of, renamed, settled, spliced
+from gradlang.ir.columns import Columns, Part, columns_among, form_of, inputs_of, renamed, settled, spliced
 from gradlang.ir.tape import Builder
 from gradlang.ops.language import Language
 from gradlang.ops.op import Op
@@ -40,7 +40,7 @@ def columns(
         return None
     table = language.table
     try:
-        c = columns_of([nodes[i] for i in wanted], ())
+        c = columns_among(nodes, wanted)
         accepted(c, table)
         place = np.full(len(nodes), -1)
         place[wanted] = np.arange(len(wanted))

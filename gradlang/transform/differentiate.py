@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlang.check.lift import Lift
-from gradlang.check.loops import Loop
-from gradlang.check.program import Ref
 from gradlang.ir.rebuild import copy, dce
-from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Tape
+from gradlang.ir.tape import DERIVATIVES, Builder, Instr, Tape, has_bodies
 from gradlang.ops.table import OpTable
 from gradlang.transform.chain import Chain
-from gradlang.transform.keep import at_once, merged
-from gradlang.transform.lifting import dependent, replay
 from gradlang.transform.partials import Templates
-from gradlang.transform.scan import zeros
 from gradlang.transform.vjp import vjp
-from gradlang.types import Type
 
 
 def differentiate(tape: Tape, table: OpTable, templates: Templates, keep: bool = False) -> Tape:
     """With `keep` recurrences keep what their adjoints need of each step, instead of computing it again."""
     b = Builder(table)
-    chain = Chain(b, templates, keep and at_once(tape))
+    chain = Chain(b, templates, keep and kept(tape))
     made: list[int] = []
     sweeps = _sweeps(tape)
     done: dict[Any, dict[int, int | None]] = {}
@@ -55,8 +48,20 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates, keep: bool =
         made.append(settled(b, found, instr))
     out = b.tape((n, made[i]) for n, i in tape.outputs)
     if chain.longer:
+        from gradlang.transform.keep import merged
+        from gradlang.transform.scan import zeros
+
         out = merged(out, table, chain.longer, zeros)
     return dce(out, own=True)
+
+
+def kept(tape: Tape) -> bool:
+    """Whether there are recurrences, and no derivative is taken of another one."""
+    if not has_bodies(tape):
+        return False
+    from gradlang.transform.keep import at_once
+
+    return at_once(tape)
 
 
 def settled(b: Builder, found: int | None, instr: Instr) -> int:
@@ -72,6 +77,8 @@ def settled(b: Builder, found: int | None, instr: Instr) -> int:
 
 def cotangents(chain: Chain, y: int, u: int, x: int, instr: Instr) -> int | None:
     """The cotangents of x for several of y, which are rows of u."""
+    from gradlang.transform.lifting import for_all
+
     b = chain.b
     one = b.leaf("input", (("cotangent", len(b.instrs)),), b.instrs[y].type, instr.span).id
     found = vjp(chain, {y: one}, [x])[x]
@@ -80,6 +87,7 @@ def cotangents(chain: Chain, y: int, u: int, x: int, instr: Instr) -> int | None
 
 def tangent(chain: Chain, args: tuple[int, ...], instr: Instr) -> int | None:
     from gradlang.transform.jvp import jvp
+    from gradlang.transform.lifting import for_all
 
     b = chain.b
     pairs = dict(zip(args[1::2], args[2::2], strict=True))
@@ -89,20 +97,6 @@ def tangent(chain: Chain, args: tuple[int, ...], instr: Instr) -> int | None:
     if found is None or not many:
         return found
     return for_all(b, {ones[x]: t for x, t in many.items()}, found, instr)
-
-
-def for_all(b: Builder, given: dict[int, int], found: int, instr: Instr) -> int:
-    """What was made for one value of some leaves, for all rows of arrays in their place."""
-    (first, rows), *_ = given.items()
-    lead = b.instrs[rows].type.shape[: b.instrs[rows].type.rank - b.instrs[first].type.rank]
-    axes = tuple(Loop("", d, k) for k, d in enumerate(lead))
-    known = dependent(b.instrs, given)
-    values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
-    for leaf, array in given.items():
-        type = b.instrs[leaf].type
-        values[leaf] = Ref(array, Type(type.shape), axes)
-    made = replay(b, list(b.instrs), values, [found])[found]
-    return Lift(b, b.table, axes, instr.span, instr.scope).full(made).id
 
 
 def _sweeps(tape: Tape) -> dict[Any, list[int]]:

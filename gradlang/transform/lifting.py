@@ -142,3 +142,17 @@ def lifted_root(b: Builder, instr: Instr, refs: list[Ref]) -> Ref:
     type = Type(dims(axes) + instr.type.shape)
     at = b.add("root", tuple(r.id for r in args), (body,), type, instr.span, instr.scope)
     return Ref(at, instr.type, axes)
+
+
+def for_all(b: Builder, given: dict[int, int], found: int, instr: Instr) -> int:
+    """What was made for one value of some leaves, for all rows of arrays in their place."""
+    (first, rows), *_ = given.items()
+    lead = b.instrs[rows].type.shape[: b.instrs[rows].type.rank - b.instrs[first].type.rank]
+    axes = tuple(Loop("", d, k) for k, d in enumerate(lead))
+    known = dependent(b.instrs, given)
+    values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
+    for leaf, array in given.items():
+        type = b.instrs[leaf].type
+        values[leaf] = Ref(array, Type(type.shape), axes)
+    made = replay(b, list(b.instrs), values, [found])[found]
+    return up(b, instr, axes).full(made).id

@@ -10,11 +10,7 @@ from collections.abc import Iterable
 from gradlang.ir.tape import Instr
 from gradlang.ops.op import Op
 from gradlang.transform.chain import Chain
-from gradlang.transform.implicit import root_adjoints
 from gradlang.transform.numbers import Numbers
-from gradlang.transform.scan import scan_adjoints
-from gradlang.transform.segments import segments_adjoints
-from gradlang.transform.variadic import VARIADIC
 from gradlang.types import SCALAR
 
 
@@ -49,9 +45,8 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
             continue
         instr = b.instrs[i]
         if instr.op in ("scan", "segments"):
-            rule = scan_adjoints if instr.op == "scan" else segments_adjoints
             if i in sequences:  # others were left behind by the sweep of an inner derivative
-                for position, contribution in rule(chain, i, sequences[i], active, vjp):
+                for position, contribution in loop_adjoints(chain, i, sequences[i], active):
                     accumulate(chain, adjoints, instr.args[position], contribution)
             continue
         g = adjoints.get(i)
@@ -61,6 +56,8 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
             sequences.setdefault(instr.args[0], {})[instr.attrs[0]] = g
             continue
         if instr.op == "root":
+            from gradlang.transform.implicit import root_adjoints
+
             for position, part in root_adjoints(chain, i, g, active, vjp):
                 accumulate(chain, adjoints, instr.args[position], part)
             continue
@@ -72,6 +69,15 @@ def vjp(chain: Chain, seeds: dict[int, int], wrt: list[int]) -> dict[int, int | 
     return {w: adjoints.get(w) for w in wrt}
 
 
+def loop_adjoints(chain: Chain, i: int, given: dict[int, int], active: bytearray) -> Iterable[tuple[int, int | None]]:
+    """What the arguments of a recurrence get, for cotangents of its sequences."""
+    from gradlang.transform.scan import scan_adjoints
+    from gradlang.transform.segments import segments_adjoints
+
+    rule = scan_adjoints if chain.b.instrs[i].op == "scan" else segments_adjoints
+    return rule(chain, i, given, active, vjp)
+
+
 def accumulate(chain: Chain, adjoints: dict[int, int], at: int, contribution: int | None) -> None:
     made = chain.plus(adjoints.get(at), contribution, chain.b.instrs[at].span)
     if made is not None:
@@ -81,6 +87,8 @@ def accumulate(chain: Chain, adjoints: dict[int, int], at: int, contribution: in
 def contributions(chain: Chain, op: Op, instr: Instr, at: int, g: int, active: bytearray) -> Iterable[tuple[int, int | None]]:
     """(position, contribution) for every argument that matters."""
     if "variadic" in op.flags:
+        from gradlang.transform.variadic import VARIADIC
+
         yield from VARIADIC[op.name].adjoints(chain, instr, g, active)
         return
     if op.name == "div" and op.name not in chain.b.table.own and all(active[a] for a in instr.args):

@@ -22,7 +22,6 @@ from gradlang.plan.cost import pays
 from gradlang.plan.cuts import cut
 from gradlang.plan.empty import has_values
 from gradlang.plan.joined import joined
-from gradlang.plan.parts import in_parts
 from gradlang.plan.plan import Plan, plan
 from gradlang.plan.tables import in_tables
 from gradlang.plan.tiles import hands_on
@@ -118,6 +117,8 @@ class Version:
         cores = library_threads() if threads == 1 else None
         self.plan: Plan = plan(job.tape, table, sizes, sizes, width=width, cores=cores)
         if threads > 1:
+            from gradlang.plan.parts import in_parts
+
             self.plan = in_parts(self.plan, sizes)
         whole = ahead(cut(joined(self.plan)))
         tables = in_tables(whole, sizes)
