@@ -1,12 +1,12 @@
 """The way of a call to generated code that has seen its like: one function for all programs, as LLVM text.
 
 It is what Python calls an object by (PEP 590). The object has a place for a tuple, which says what is let through: names, and
-for each the type and the shape of an array, or that it is a number. Arguments that fit go to the code in their order; everything
+for each the type and the shape of an array, or that it is a number. Arguments that fit go to the code in their order; all
 else, and every call in which the code fails or cannot go on, goes to the function that checks.
 
 The tuple holds a `bytes` object with the numbers below, the code as a Python function, the same as a recipe (`llvm_recipe.py`)
-and the constants of this, or None for both, the names, and for each name its default value, or where there is none the object by
-which code says that it cannot go on.
+and the constants of this, or None for both, the names, and for each name its default value, or where there is none the object
+by which code says that it cannot go on.
 
     names, then for each: the address of a dtype and the number of axes, or 0 and the address of another class of numbers
     that will do; and where in the words the lengths of its axes begin
