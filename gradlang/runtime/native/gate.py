@@ -17,7 +17,6 @@ from gradlang.runtime.native import vectorcall
 from gradlang.runtime.native.calls import numpy_is_as_expected, python_is_as_expected, table
 from gradlang.runtime.native.engine import Library, NativeError, load
 from gradlang.runtime.native.program import Version
-from gradlang.runtime.native.recipe import recipe
 from gradlang.runtime.seen import AGAIN, Seen
 
 VERSIONS = (0x01000009, 0x02000000)  # of NumPy's binary interface
@@ -102,5 +101,5 @@ def gate(names: list[str], seen: Seen, version: Version) -> tuple[Any, ...] | No
             rows += [id(dtype), len(shape), first + len(lengths)]
             lengths += shape
     words = struct.pack(f"{first + len(lengths)}q", len(names), *rows, *lengths)
-    steps = recipe(version.driver.source, version.run) or (None, None)
+    steps = version.recipe or (None, None)
     return words, version.run, *steps, *map(sys.intern, names), *defaults, [s[2] for s in seen.where]

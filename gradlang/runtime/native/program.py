@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.machine import library_threads
 from gradlang.runtime.native.parts import run_parts
+from gradlang.runtime.native.recipe import recipe
 from gradlang.runtime.planned import PlannedProgram
 from gradlang.runtime.seen import AGAIN
 from gradlang.runtime.sizes import Versions, rooms
@@ -139,6 +140,11 @@ class Version:
         run = namespace[self.driver.name]
         run.floats = self.driver.quiet
         self.run: Callable[..., Any] = run
+
+    @cached_property
+    def recipe(self) -> tuple[bytes, tuple[Any, ...]] | None:
+        """What the driver does, for machine code."""
+        return recipe(self.driver.source, self.run)
 
     def takes(self, binder: Binder) -> bool:
         """Whether the code takes numbers as the caller gives them."""

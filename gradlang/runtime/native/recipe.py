@@ -12,7 +12,7 @@ import numpy as np
 from gradlang.backend.llvm_recipe import BACK, CALL, DICT, GIVE, HEAD, MAKE, PUSH, ROOM, STOP, TUPLE
 from gradlang.runtime.native.calls import Held
 
-MOST = 1000  # values of a recipe: they lie on the stack
+MOST = 1000  # values of a recipe, which lie on the stack of the process
 TAKEN = "try:\n    room = pool.pop()\nexcept IndexError:\n    room = make_room()"
 STOPPED = "if flag:\n    return again"
 RESULT = (ast.Tuple, ast.Dict)
@@ -80,7 +80,7 @@ class Reader:
                     raise Unfit
                 self.words += [len(names), self.several(names), self.constant(self.scope["pool"])]
             case ast.If() if ast.unparse(line) == STOPPED and "flag" in self.places:
-                self.words += [STOP, self.places["flag"]]
+                self.words += [STOP, self.places.pop("flag")]  # the next kernel has one of that name
             case ast.Assign(targets=[ast.Name(id="result")]) if isinstance(line.value, RESULT) or self.is_made(line.value):
                 self.whole = line.value
             case ast.Expr() if ast.unparse(line) == "pool.append(room)" and self.whole is not None:
@@ -179,7 +179,7 @@ def recipe(source: str, run: Callable[..., Any]) -> tuple[bytes, tuple[Any, ...]
     except Unfit:
         return None
     own, constants = found.count, tuple(found.constants)
-    if own + len(constants) > MOST or found.words[-1:] != [GIVE]:
+    if max(own + len(constants), found.deepest, found.widest) > MOST or found.words[-1:] != [GIVE]:
         return None
     words = [own + w if isinstance(w, Constant) else w for w in found.words]
     head = [own + len(constants), found.given, len(constants), found.deepest, found.widest]
