@@ -20,7 +20,7 @@ from gradlang.backend.llvm_recipe import CALL
 from gradlang.runtime import native
 from gradlang.runtime.call import Compiled
 from gradlang.runtime.native import vectorcall
-from gradlang.runtime.native.recipe import Reader, Unfit
+from gradlang.runtime.native.recipe import Reader, Unfit, recipe
 from gradlang.runtime.native.vectorcall import pair
 
 WHY = native.available()
@@ -35,6 +35,8 @@ PROGRAMS = {  # text, what is compiled, arguments
     "a pair": ("x : [N]\ny = sum(x*x)\n", ("value_and_grad", "y"), {"x": X}),
     "several gradients": (WEIGHTED, ("value_and_grad", "y"), {"x": X, "w": X + 1, "a": 2.0}),
     "an array and a number": (WEIGHTED, ("jacobian", "y"), {"x": X, "w": X + 1, "a": 2.0}),
+    "copies": ("x : [N]\nz : [N]\ny = sum(x*z)\n", ("value_and_grad", "y"), {"x": X, "z": X + 1}),
+    "the same twice": ("x : [N]\nz : [N]\ny = sum(cos(x + z))\n", ("value_and_grad", "y"), {"x": X, "z": X + 1}),
     "dicts in dicts": ("x : [N]\nz : [M]\ny = sum(x**3)*sum(z**2)\n", ("hessian", "y"), {"x": X, "z": Y}),
     "a flag": ("x : [N]\ny = sum(sin(x))\n", ("value_and_grad", "y"), {"x": X}),
     "rooms": ("A : [N, N]\nb : [N]\ny = sum(solve(A, b)**2)\n", ("value_and_grad", "y"), {"A": A, "b": Y}),
@@ -191,7 +193,7 @@ def test_a_gate_that_changes_during_the_call():
         for _ in range(150):
             if f(x=x)[0] != wanted[len(x)]:
                 wrong.append(x)
-            vectorcall.closes(f, pair(Compiled))
+            vectorcall.closes(f, Compiled)
 
     threads = [threading.Thread(target=work, args=(x,)) for x in (short, long, short, long)]
     for t in threads:
@@ -236,6 +238,8 @@ DRIVER = """def y(x, out=None):
         ("empty((5,))", "empty((5,), order='F')"),
         ("return d", "return x"),
         ("return d", "return np.array(d)"),
+        ("return d", "return np.array(empty, order='C')"),
+        ("return d", "return np.array(c1, order='C')"),
         ("return d", "return {**d}"),
         (", out=None", ""),
     ],
@@ -254,6 +258,19 @@ def test_a_driver_that_does_more_is_called():
     for _ in range(4):
         assert f(A=a, b=b)[0] == 50.0
     assert type(f) is pair(Compiled).open and items(f)[2:4] == (None, None)
+
+
+def test_a_copy_of_what_is_no_array():
+    """Python makes it."""
+    f, values = opened("several gradients")
+    text = "def y(x, w, a, out=None):\n    return np.array(a, order='C'), np.array(x, order='C')\n"
+    scope = {"np": np}
+    exec(text, scope)
+    words, _, _, _, *rest = items(f)
+    found = recipe(text, scope["y"])
+    classes = pair(Compiled)
+    vectorcall.opens(f, classes, classes.address.__get__(f), (words, scope["y"], *found, *rest))
+    same(f(**values), (np.array(2.0), values["x"]))
 
 
 def test_two_kernels_that_may_give_up():

@@ -29,7 +29,7 @@ OWN = (
     *("place", "ask", "again"),  # where an object has its tuple; the function that checks; what says that code cannot go on
     "tuple",  # the class
     *FUNCTIONS,
-    "PyArray_NewFromDescr",
+    *("PyArray_NewFromDescr", "PyArray_NewCopy"),
 )
 
 PLACE = """

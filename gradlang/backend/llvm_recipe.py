@@ -19,7 +19,8 @@ BACK = 5  # v, place of a list: puts it there
 PUSH = 6  # v: on the stack
 TUPLE = 7  # number of items
 DICT = 8  # number of items, then the places of the keys
-GIVE = 9  # what is on the stack is the result
+COPY = 9  # v: a copy of an array on the stack, in C order
+GIVE = 10  # what is on the stack is the result
 
 RECIPE = f"""
 ; the result; or null, with an exception or, if a kernel gave up, without; or what says `again` where no room is ready
@@ -76,10 +77,11 @@ WORD(%one, %at, 1)
     i64 {PUSH}, label %push
     i64 {TUPLE}, label %tuple
     i64 {DICT}, label %dict
+    i64 {COPY}, label %copy
     i64 {GIVE}, label %give ]
 go:
   %width = phi i64 [ %make.width, %made ], [ %call.width, %called ], [ 2, %stop ], [ 5, %room.next ],
-    [ 3, %back ], [ 2, %push ], [ 2, %tupled ], [ %dict.width, %filled ]
+    [ 3, %back ], [ 2, %pushing ], [ 2, %tupled ], [ %dict.width, %filled ]
   %after = getelementptr inbounds i64, ptr %at, i64 %width
   store ptr %after, ptr %pc
   br label %step
@@ -203,8 +205,22 @@ VALUE(%back.value, %one)
   %is.back = icmp eq i32 %appended, 0
   br i1 %is.back, label %go, label %none
 push:
-VALUE(%pushed, %one)
-  call void %hold(ptr %pushed)
+VALUE(%shared, %one)
+  call void %hold(ptr %shared)
+  br label %pushing
+copy:
+VALUE(%original, %one)
+FIELD(%copy.class, ptr, %original, 8)
+  %copy.wanted = load ptr, ptr SLOT(ndarray)
+  %is.array = icmp eq ptr %copy.class, %copy.wanted
+  br i1 %is.array, label %copy.array, label %unready
+copy.array:
+  %copies = load ptr, ptr OWN(PyArray_NewCopy)
+  %copied = call ptr %copies(ptr %original, i32 0)
+  %uncopied = icmp eq ptr %copied, null
+  br i1 %uncopied, label %none, label %pushing
+pushing:
+  %pushed = phi ptr [ %shared, %push ], [ %copied, %copy.array ]
   %push.top = load i64, ptr %top
   %push.to = getelementptr inbounds ptr, ptr %stack, i64 %push.top
   store ptr %pushed, ptr %push.to

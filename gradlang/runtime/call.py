@@ -109,9 +109,9 @@ class Compiled:
         if seen.followed:
             seen.follow(self.raw)
             if self.native is not None:
-                from gradlang.runtime.native.gate import closed
+                from gradlang.runtime.native.vectorcall import closes
 
-                closed(self, Compiled, checked)
+                closes(self, Compiled)
         else:
             seen.follow(self.raw.step(args))  # type: ignore[attr-defined]
             self.go_straight(seen)

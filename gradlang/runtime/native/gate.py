@@ -20,12 +20,13 @@ from gradlang.runtime.native.program import Version
 from gradlang.runtime.seen import AGAIN, Seen
 
 VERSIONS = (0x01000009, 0x02000000)  # of NumPy's binary interface
-VERSION, CLASS, NEW = 0, 2, 94  # places in it: PyArray_GetNDArrayCVersion, PyArray_Type, PyArray_NewFromDescr
+VERSION, CLASS = 0, 2  # places in it: PyArray_GetNDArrayCVersion, PyArray_Type
+PLACES = {"PyArray_NewFromDescr": 94, "PyArray_NewCopy": 85}
 
 
 @functools.cache
-def new_array() -> int | None:
-    """The address of PyArray_NewFromDescr, if NumPy's binary interface is one that is known."""
+def numpy_functions() -> dict[str, int] | None:
+    """The addresses of functions of NumPy's binary interface, if it is one that is known."""
     try:
         inner = importlib.import_module("numpy._core._multiarray_umath")
     except ImportError:  # before NumPy 2
@@ -34,17 +35,16 @@ def new_array() -> int | None:
     found = ctypes.cast(get(inner._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
     if ctypes.PYFUNCTYPE(ctypes.c_uint)(found[VERSION] or 0)() not in VERSIONS or found[CLASS] != id(np.ndarray):
         return None
-    new: int | None = found[NEW]
-    return new
+    return {name: found[at] or 0 for name, at in PLACES.items()}
 
 
 @functools.cache
 def library(base: type, ask: Callable[..., Any]) -> tuple[Library, vectorcall.Pair] | None:
     """The code of all gates before objects of a class, and the classes that these go to; None where objects do not lie as it
     expects, or there is no machine code. `ask` is called with an object and with what that was called with."""
-    probe, classes, new = b"probe", vectorcall.pair(base), new_array()
+    probe, classes, functions = b"probe", vectorcall.pair(base), numpy_functions()
     expected = numpy_is_as_expected() and python_is_as_expected() and struct.calcsize("P") == 8
-    if not expected or classes is None or new is None:
+    if not expected or classes is None or functions is None:
         return None
     if bytes.__basicsize__ != WORDS + 1 or ctypes.string_at(id(probe) + WORDS, 5) != probe:
         return None
@@ -54,7 +54,7 @@ def library(base: type, ask: Callable[..., Any]) -> tuple[Library, vectorcall.Pa
         return None
     places, _ = table()
     ctypes.memmove(made["python"], places, ctypes.sizeof(places))
-    known = {"place": classes.place, "ask": id(ask), "again": id(AGAIN), "tuple": id(tuple), "PyArray_NewFromDescr": new}
+    known = {"place": classes.place, "ask": id(ask), "again": id(AGAIN), "tuple": id(tuple), **functions}
     known |= {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS}
     made.kept += [ask, AGAIN]
     own = (ctypes.c_void_p * len(OWN))(*(known[name] for name in OWN))
@@ -71,14 +71,7 @@ def opened(made: object, base: type, ask: Callable[..., Any], names: list[str], 
         return
     items = gate(names, seen, version)
     if items is not None:
-        vectorcall.opens(made, found[1], found[0][NAME], items)
-
-
-def closed(made: object, base: type, ask: Callable[..., Any]) -> None:
-    """All calls of a function go to its class."""
-    found = library(base, ask)
-    if found is not None:
-        vectorcall.closes(made, found[1])
+        vectorcall.opens(made, found[1], found[0][NAME], (*items, found[0]))
 
 
 def gate(names: list[str], seen: Seen, version: Version) -> tuple[Any, ...] | None:

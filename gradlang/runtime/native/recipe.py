@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlang.backend.llvm_recipe import BACK, CALL, DICT, GIVE, HEAD, MAKE, PUSH, ROOM, STOP, TUPLE
+from gradlang.backend.llvm_recipe import BACK, CALL, COPY, DICT, GIVE, HEAD, MAKE, PUSH, ROOM, STOP, TUPLE
 from gradlang.runtime.native.calls import Held
 
 MOST = 1000  # values of a recipe, which lie on the stack of the process
@@ -158,12 +158,20 @@ class Reader:
             elif isinstance(part, ast.Constant) or self.is_made(part):
                 steps.append([PUSH, self.place(part)])
             else:
-                raise Unfit
+                steps.append([COPY, self.copied(part)])
         for step in steps:
-            self.depth += 1 if step[0] == PUSH else 1 - step[1]
+            self.depth += 1 if step[0] in (PUSH, COPY) else 1 - step[1]
             self.deepest = max(self.deepest, self.depth)
             self.words += step
         self.words.append(GIVE)
+
+    def copied(self, expr: ast.expr) -> int:
+        """The place of the array of which a copy is made."""
+        match expr:
+            case ast.Call(args=[ast.Name(id=name)]) if ast.unparse(expr) == f"np.array({name}, order='C')":
+                if name in self.places:
+                    return self.places[name]
+        raise Unfit
 
     def none(self) -> int:
         raise Unfit

@@ -128,9 +128,10 @@ def opens(made: object, classes: Pair, address: int, items: tuple[Any, ...]) -> 
     made.__class__ = classes.open
 
 
-def closes(made: object, classes: Pair) -> None:
-    """Calls of an object go to its class again."""
-    if type(made) is classes.open:
+def closes(made: object, base: type) -> None:
+    """Calls of an object go to its class, which is like `base`, again."""
+    classes = pair(base)
+    if classes is not None and type(made) is classes.open:
         made.__class__ = classes.roomy
         with suppress(AttributeError):  # another thread was here
             classes.tuple.__delete__(made)
