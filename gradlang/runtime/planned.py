@@ -8,7 +8,7 @@ from typing import Any
 from gradlang.backend.artifact import Job
 from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST
-from gradlang.runtime.sizes import Versions, rooms
+from gradlang.runtime.sizes import Versions, keep_pages, rooms
 
 
 class PlannedProgram:
@@ -37,6 +37,7 @@ class PlannedProgram:
         made = planned(self.job, self.table, sizes, self.least, self.inner)
         if made is None:
             return self.readable
+        keep_pages(self.job, sizes)
         namespace: dict[str, Any] = {"pool": [], "make_room": rooms(made.rooms, self.job.dtype, sizes)}
         exec(compile(made.source, f"<gradlang {self.job.entry}>", "exec"), namespace)
         run: Callable[..., Any] = namespace[made.name]

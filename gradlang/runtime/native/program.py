@@ -35,7 +35,7 @@ from gradlang.runtime.native.parts import run_parts
 from gradlang.runtime.native.recipe import recipe
 from gradlang.runtime.planned import PlannedProgram
 from gradlang.runtime.seen import AGAIN
-from gradlang.runtime.sizes import Versions, rooms
+from gradlang.runtime.sizes import Versions, keep_pages, rooms
 
 
 class NativeProgram:
@@ -132,6 +132,7 @@ class Version:
             "make_room": rooms(self.driver.rooms, job.dtype, sizes),
             "in_parts": partial(run_parts, threads),
         }
+        keep_pages(job, sizes)
         if entries:
             self.text = unit_text([], width, target(), lambda name: function(name, width), entries)
             library = load(self.text, [n for e in entries for n in exports(e)])
