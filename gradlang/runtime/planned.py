@@ -34,10 +34,10 @@ class PlannedProgram:
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
         from gradlang.backend.numpy_planned import planned
 
+        keep_pages(self.job, sizes)
         made = planned(self.job, self.table, sizes, self.least, self.inner)
         if made is None:
             return self.readable
-        keep_pages(self.job, sizes)
         namespace: dict[str, Any] = {"pool": [], "make_room": rooms(made.rooms, self.job.dtype, sizes)}
         exec(compile(made.source, f"<gradlang {self.job.entry}>", "exec"), namespace)
         run: Callable[..., Any] = namespace[made.name]
