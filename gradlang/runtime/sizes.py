@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from typing import Any, Generic, TypeVar
 
@@ -108,4 +109,5 @@ def keep_pages(job: Job, sizes: Mapping[str, int]) -> None:
     size = 2 * sum(value(product(shape), sizes) * (real if dtype == "real" else 8) for shape, dtype in shapes)
     if max(SMALL, taken) < size <= LARGEST:
         taken = size
-        np.empty(size, np.uint8)
+        with suppress(MemoryError):  # of addresses, where they are few
+            np.empty(size, np.uint8)
