@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
+from gradlang.backend.llvm_aligned import ALONE, line_start
 from gradlang.backend.llvm_avx512 import form, in_lanes, written_out
 from gradlang.backend.llvm_entry import Entry, entries_text
 from gradlang.backend.llvm_ops import FLAGS, Target, Unit, Width, symbol
@@ -129,6 +130,14 @@ class Body:
 
     def loop(self, s: For) -> Opened:
         start, stop = self.at(s.start), self.at(s.stop)
+        note = self.unit.note() if self.slow or s.rare or holds_vectors(s) else ""
+        first = None if note else line_start(self, s)
+        if first is not None:
+            yield from self.steps(s, start, first, self.unit.note(ALONE))
+        yield from self.steps(s, start if first is None else first, stop, note)
+
+    def steps(self, s: For, start: str, stop: str, note: str) -> Opened:
+        """A loop over some of its steps, with a note on it for LLVM."""
         inside, after, before = self.fresh("loop"), self.fresh("done"), self.label
         some = self.emit(f"icmp slt i64 {start}, {stop}")
         self.lines.append(f"  br i1 {some}, label %{inside}, label %{after}")
@@ -143,8 +152,7 @@ class Body:
         self.lines[head] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.lines.append(f"  {following} = add nsw i64 {counter}, 1")
         more = self.emit(f"icmp slt i64 {following}, {stop}")
-        note = f", !llvm.loop {self.unit.note()}" if self.slow or s.rare or holds_vectors(s) else ""
-        self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}{note}")
+        self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}" + (f", !llvm.loop {note}" if note else ""))
         self.block(after)
 
     def branch(self, s: If) -> Opened:

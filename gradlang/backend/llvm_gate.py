@@ -1,12 +1,12 @@
 """The way of a call to generated code that has seen its like: one function for all programs, as LLVM text.
 
-It has the C signature of METH_VARARGS | METH_KEYWORDS: Python has made a dict of the keywords when it calls an object. It
-belongs to a tuple, which says what it lets through: names, and for each the type and the shape of an array, or that it is a
-number. Arguments that fit go to the code in their order; everything else, and every call in which the code fails or cannot go
-on, goes to the function that checks.
+It is what Python calls an object by (PEP 590). The object has a place for a tuple, which says what is let through: names, and
+for each the type and the shape of an array, or that it is a number. Arguments that fit go to the code in their order; all
+else, and every call in which the code fails or cannot go on, goes to the function that checks.
 
-The tuple holds a `bytes` object with the numbers below, the code, the function that checks, the object by which the code says
-that it cannot go on, the names, and for each name its default value, or that object once more where there is none.
+The tuple holds a `bytes` object with the numbers below, the code as a Python function, the same as a recipe (`llvm_recipe.py`)
+and the constants of this, or None for both, the names, and for each name its default value, or where there is none the object
+by which code says that it cannot go on.
 
     names, then for each: the address of a dtype and the number of axes, or 0 and the address of another class of numbers
     that will do; and where in the words the lengths of its axes begin
@@ -14,12 +14,23 @@ that it cannot go on, the names, and for each name its default value, or that ob
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gradlang.backend.llvm_python import TABLE, field_of, slot
+from gradlang.backend.llvm_recipe import RECIPE
 
 NAME = "gate"
 TEXTS = 4  # items of the tuple before the names
 ROW = 3  # words of a name
 WORDS = 32  # where the content of a bytes object lies
+OFFSET = 2**63  # in a count of arguments: PY_VECTORCALL_ARGUMENTS_OFFSET
+FUNCTIONS = ("PyMethod_New", "PyList_Size", "PyList_GetItem", "PyList_SetSlice", "PyList_Append")  # of the C API
+OWN = (
+    *("place", "ask", "again"),  # where an object has its tuple; the function that checks; what says that code cannot go on
+    "tuple",  # the class
+    *FUNCTIONS,
+    *("PyArray_NewFromDescr", "PyArray_NewCopy"),
+)
 
 PLACE = """
 ; the place of a name among those that are known, looked for from a guess on; -1 if it is none
@@ -122,48 +133,111 @@ no:
 }
 """
 GATE = f"""
-define dso_local ptr @{NAME}(ptr %self, ptr %args, ptr %keywords) {{
+; the result, or null where the function that checks is to be asked, with or without an exception
+define internal ptr @run(ptr %items, ptr %given, i64 %many) {{
+entry:
+  %recipe.at = getelementptr inbounds ptr, ptr %items, i64 2
+  %recipe = load ptr, ptr %recipe.at
+  %none = load ptr, ptr SLOT(None)
+  %plain = icmp eq ptr %recipe, %none
+  br i1 %plain, label %python, label %steps
+steps:
+  %constants.at = getelementptr inbounds ptr, ptr %items, i64 3
+  %constants = load ptr, ptr %constants.at
+  %offset = load i64, ptr SLOT(tuple.items)
+  %kept = getelementptr inbounds i8, ptr %constants, i64 %offset
+  %words = getelementptr inbounds i8, ptr %recipe, i64 {WORDS}
+  %first = call ptr @recipe(ptr %words, ptr %given, ptr %kept)
+  %again = load ptr, ptr OWN(again)
+  %unready = icmp eq ptr %first, %again
+  br i1 %unready, label %python, label %have
+python:
+  %code.at = getelementptr inbounds ptr, ptr %items, i64 1
+  %code = load ptr, ptr %code.at
+  %call = load ptr, ptr SLOT(PyObject_Vectorcall)
+  %second = call ptr %call(ptr %code, ptr %given, i64 %many, ptr null)
+  br label %have
+have:
+  %made = phi ptr [ %first, %steps ], [ %second, %python ]
+  %failed = icmp eq ptr %made, null
+  br i1 %failed, label %give, label %result
+result:
+  %stop = load ptr, ptr OWN(again)
+  %stopped = icmp eq ptr %made, %stop
+  br i1 %stopped, label %drop, label %give
+drop:
+  %drops = load ptr, ptr SLOT(Py_DecRef)
+  call void %drops(ptr %made)
+  br label %nothing
+give:
+  ret ptr %made
+nothing:
+  ret ptr null
+}}
+
+; the same with everything that is found out about the arguments before
+define internal ptr @pass(ptr %items, ptr %args, i64 %count, ptr %names) {{
 entry:
   %position = alloca i64
   %key = alloca ptr
   %held = alloca ptr
   %offset = load i64, ptr SLOT(tuple.items)
-  %items = getelementptr inbounds i8, ptr %self, i64 %offset
   %table = load ptr, ptr %items
   %words = getelementptr inbounds i8, ptr %table, i64 {WORDS}
   %many = load i64, ptr %words
-  %ask.at = getelementptr inbounds ptr, ptr %items, i64 2
-  %ask = load ptr, ptr %ask.at
-  %stop.at = getelementptr inbounds ptr, ptr %items, i64 3
-  %stop = load ptr, ptr %stop.at
   %known = getelementptr inbounds ptr, ptr %items, i64 {TEXTS}
   %defaults = getelementptr inbounds ptr, ptr %known, i64 %many
   %given = alloca ptr, i64 %many
   %bytes = mul i64 %many, 8
   call void @llvm.memset.p0.i64(ptr %given, i8 0, i64 %bytes, i1 false)
   store i64 0, ptr %position
-  %unnamed = icmp eq ptr %keywords, null
-FIELD(%count, i64, %args, 16)
+  %unnamed = icmp eq ptr %names, null
   %none = icmp eq i64 %count, 0
   br i1 %none, label %named, label %mapping
 named:
-  br i1 %unnamed, label %check, label %entries
+  br i1 %unnamed, label %check, label %walk
+walk:
+FIELD(%written, i64, %names, 16)
+  %names.items = getelementptr inbounds i8, ptr %names, i64 %offset
+  br label %word
+word:
+  %w = phi i64 [ 0, %walk ], [ %w.next, %word.put ]
+  %word.guess = phi i64 [ 0, %walk ], [ %word.after, %word.put ]
+  %unread = icmp slt i64 %w, %written
+  br i1 %unread, label %word.read, label %check
+word.read:
+  %word.name.at = getelementptr inbounds ptr, ptr %names.items, i64 %w
+  %word.name = load ptr, ptr %word.name.at
+  %word.value.at = getelementptr inbounds ptr, ptr %args, i64 %w
+  %word.value = load ptr, ptr %word.value.at
+  %w.next = add i64 %w, 1
+FIELD(%word.kind, ptr, %word.name, 8)
+  %word.str = load ptr, ptr SLOT(str)
+  %word.is.str = icmp eq ptr %word.kind, %word.str
+  br i1 %word.is.str, label %word.place, label %other
+word.place:
+  %word.at = call i64 @place(ptr %known, i64 %many, ptr %word.name, i64 %word.guess)
+  %word.strange = icmp slt i64 %word.at, 0
+  br i1 %word.strange, label %other, label %word.put
+word.put:
+  %word.put.at = getelementptr inbounds ptr, ptr %given, i64 %word.at
+  store ptr %word.value, ptr %word.put.at
+  %word.after = add i64 %word.at, 1
+  br label %word
 mapping:
   %alone = icmp eq i64 %count, 1
   %one = and i1 %unnamed, %alone
   br i1 %one, label %given.dict, label %other
 given.dict:
-  %first.at = getelementptr inbounds i8, ptr %args, i64 %offset
-  %first = load ptr, ptr %first.at
+  %first = load ptr, ptr %args
 FIELD(%class, ptr, %first, 8)
   %wanted = load ptr, ptr SLOT(dict)
   %is.dict = icmp eq ptr %class, %wanted
   br i1 %is.dict, label %entries, label %other
 entries:
-  %dict = phi ptr [ %keywords, %named ], [ %first, %given.dict ], [ %dict, %put ]
-  %guess = phi i64 [ 0, %named ], [ 0, %given.dict ], [ %after, %put ]
+  %guess = phi i64 [ 0, %given.dict ], [ %after, %put ]
   %next = load ptr, ptr SLOT(PyDict_Next)
-  %there = call i32 %next(ptr %dict, ptr %position, ptr %key, ptr %held)
+  %there = call i32 %next(ptr %first, ptr %position, ptr %key, ptr %held)
   %ended = icmp eq i32 %there, 0
   br i1 %ended, label %check, label %entry.name
 entry.name:
@@ -188,7 +262,7 @@ check:
 each:
   %i = phi i64 [ 0, %check ], [ %i.next, %fine ]
   %left = icmp slt i64 %i, %many
-  br i1 %left, label %look, label %run
+  br i1 %left, label %look, label %go
 look:
   %o.at = getelementptr inbounds ptr, ptr %given, i64 %i
   %have = load ptr, ptr %o.at
@@ -204,53 +278,100 @@ look:
 fine:
   %i.next = add i64 %i, 1
   br label %each
-run:
-  %code.at = getelementptr inbounds ptr, ptr %items, i64 1
-  %code = load ptr, ptr %code.at
-  %call = load ptr, ptr SLOT(PyObject_Vectorcall)
-  %made = call ptr %call(ptr %code, ptr %given, i64 %many, ptr null)
+go:
+  %made = call ptr @run(ptr %items, ptr %given, i64 %many)
+  ret ptr %made
+other:
+  ret ptr null
+}}
+
+define dso_local ptr @{NAME}(ptr %callable, ptr %args, i64 %flags, ptr %names) {{
+entry:
+  %count = and i64 %flags, {OFFSET - 1}
+  %place = load i64, ptr OWN(place)
+  %tuple.at = getelementptr inbounds i8, ptr %callable, i64 %place
+  %tuple = load ptr, ptr %tuple.at
+  %closed = icmp eq ptr %tuple, null
+  br i1 %closed, label %ask, label %open
+open:
+; others may close the gate, or put another tuple there, while the code runs
+  %holds = load ptr, ptr SLOT(Py_IncRef)
+  call void %holds(ptr %tuple)
+  %offset = load i64, ptr SLOT(tuple.items)
+  %items = getelementptr inbounds i8, ptr %tuple, i64 %offset
+  %made = call ptr @pass(ptr %items, ptr %args, i64 %count, ptr %names)
+  %drops = load ptr, ptr SLOT(Py_DecRef)
+  call void %drops(ptr %tuple)
   %failed = icmp eq ptr %made, null
-  br i1 %failed, label %error, label %result
+  br i1 %failed, label %error, label %give
+give:
+  ret ptr %made
 error:
+  %occurred = load ptr, ptr SLOT(PyErr_Occurred)
+  %exception = call ptr %occurred()
+  %quiet = icmp eq ptr %exception, null
+  br i1 %quiet, label %ask, label %raised
+raised:
   %matches = load ptr, ptr SLOT(PyErr_ExceptionMatches)
-  %exception = load ptr, ptr SLOT(Exception)
-  %matched = call i32 %matches(ptr %exception)
-  %ordinary = icmp ne i32 %matched, 0
-  br i1 %ordinary, label %clear, label %give
+  %ordinary = load ptr, ptr SLOT(Exception)
+  %matched = call i32 %matches(ptr %ordinary)
+  %told = icmp ne i32 %matched, 0
+  br i1 %told, label %clear, label %give
 clear:
   %clears = load ptr, ptr SLOT(PyErr_Clear)
   call void %clears()
-  br label %other
-result:
-  %stopped = icmp eq ptr %made, %stop
-  br i1 %stopped, label %drop, label %give
-drop:
-  %drops = load ptr, ptr SLOT(Py_DecRef)
-  call void %drops(ptr %made)
-  br label %other
-give:
-  ret ptr %made
-other:
-  %asks = load ptr, ptr SLOT(PyObject_Call)
-  %asked = call ptr %asks(ptr %ask, ptr %args, ptr %keywords)
+  br label %ask
+ask:
+  %binds = load ptr, ptr OWN(PyMethod_New)
+  %asks = load ptr, ptr OWN(ask)
+  %method = call ptr %binds(ptr %asks, ptr %callable)
+  %unbound = icmp eq ptr %method, null
+  br i1 %unbound, label %nothing, label %call
+call:
+  %calls = load ptr, ptr SLOT(PyObject_Vectorcall)
+  %asked = call ptr %calls(ptr %method, ptr %args, i64 %flags, ptr %names)
+  %lets = load ptr, ptr SLOT(Py_DecRef)
+  call void %lets(ptr %method)
   ret ptr %asked
+nothing:
+  ret ptr null
 }}
 """
 
 
-def gate_text() -> str:
-    """The gate, which takes CPython from the table `@python`."""
-    out = [
-        f"@python = dso_local global [{len(TABLE)} x ptr] zeroinitializer",
-        "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
-    ]
-    for line in (PLACE + FITS + GATE).split("\n"):
-        if line.startswith("FIELD("):
-            target, kind, base, at = line[len("FIELD(") : -1].split(", ")
-            line = field_of(target, kind, base, int(at))
-        elif "SLOT(" in line:
-            before, _, rest = line.partition("SLOT(")
+def own(name: str) -> str:
+    return f"getelementptr inbounds ([{len(OWN)} x ptr], ptr @own, i64 0, i64 {OWN.index(name)})"
+
+
+def indexed(target: str, kind: str, base: str, index: str) -> str:
+    return f"  {target}.at = getelementptr inbounds {kind}, ptr {base}, i64 {index}\n  {target} = load {kind}, ptr {target}.at"
+
+
+LINES: dict[str, Callable[..., str]] = {  # short forms of what is read from memory, each a line of its own
+    "FIELD": lambda target, kind, base, offset: field_of(target, kind, base, int(offset)),
+    "WORD": lambda target, words, index: indexed(target, "i64", words, index),
+    "VALUE": lambda target, place: indexed(target, "ptr", "%v", place),
+}
+
+
+def written_out(line: str) -> str:
+    name, _, rest = line.partition("(")
+    if name in LINES:
+        return LINES[name](*rest[:-1].split(", "))
+    for mark, find in (("SLOT(", slot), ("OWN(", own)):
+        before, found, rest = line.partition(mark)
+        if found:
             name, _, after = rest.partition(")")
-            line = before + slot(name) + after
-        out.append(line)
-    return "\n".join(out) + "\n"
+            return before + find(name) + after
+    return line
+
+
+def gate_text() -> str:
+    """The gate, which takes CPython from the table `@python`, and what else it needs from `@own`."""
+    head = [
+        f"@python = dso_local global [{len(TABLE)} x ptr] zeroinitializer",
+        f"@own = dso_local global [{len(OWN)} x ptr] zeroinitializer",
+        "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
+        "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+    ]
+    return "\n".join([*head, *map(written_out, (PLACE + FITS + RECIPE + GATE).split("\n"))]) + "\n"

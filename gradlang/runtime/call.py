@@ -10,7 +10,6 @@ from math import isfinite
 from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
-from weakref import ref
 
 from gradlang.backend.artifact import Artifact, Job
 from gradlang.backend.module import generate
@@ -115,11 +114,10 @@ class Compiled:
         made = self.run(args)
         if seen.followed:
             seen.follow(self.raw)
-            if type(self) is not Compiled:
-                try:
-                    del type(self).__call__
-                except AttributeError:  # another thread was faster
-                    pass
+            if self.native is not None:
+                from gradlang.runtime.native.vectorcall import closes
+
+                closes(self, Compiled)
         else:
             seen.follow(self.raw.step(args))  # type: ignore[attr-defined]
             self.go_straight(seen, args)
@@ -131,14 +129,9 @@ class Compiled:
         version = used.versions.of(args) if used is not None else None  # not `last`, which may be of another thread's call
         if version is None or not version.takes(self.binder):
             return
-        from gradlang.runtime.native.gate import gate
+        from gradlang.runtime.native.gate import opened
 
-        made = gate(list(self.binder.types), seen, version.run, asking(self))
-        if made is None:
-            return
-        if type(self) is Compiled:
-            self.__class__ = type("Compiled", (Compiled,), {"__slots__": (), "__doc__": Compiled.__doc__})
-        type(self).__call__ = made  # type: ignore[method-assign]
+        opened(self, Compiled, checked, list(self.binder.types), seen, version)
 
     def slow(self, given: Any, values: Mapping[str, Any]) -> Any:
         """A call with every check."""
@@ -225,18 +218,9 @@ class Compiled:
         return f"<gradlang {self.job.entry}({names}), {self.backend}>"
 
 
-def asking(made: Compiled) -> Callable[..., Any]:
-    """A call with every check of a function that a gate stands before. The gate does not keep the function; a call that is kept
-    longer (`f.__call__` may be) has all that the function consisted of."""
-    known, other = ref(made), Compiled.__new__(Compiled)
-    for name in Compiled.__slots__[1:]:
-        setattr(other, name, getattr(made, name))
-
-    def ask(given: Mapping[str, Any] = GIVEN, /, **values: Any) -> Any:
-        return Compiled.__call__(known() or other, given, **values)
-
-    ask.__qualname__ = "Compiled.__call__"
-    return ask
+def checked(self: Compiled, /, *args: Any, **values: Any) -> Any:
+    """A call with every check of a function that a gate stands before."""
+    return Compiled.__call__(self, *args, **values)
 
 
 def build(job: Job, binder: Binder, native: Native | None = None, exact: bool = False) -> Compiled:
@@ -244,7 +228,13 @@ def build(job: Job, binder: Binder, native: Native | None = None, exact: bool = 
     of Python's floats."""
     if large(job, binder.program.language.table):
         return with_own_call(Compiled(job, binder, exact=exact))
-    return Compiled(job, binder, generate(job, binder.program.language.table), None if job.scalar else native)
+    artifact = generate(job, binder.program.language.table)
+    if native is None or job.scalar:
+        return Compiled(job, binder, artifact)
+    from gradlang.runtime.native.vectorcall import roomy
+
+    made: Compiled = roomy(Compiled)(job, binder, artifact, native)
+    return made
 
 
 def with_own_call(made: Compiled) -> Compiled:

@@ -8,7 +8,7 @@ from typing import Any
 from gradlang.backend.artifact import Job
 from gradlang.ops.table import OpTable
 from gradlang.plan.tiles import INNER, LEAST
-from gradlang.runtime.sizes import Versions, rooms
+from gradlang.runtime.sizes import Versions, keep_pages, rooms
 
 
 class PlannedProgram:
@@ -34,6 +34,7 @@ class PlannedProgram:
     def version(self, sizes: Mapping[str, int]) -> Callable[..., Any]:
         from gradlang.backend.numpy_planned import planned
 
+        keep_pages(self.job, sizes)
         made = planned(self.job, self.table, sizes, self.least, self.inner)
         if made is None:
             return self.readable

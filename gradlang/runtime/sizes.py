@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from typing import Any, Generic, TypeVar
 
-from gradlang.backend.artifact import Param
-from gradlang.types import Shape, Size, value
+from gradlang.backend.artifact import Job, Param
+from gradlang.types import Shape, Size, product, value
 
 MOST = 16  # versions that are kept
 LINE = 64  # bytes
+SMALL, LARGEST = 2**17, 2**25  # bytes of the smallest and the largest block that glibc may take from the system by itself
 MISSING: Any = object()
 V = TypeVar("V")
 
@@ -86,3 +88,26 @@ def aligned(shape: tuple[int, ...], kind: Any) -> Any:
     raw = np.empty(size + LINE, np.uint8)
     first = -raw.__array_interface__["data"][0] % LINE
     return raw[first : first + size].view(kind).reshape(shape)
+
+
+taken = 0  # bytes of the largest block that was taken to be given back
+
+
+def keep_pages(job: Job, sizes: Mapping[str, int]) -> None:
+    """Lets the memory of a call's results stay with the process once they are free.
+
+    glibc takes a large block from the system and gives it back, and also the end of its heap where that is long, until a
+    larger block was free once: its limits follow that (mallopt(3), M_MMAP_THRESHOLD, of which M_TRIM_THRESHOLD becomes the
+    double). Until then each call gets pages that are touched for the first time, which takes longer than most kernels. So a
+    block of twice the size of all results is taken and given back; none of its pages is touched. Other libraries have other
+    rules, and nothing comes of it."""
+    global taken
+    import numpy as np
+
+    shapes = [(i.type.shape, i.type.dtype) for i in (job.tape.instrs[k] for _, k in job.tape.outputs) if i.type.shape]
+    real = np.dtype(job.dtype).itemsize
+    size = 2 * sum(value(product(shape), sizes) * (real if dtype == "real" else 8) for shape, dtype in shapes)
+    if max(SMALL, taken) < size <= LARGEST:
+        taken = size
+        with suppress(MemoryError):  # of addresses, where they are few
+            np.empty(size, np.uint8)

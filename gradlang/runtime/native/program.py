@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,10 @@ from gradlang.runtime.native.calls import bind, exports
 from gradlang.runtime.native.engine import NativeError, available, load, refused, target
 from gradlang.runtime.native.machine import library_threads
 from gradlang.runtime.native.parts import run_parts
+from gradlang.runtime.native.recipe import recipe
 from gradlang.runtime.planned import PlannedProgram
 from gradlang.runtime.seen import AGAIN
-from gradlang.runtime.sizes import Versions, rooms
+from gradlang.runtime.sizes import Versions, keep_pages, rooms
 
 
 class NativeProgram:
@@ -132,6 +133,7 @@ class Version:
             "make_room": rooms(self.driver.rooms, job.dtype, sizes),
             "in_parts": partial(run_parts, threads),
         }
+        keep_pages(job, sizes)
         if entries:
             self.text = unit_text([], width, target(), lambda name: function(name, width), entries)
             library = load(self.text, [n for e in entries for n in exports(e)])
@@ -140,6 +142,11 @@ class Version:
         run = namespace[self.driver.name]
         run.floats = self.driver.quiet
         self.run: Callable[..., Any] = run
+
+    @cached_property
+    def recipe(self) -> tuple[bytes, tuple[Any, ...]] | None:
+        """What the driver does, for machine code."""
+        return recipe(self.driver.source, self.run)
 
     def takes(self, binder: Binder) -> bool:
         """Whether the code takes numbers as the caller gives them."""
