@@ -14,7 +14,6 @@ from test_plan import RECURRENT, planned
 from test_tables import has_avx512
 
 import gradlang as gl
-from gradlang.backend import llvm
 from gradlang.backend.llvm import Body, unit_text
 from gradlang.backend.llvm_avx512 import cycles_of
 from gradlang.backend.llvm_flat import line_of
@@ -257,7 +256,3 @@ def test_a_recurrence_of_no_steps_reads_nothing():
     )
     f = model.function("f", backend="native")
     assert f(W=np.eye(8), h0=np.arange(8.0), x=np.ones(0)) == 28.0
-
-
-def test_the_printer_asks_for_lines():
-    assert llvm.line_of is line_of
