@@ -92,7 +92,7 @@ class Cutter:
         loop = s if list(map(id, body)) == list(map(id, s.body)) else changed(s, body=body)
         if not too_long(body, STEP if s.apart else LONG):
             return [loop]
-        for size in (PIECE, PIECE // 2, PIECE // 4, PIECE // 8):
+        for size in (PIECE, PIECE // 2, PIECE // 4, PIECE // 8, PIECE // 16):
             cut = Cut(self, body, loop, size)
             if cut.accesses <= ACCESSES:
                 break
