@@ -132,8 +132,8 @@ def goal_tape(program: Program, goal: Goal, table: OpTable) -> tuple[Tape, Retur
             name = unique(f"tangent_{y}", taken)
             outputs.append((name, b.add("jvp", (at[y], *vectors), (), b.instrs[at[y]].type, name=name)))
             return b.tape(outputs), Returns("pair", (y, name)), tuple(extra)
-        for x in goal.wrt:
-            slope = b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type)
+        slopes = [b.add("grad", (at[y], at[x]), (), b.instrs[at[x]].type) for x in goal.wrt]
+        for x, slope in zip(goal.wrt, slopes, strict=True):
             derived("jvp", (slope, *vectors), x)
     outputs += [(n, at[n]) for n in goal.also]
     return b.tape(outputs), returns_of(goal, pairs), tuple(extra)

@@ -148,3 +148,44 @@ def test_the_work_of_a_hessian_product_grows_in_proportion(body: str) -> None:
         goal = pipeline.Goal("hvp", ("y",), ("A",))
         counts.append(lines_run("transform", lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test")))
     assert counts[1] < 4.5 * counts[0]
+
+
+def test_a_hessian_product_by_many_names_is_one_sweep() -> None:
+    counts = []
+    for n in (40, 160):
+        names = [f"a{k}" for k in range(n)]
+        program = gl.loads(
+            "".join(f"{a} : [N]\n" for a in names) + f"y = {' + '.join(f'sum(exp({a}))**2' for a in names)}\n"
+        ).program
+        goal = pipeline.Goal("hvp", ("y",), tuple(names))
+        counts.append(
+            lines_run("transform/(jvp|vjp|chain)", lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test"))
+        )
+    assert counts[1] < 4.5 * counts[0]
+
+
+def test_tangents_of_values_that_need_tangents() -> None:
+    """The second product needs the first: both are with the same vector, but the sweep of the first cannot know of it."""
+    text = "input x, v\nf = sin(x)*x\ng = jvp(f, x, v)\nh = jvp(g*f, x, v)\nk = jvp(f, x, v) + h\n"
+    x, v = mp.mpf(0.7), mp.mpf(0.3)
+
+    def f(x: Any) -> Any:
+        return mp.sin(x) * x
+
+    def g(x: Any) -> Any:
+        return mp.diff(f, x) * v
+
+    wanted = g(x) + mp.diff(lambda t: g(t) * f(t), x) * v
+    assert gl.loads(text).function("k")(x=0.7, v=0.3) == pytest.approx(float(wanted), rel=1e-13)
+
+
+def test_a_hessian_by_many_names_looks_at_what_is_new() -> None:
+    """For each of its blocks: not at everything that was made for the blocks before."""
+    counts = []
+    for n in (6, 12):
+        names = [f"a{k}" for k in range(n)]
+        head = "input x : [N]\n" + "".join(f"{a} = 0.5\n" for a in names)
+        program = gl.loads(head + f"y = sum(exp({' + '.join(f'{a}*x**{k % 5}' for k, a in enumerate(names))}))\n").program
+        goal = pipeline.Goal("hessian", ("y",), tuple(names))
+        counts.append(lines_run("transform/lifting", lambda p=program, g=goal: pipeline.plan(p, g, p.language, "a test")))
+    assert counts[1] < 6 * counts[0]

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradlang.check import lift
-from gradlang.check.program import Ref, needed
+from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder, Instr
-from gradlang.transform.lifting import dependent
+from gradlang.transform.lifting import between, dependent
 from gradlang.transform.structure import Lost, Track, follow
 
 
@@ -37,8 +37,8 @@ class _Diagonals:
     def run(self, x: int, unit: Ref, y: int) -> dict[int, Ref]:
         self.axes[x], self.found[x] = 0, {0: unit}
         self.zeros[x] = self.nothing(self.instrs[x])
-        for i in needed(self.instrs[: y + 1], [y]):
-            if self.known[i] and i != x:
+        for i in between(self.instrs, {x: unit}, [y], self.known):
+            if self.known[i]:
                 self.step(i)
         return self.found[y]
 

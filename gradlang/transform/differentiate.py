@@ -7,6 +7,7 @@ them: one sweep is made, and what depends on the cotangent is written for all of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gradlang.ir.rebuild import copy, dce
@@ -31,7 +32,11 @@ def differentiate(tape: Tape, table: OpTable, templates: Templates, keep: bool =
             continue
         found: int | None
         if instr.op == "jvp":
-            found = tangent(chain, args, instr)
+            known = done.setdefault((instr.op, instr.args[1:]), {})
+            if args[0] not in known:
+                ys = (made[y] for y in sweeps[instr.op, instr.args[1:]] if y < len(made))
+                known |= tangents(chain, [y for y in dict.fromkeys(ys) if y not in known], args[1:], instr)
+            found = known[args[0]]
         elif instr.op == "jacobian":
             from gradlang.transform.jacobian import jacobian
 
@@ -85,24 +90,27 @@ def cotangents(chain: Chain, y: int, u: int, x: int, instr: Instr) -> int | None
     return None if found is None else for_all(b, {one: u}, found, instr)
 
 
-def tangent(chain: Chain, args: tuple[int, ...], instr: Instr) -> int | None:
+def tangents(chain: Chain, ys: Sequence[int], args: tuple[int, ...], instr: Instr) -> dict[int, int | None]:
+    """The tangents of some values, for the same tangents of what they depend on."""
     from gradlang.transform.jvp import jvp
     from gradlang.transform.lifting import for_all
 
     b = chain.b
-    pairs = dict(zip(args[1::2], args[2::2], strict=True))
+    pairs = dict(zip(args[::2], args[1::2], strict=True))
     many = {x: t for x, t in pairs.items() if b.instrs[t].type.rank > b.instrs[x].type.rank}
     ones = {x: b.leaf("input", (("tangent", x, len(b.instrs)),), b.instrs[x].type, instr.span).id for x in many}
-    (found,) = jvp(chain, args[:1], {**pairs, **ones})
-    if found is None or not many:
-        return found
-    return for_all(b, {ones[x]: t for x, t in many.items()}, found, instr)
+    found = dict(zip(ys, jvp(chain, ys, {**pairs, **ones}), strict=True))
+    given = {ones[x]: t for x, t in many.items()}
+    return {y: t if t is None or not many else for_all(b, given, t, instr) for y, t in found.items()}
 
 
 def _sweeps(tape: Tape) -> dict[Any, list[int]]:
-    """For every value that is differentiated (with its cotangent): all that it is differentiated by."""
+    """For every value that is differentiated (with its cotangent): all that it is differentiated by; and for tangents that flow
+    in: all that they are followed to."""
     out: dict[Any, list[int]] = {}
     for instr in tape.instrs:
         if instr.op in ("grad", "vjp"):
             out.setdefault((instr.op, instr.args[:-1]), []).append(instr.args[-1])
+        elif instr.op == "jvp":
+            out.setdefault((instr.op, instr.args[1:]), []).append(instr.args[0])
     return out

@@ -143,18 +143,17 @@ def for_each(b: Builder, leaf: int, found: int, shape: Shape, instr: Instr) -> i
 
 def replayed(b: Builder, leaf: int, found: int, unit: Ref, axes: tuple[Loop, ...], instr: Instr) -> int:
     known = dependent(b.instrs, [leaf])
-    values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
-    values[leaf] = unit
+    values = {leaf: unit}
     if len(axes) == 1 == b.instrs[leaf].type.rank:
         values.update(by_unit_vectors(b, leaf, known, axes, instr))
-    made = replay(b, list(b.instrs), values, [found])[found]
+    made = replay(b, list(b.instrs), values, [found], known)[found]
     return Lift(b, b.table, axes, instr.span, instr.scope).full(made).id
 
 
 def by_unit_vectors(b: Builder, leaf: int, known: bytearray, axes: tuple[Loop, ...], instr: Instr) -> dict[int, Ref]:
     """Matrices times a leaf that is every unit vector in turn: their columns, or rows."""
     found: dict[int, Ref] = {}
-    for i, at in enumerate(list(b.instrs)):
+    for i, at in enumerate(b.instrs[leaf:], leaf):
         if at.op != "matmul" or leaf not in at.args or all(known[a] for a in at.args):
             continue
         first = at.args[0] == leaf

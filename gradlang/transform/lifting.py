@@ -6,21 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gradlang.check import lift
 from gradlang.check.loops import Loop, dims, together
-from gradlang.check.program import Ref, needed
+from gradlang.check.program import Ref
 from gradlang.ir.tape import Builder, Instr, Scan, Tape
 from gradlang.record import changed
 from gradlang.types import BUNDLE, Type
 
 
-def replay(b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted: Iterable[int]) -> dict[int, Ref]:
+def replay(
+    b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted: Iterable[int], moving: bytearray | None = None
+) -> dict[int, Ref]:
     """Writes what `wanted` needs of some instructions into a builder, over `given` values, which may be one per count of
-    a loop. Derivative operators and bodies with them must be gone."""
+    a loop. Derivative operators and bodies with them must be gone. If the instructions are the builder's own, those that are
+    not `moving` stay what they are."""
     made: dict[int, Ref] = dict(given)
-    stops = [Instr(i.op, () if k in given else i.args, (), i.type, i.span) for k, i in enumerate(instrs)]
-    for k in needed(stops, wanted):
-        if k in made:
-            continue
+    for k in between(instrs, given, wanted, moving):
         instr = instrs[k]
+        if moving is not None and not moving[k]:
+            made[k] = b.ref(k)
+            continue
         if not instr.args and instr.op != "iota":
             made[k] = b.ref(b.add(instr.op, (), instr.attrs, instr.type, instr.span, instr.scope, instr.name))
             continue
@@ -38,13 +41,27 @@ def replay(b: Builder, instrs: Sequence[Instr], given: Mapping[int, Ref], wanted
     return made
 
 
+def between(instrs: Sequence[Instr], given: Mapping[int, Ref], wanted: Iterable[int], moving: bytearray | None) -> list[int]:
+    """The instructions from what is given, or is not moving, on to what is wanted."""
+    found = {k for k in wanted if k not in given}
+    stack = list(found)
+    while stack:
+        k = stack.pop()
+        for a in instrs[k].args if moving is None or moving[k] else ():
+            if a not in found and a not in given:
+                found.add(a)
+                stack.append(a)
+    return sorted(found)
+
+
 def dependent(instrs: Sequence[Instr], leaves: Iterable[int]) -> bytearray:
     """Which instructions depend on some of them."""
     out = bytearray(len(instrs))
     for i in leaves:
         out[i] = 1
-    for i, instr in enumerate(instrs):
-        if not out[i] and any(out[a] for a in instr.args):
+    first = out.find(1)
+    for i in range(first, len(instrs)) if first >= 0 else ():  # nothing before the first leaf does
+        if not out[i] and any(out[a] for a in instrs[i].args):
             out[i] = 1
     return out
 
@@ -150,9 +167,9 @@ def for_all(b: Builder, given: dict[int, int], found: int, instr: Instr) -> int:
     lead = b.instrs[rows].type.shape[: b.instrs[rows].type.rank - b.instrs[first].type.rank]
     axes = tuple(Loop("", d, k) for k, d in enumerate(lead))
     known = dependent(b.instrs, given)
-    values = {i: b.ref(i) for i in range(len(b.instrs)) if not known[i]}
+    values: dict[int, Ref] = {}
     for leaf, array in given.items():
         type = b.instrs[leaf].type
         values[leaf] = Ref(array, Type(type.shape), axes)
-    made = replay(b, list(b.instrs), values, [found])[found]
+    made = replay(b, list(b.instrs), values, [found], known)[found]
     return up(b, instr, axes).full(made).id
