@@ -1,4 +1,4 @@
-"""python tests/bench/run.py [W1 ... W9 fit cold text start memory sizes] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
+"""python tests/bench/run.py [W1 ... W9 fit cold text compile start memory sizes] [--quick] [--huge] [--cpu] [--json FILE]: the benchmarks as a Markdown table."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ WORKLOADS = {
     "fit": "fit_step",
     "cold": "cold",
     "text": "text_cold",
+    "compile": "compiling",
     "start": "start_up",
     "memory": "peak_memory",
     "sizes": "sizes",
