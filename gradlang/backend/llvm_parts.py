@@ -92,11 +92,14 @@ class Cutter:
         loop = s if list(map(id, body)) == list(map(id, s.body)) else changed(s, body=body)
         if not too_long(body, STEP if s.apart else LONG):
             return [loop]
-        for size in (PIECE, PIECE // 2, PIECE // 4, PIECE // 8, PIECE // 16):
-            cut = Cut(self, body, loop, size)
-            if cut.accesses <= ACCESSES:
-                break
-        return cut.by_blocks() if s.apart and cut.each_its_own() else [changed(loop, body=Cut(self, body).in_place())]
+        if s.apart:
+            for size in (PIECE, PIECE // 2, PIECE // 4, PIECE // 8, PIECE // 16):
+                cut = Cut(self, body, loop, size)
+                if cut.accesses <= ACCESSES:
+                    break
+            if cut.each_its_own():
+                return cut.by_blocks()
+        return [changed(loop, body=Cut(self, body).in_place())]
 
     def room(self, body: list[Statement]) -> dict[str, Buffer]:
         """The arrays of a cut: none that a cut inside it uses."""
@@ -124,7 +127,6 @@ class Cut(Division):
         self.outer: dict[Value | Cell, Slot] = {}  # of what is made outside of the body
         self.before: list[Statement] = []  # runs before the pieces
         self.lines: list[Statement] = []  # runs them
-        self.after: list[Statement] = []
         self.steps = 1
 
     # -------------------------------------------------------------- what is cut
@@ -135,7 +137,7 @@ class Cut(Division):
             return self.body
         for k, piece in enumerate(self.pieces):
             self.run(k, piece, sizes, None)
-        return self.settled([*self.before, *self.lines, *self.after])
+        return self.settled([*self.before, *self.lines])
 
     def by_blocks(self) -> list[Statement]:
         loop = self.loop
@@ -165,7 +167,7 @@ class Cut(Division):
         ]
         blocks = For(block, number(0), count, [*bounds, *self.lines, *back], apart=False)
         self.slots.update(self.outer)
-        return self.settled([*self.before, *counted, blocks, *self.after])
+        return self.settled([*self.before, *counted, blocks])
 
     # -------------------------------------------------------------- what is made outside
     def outside(self) -> list[Value]:

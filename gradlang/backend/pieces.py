@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from gradlang.loops.ir import (
@@ -46,20 +45,17 @@ def divided(body: Sequence[Statement], most: int) -> list[list[Statement]]:
     return pieces
 
 
-@dataclass(eq=False)
 class Piece:
     """Statements that become a kernel, and what they use of what is made outside."""
 
-    body: list[Statement]
-    values: dict[Value, None] = field(default_factory=dict)
-    cells: dict[Cell, bool] = field(default_factory=dict)  # whether they are changed
-    declared: dict[Cell, None] = field(default_factory=dict)
-    buffers: dict[Buffer, None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, body: list[Statement]) -> None:
+        self.body = body
+        self.cells: dict[Cell, bool] = {}  # whether they are changed
+        self.declared: dict[Cell, None] = {}
+        self.buffers: dict[Buffer, None] = {}
         made: set[Value] = set()
         used: dict[Value, None] = {}
-        for s in statements(self.body):
+        for s in statements(body):
             used.update(dict.fromkeys(v for v in operands(s) if v.const is None))
             if isinstance(s, Let | Load | Read):
                 made.add(s.value)
@@ -73,7 +69,7 @@ class Piece:
                 self.buffers[s.buffer] = None
             elif isinstance(s, Run):
                 self.buffers.update(dict.fromkeys(b for b, _ in s.buffers))
-        self.values = {v: None for v in used if v not in made}
+        self.values = dict.fromkeys(v for v in used if v not in made)
         for cell in self.declared:
             self.cells.setdefault(cell, False)
 

@@ -298,8 +298,7 @@ class Code:
         """Arithmetic of indices that is known or does nothing."""
         numbers = [a.const for a in args]
         if all(n is not None for n in numbers):
-            known = [int(n) for n in numbers if n is not None]
-            made = FOLDS[op](*known)
+            made = FOLDS[op](*(int(n) for n in numbers if n is not None))
             return self.const(made, "b") if isinstance(made, bool) else self.whole(made)
         if op == "iadd":
             return args[1] if numbers[0] == 0 else args[0] if numbers[1] == 0 else None
